@@ -1,0 +1,150 @@
+"""What the header of a raster says, checked: grid, CRS, bands, nodata; and whether the file is whole."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio
+from pyproj import CRS, Geod
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.warp import transform_geom
+from rasterio.windows import Window as PixelWindow
+
+from vigie.core.errors import VigieError
+
+_EDGE_POINTS = 20
+
+
+@dataclass(frozen=True)
+class Header:
+    """The grid and bands of one raster; `nodata` has one entry a band, `gsd_m` is the ground size of a pixel at the centre."""
+
+    href: str
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    shape: tuple[int, int]
+    count: int
+    nodata: tuple[float | None, ...]
+    tags: Mapping[str, str]
+    gsd_m: float
+
+
+def read_header(href: str, check_whole: bool = True) -> Header:
+    """Read a raster's header and refuse what cannot be placed on the ground.
+
+    Parameters
+    ----------
+    href: a path, a URL or a GDAL name such as /vsizip/....
+    check_whole: also decode the first and last block of every band, which finds a truncated file.
+
+    Raises
+    ------
+    VigieError: missing, not a raster, truncated, without CRS, or on a rotated or south-up grid.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(href) as source:
+                if check_whole:
+                    _check_whole(source)
+                return _header(source, href)
+    except RasterioError as error:
+        raise VigieError(
+            f"{href} cannot be read as a raster",
+            found=str(error).replace(href, "the file"),
+            expected="a whole GeoTIFF or another format GDAL knows",
+            do="check the path, or download the file again if it is truncated",
+        ) from error
+
+
+def ground_size_m(crs: str, transform: Sequence[float], shape: Sequence[int]) -> float:
+    """Measure the height of a pixel on the ground, at the raster's centre where the CRS counts in degrees.
+
+    Examples
+    --------
+    >>> ground_size_m("EPSG:32645", (30, 0, 478000, 0, -30, 3108140), (655, 800))
+    30.0
+    >>> ground_size_m("EPSG:4326", (1 / 1200, 0, 76, 0, -1 / 1200, 36), (430, 860))
+    92.5
+    """
+    system = CRS.from_user_input(crs)
+    if not system.is_geographic:
+        return round(abs(transform[4]) * system.axis_info[0].unit_conversion_factor, 6)
+    lon = transform[2] + transform[0] * shape[1] / 2
+    lat = transform[5] + transform[4] * shape[0] / 2
+    return float(round(Geod(ellps="WGS84").inv(lon, lat, lon, lat + transform[4])[2], 1))
+
+
+def footprint(header: Header) -> dict[str, Any]:
+    """Outline a raster as GeoJSON in EPSG:4326, its edges densified, cut at the antimeridian where it crosses it."""
+    rows, columns = header.shape
+    a, _, c, _, e, f = header.transform
+    along = np.linspace(0.0, 1.0, _EDGE_POINTS + 1)[:-1]
+    one, zero = np.ones_like(along), np.zeros_like(along)
+    u = np.concatenate([zero, along, one, 1 - along]) * columns
+    v = np.concatenate([along, one, 1 - along, zero]) * rows
+    ring = [(c + a * x, f + e * y) for x, y in zip(u.tolist(), v.tolist(), strict=True)]
+    outline = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    return _as_lists(transform_geom(header.crs, "EPSG:4326", outline, antimeridian_cutting=True, precision=7))
+
+
+def _as_lists(geometry: Mapping[str, Any]) -> dict[str, Any]:
+    def plain(part: Any) -> Any:  # noqa: ANN401 - nested GeoJSON coordinates
+        return [plain(p) for p in part] if isinstance(part, list | tuple) else float(part)
+
+    return {"type": str(geometry["type"]), "coordinates": plain(geometry["coordinates"])}
+
+
+def _header(source: Any, href: str) -> Header:  # noqa: ANN401 - rasterio has no types
+    if source.crs is None:
+        raise VigieError(
+            f"{href} has no CRS",
+            found="ground control points only" if source.gcps[0] else "no georeferencing",
+            expected="a CRS that places it on the ground",
+            do="georeference it, or assign the CRS with `gdal_edit.py -a_srs EPSG:...`",
+        )
+    transform = source.transform
+    if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
+        raise VigieError(
+            f"{href} is not on a north-up grid",
+            found=f"transform {tuple(transform)[:6]}",
+            expected="no rotation, columns eastward, rows southward",
+            do="resample it with `gdalwarp`",
+        )
+    code = source.crs.to_epsg()
+    return Header(
+        href=href,
+        crs=f"EPSG:{code}" if code else source.crs.to_wkt(),
+        transform=(transform.a, transform.b, transform.c, transform.d, transform.e, transform.f),
+        shape=(source.height, source.width),
+        count=source.count,
+        nodata=tuple(None if v is None else float(v) for v in source.nodatavals),
+        tags=dict(source.tags()),
+        gsd_m=ground_size_m(source.crs.to_wkt(), tuple(transform)[:6], source.shape),
+    )
+
+
+def _check_whole(source: Any) -> None:  # noqa: ANN401 - rasterio has no types
+    for index, (height, width) in enumerate(source.block_shapes, start=1):
+        last = PixelWindow(
+            (source.width - 1) // width * width,
+            (source.height - 1) // height * height,
+            width,
+            height,
+        ).intersection(PixelWindow(0, 0, source.width, source.height))
+        source.read(index, window=PixelWindow(0, 0, min(width, source.width), min(height, source.height)))
+        source.read(index, window=last)
+
+
+def band_count_error(href: str, count: int, wanted: Sequence[str]) -> VigieError:
+    """Say that a file has fewer bands than its product declares."""
+    return VigieError(
+        f"{href} lacks bands",
+        found=f"{count} band(s)",
+        expected=f"{len(wanted)}: {', '.join(wanted)}",
+        do="name the right sensor, or declare the file's bands in a sensor .toml of your own",
+    )

@@ -1,0 +1,200 @@
+"""From outlines of many dates to a history: who is who, every object's series, the total, what to doubt and what to repair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vigie.apps.glaciers.history.identity import Identity, identify, names_from_points
+from vigie.apps.glaciers.history.rules import Rules
+from vigie.apps.glaciers.history.series import FLAGGED, judge
+from vigie.core.errors import VigieError
+
+DAYS_A_YEAR = 365.2425
+EDGE_SHARE = 0.6872
+"""Share of perimeter pixels that a one-sigma error moves (Hanshaw & Bookhagen 2014)."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything that is known about a set of objects over time.
+
+    `outlines` (GeoDataFrame): every outline with `date`, `row`, `id`, `name`, `family`, `area_km2`, `area_err_km2`, `status`.
+    `objects` (DataFrame): one row an object and date between its first and last sighting: the columns of `series.judge` and
+    `date`, `id`, `name`, `family`, `area_err_km2`, `inside`, `judged_km2`, `point_covered`, `flagged`.
+    `total` (DataFrame): the columns of `series.judge` for the sum over all outlines, with `date`, `count`, `area_err_km2`,
+    `flagged`. `events`: birth, continue, merge, split, death. Tables are sorted by date.
+    """
+
+    outlines: gpd.GeoDataFrame
+    objects: pd.DataFrame
+    total: pd.DataFrame
+    events: pd.DataFrame
+    rules: Rules
+
+    def named(self, name: str) -> pd.DataFrame:
+        """Give the series of the object that has a name."""
+        rows = self.objects[self.objects["name"] == name]
+        if rows.empty:
+            known = sorted(set(self.objects["name"]) - {""})
+            raise VigieError(f"no object is called '{name}'", expected=", ".join(known) or "names: give points with names")
+        return rows.reset_index(drop=True)
+
+
+def build_history(
+    epochs: Mapping[date, gpd.GeoDataFrame],
+    pixel_m: float | Mapping[date, float],
+    points: gpd.GeoDataFrame | None = None,
+    rules: Rules | None = None,
+) -> History:
+    """Follow objects (lakes, glaciers) through outlines of many dates, flag glitches and repair the series.
+
+    Parameters
+    ----------
+    epochs: outlines by date, valid polygons in one projected CRS in metres; an empty frame where an image showed nothing.
+    pixel_m: ground sampling distance of the images in metres, one for all or one a date: sets the outlines' area errors.
+    points: named points (column `name`), only used to name objects and to say whether an outline still covers them.
+    rules: thresholds.
+
+    Returns
+    -------
+    The history. An object that swallowed others is judged on the sum with those it swallowed (`judged_km2`), so that a merge
+    or split is no jump; `area_km2` and `repaired_km2` are its own outline's.
+
+    Raises
+    ------
+    VigieError
+        When CRS, geometries or pixel sizes are wrong.
+
+    Examples
+    --------
+    >>> import shapely
+    >>> def lake(side):
+    ...     return gpd.GeoDataFrame(geometry=[shapely.box(0, 0, side, side)], crs=32627)
+    >>> sides = {2000: 1000, 2001: 1010, 2002: 300, 2003: 1020, 2004: 1030, 2005: 1040}
+    >>> history = build_history({date(year, 8, 1): lake(side) for year, side in sides.items()}, pixel_m=30)
+    >>> history.total.loc[history.total["flagged"], ["status", "area_km2", "repaired_km2"]].round(2).values.tolist()
+    [['glitch', 0.09, 1.03]]
+    """
+    rules = rules or Rules()
+    who = identify(epochs, rules)
+    names = names_from_points(who, points, "name") if points is not None else {}
+    outlines = who.outlines.assign(
+        name=[names.get(known, "") for known in who.outlines["id"]],
+        family=[who.families[known] for known in who.outlines["id"]],
+        area_err_km2=_area_errors(who.outlines, pixel_m),
+    )
+    objects = _object_series(who, outlines, sorted(epochs), names, rules)
+    objects = _with_points(objects, outlines, points)
+    total = _total_series(outlines, sorted(epochs), rules)
+    outlines = outlines.merge(objects[["date", "id", "status"]], on=["date", "id"], how="left")
+    return History(outlines, objects, total, who.events, rules)
+
+
+def decimal_years(dates: list[date]) -> NDArray[np.float64]:
+    """Dates as years, by elapsed days.
+
+    Examples
+    --------
+    >>> decimal_years([date(2000, 1, 1), date(2000, 7, 2)]).round(2)
+    array([2000. , 2000.5])
+    """
+    return np.array([2000 + (when - date(2000, 1, 1)).days / DAYS_A_YEAR for when in dates])
+
+
+def _area_errors(outlines: gpd.GeoDataFrame, pixel_m: float | Mapping[date, float]) -> NDArray[np.float64]:
+    """One-sigma area error of every outline in km2: 0.6872 (P / G) G^2 / 2 (Hanshaw & Bookhagen 2014; notes M11)."""
+    dates = set(outlines["date"])
+    sizes = pixel_m if isinstance(pixel_m, Mapping) else dict.fromkeys(dates, pixel_m)
+    if not dates <= set(sizes) or any(not size > 0 for size in sizes.values()):
+        raise VigieError("pixel sizes are wrong", found=pixel_m, expected="metres > 0 for every date with outlines")
+    pixel = np.array([sizes[when] for when in outlines["date"]])
+    return np.asarray(EDGE_SHARE * outlines.length.to_numpy() * pixel / 2 / 1e6)
+
+
+def _total_series(outlines: gpd.GeoDataFrame, dates: list[date], rules: Rules) -> pd.DataFrame:
+    """Judge the sum of all outlines on each date."""
+    groups = outlines.groupby("date")
+    areas = groups["area_km2"].sum().reindex(dates, fill_value=0.0).to_numpy()
+    table = judge(decimal_years(dates), areas, rules)
+    table.insert(0, "date", dates)
+    table["count"] = groups.size().reindex(dates, fill_value=0).to_numpy()
+    squares = (outlines["area_err_km2"] ** 2).groupby(outlines["date"]).sum()
+    table["area_err_km2"] = np.sqrt(squares.reindex(dates, fill_value=0.0).to_numpy())
+    table["flagged"] = table["status"].isin(FLAGGED)
+    return table
+
+
+def _object_series(
+    who: Identity, outlines: gpd.GeoDataFrame, dates: list[date], names: Mapping[int, str], rules: Rules
+) -> pd.DataFrame:
+    """Judge every object on the dates from its first sighting to its last (to the end, if it was missing there only briefly)."""
+    areas = outlines.pivot(index="date", columns="id", values="area_km2").reindex(dates)
+    errors = outlines.pivot(index="date", columns="id", values="area_err_km2").reindex(dates)
+    inside = who.sightings.pivot(index="date", columns="id", values="inside").reindex(dates)
+    heads = _heads(who, areas)
+    tables = []
+    for known in areas.columns:
+        judged = areas[known] + areas[heads.get(known, [])].sum(axis=1)
+        life = _life(inside[known].notna().to_numpy(), rules.longest_glitch)
+        own = pd.DataFrame({"own": areas[known], "judged": judged, "err": errors[known], "inside": inside[known]})[life]
+        table = _judge_object(own.reset_index(), int(known), rules)
+        tables.append(table.assign(id=int(known), name=names.get(known, ""), family=who.families[known]))
+    objects = pd.concat(tables, ignore_index=True)
+    objects["flagged"] = objects["status"].isin(FLAGGED)
+    return objects.sort_values(["date", "id"], ignore_index=True)
+
+
+def _heads(who: Identity, areas: pd.DataFrame) -> dict[int, list[int]]:
+    """Find the largest born object of each family and the other born ones, which it is judged together with.
+
+    Parts that split off an object are left out: a lake in pieces has lost its area, wherever the pieces are.
+    """
+    born = who.events.loc[who.events["kind"] == "birth", "id"]
+    sizes = areas[born].median().sort_values(ascending=False, kind="stable")
+    families: dict[int, list[int]] = {}
+    for known in sizes.index:
+        families.setdefault(who.families[known], []).append(known)
+    return {members[0]: members[1:] for members in families.values()}
+
+
+def _life(seen: NDArray[np.bool_], longest_glitch: int) -> slice:
+    """From the first sighting to the last, and to the end of the record if that is no further than a glitch lasts."""
+    first, last = np.flatnonzero(seen)[[0, -1]]
+    return slice(int(first), len(seen) if len(seen) - 1 - last <= longest_glitch else int(last) + 1)
+
+
+def _judge_object(rows: pd.DataFrame, known: int, rules: Rules) -> pd.DataFrame:
+    """Judge the dates on which an object was not inside another; its own outline is repaired, whatever it is judged on."""
+    from vigie.apps.glaciers.history.series import repair
+
+    merged = (rows["inside"].notna() & (rows["inside"] != known)).to_numpy()
+    years = decimal_years(rows["date"].tolist())
+    table = pd.DataFrame({"date": rows["date"], "status": "merged"})
+    alone = judge(years[~merged], rows["judged"].to_numpy()[~merged], rules).set_index(rows.index[~merged])
+    table = alone.reindex(rows.index).assign(date=rows["date"])
+    table["status"] = table["status"].astype(object).where(~merged, "merged").astype(str)
+    table["judged_km2"], table["area_km2"] = table["area_km2"], rows["own"]
+    repaired = repair(years[~merged], rows["own"].to_numpy()[~merged], alone["status"].to_numpy(dtype=object))
+    table["repaired_km2"] = pd.Series(repaired, index=alone.index).reindex(rows.index)
+    table["area_err_km2"] = rows["err"]
+    table["inside"] = rows["inside"].fillna(0).astype(int)
+    return table
+
+
+def _with_points(objects: pd.DataFrame, outlines: gpd.GeoDataFrame, points: gpd.GeoDataFrame | None) -> pd.DataFrame:
+    """Say whether the outline that an object is in covers the point that names it (missing for objects without a name)."""
+    covered = pd.Series(pd.NA, index=objects.index, dtype="boolean")
+    if points is not None:
+        hits = gpd.sjoin(points[["name", "geometry"]].to_crs(outlines.crs), outlines[["date", "id", "geometry"]], predicate="within")
+        held = set(zip(hits["name"].astype(str), hits["date"], hits["id"], strict=True))
+        keys = zip(objects["name"], objects["date"], objects["inside"], strict=True)
+        inside = pd.array([key in held for key in keys], dtype="boolean")
+        covered = pd.Series(inside, index=objects.index).where(objects["name"] != "", pd.NA)
+    return objects.assign(point_covered=covered)

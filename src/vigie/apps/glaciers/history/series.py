@@ -1,0 +1,202 @@
+"""Area series: which samples are glitches, what stood there instead, and how fast the area really changes (notes M12).
+
+A sample is doubted when it departs from the running median by more than the rule allows. It is a glitch only when the series
+comes back: it must depart as much, to the same side, from what was there before and from what came after. So a surge, a lake
+that grows or a step that persists is kept, and at either end of a series, where nobody knows what lies beyond, a doubted sample
+is called unconfirmed and left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import theilslopes
+
+from vigie.apps.glaciers.history.rules import Rules
+from vigie.apps.glaciers.history.trend import local_trend
+from vigie.core.errors import VigieError
+
+Floats = NDArray[np.float64]
+
+STATUSES = {
+    "observed": "taken as it is",
+    "glitch": "departs from the running median, from before and from after: repaired",
+    "missing": "nothing was mapped although there was before and after: repaired",
+    "unconfirmed": "departs at the end of the series, where no later (earlier) date can tell a glitch from a change: kept",
+    "gap": "nothing was mapped for more dates than a glitch lasts: gone or missed, not repaired",
+    "merged": "inside another object's outline: counted there",
+}
+"""What can be said of one object on one date."""
+
+FLAGGED = ("glitch", "missing", "unconfirmed", "gap")
+"""Statuses that a reader should look at."""
+REPAIRED = ("glitch", "missing")
+"""Statuses whose area is replaced in the repaired series."""
+NORMAL_95 = 1.959964
+
+
+def median_departure(areas: Floats, samples: int = 5) -> Floats:
+    """Relative departure r = (A - med) / med from the centred running median of `samples` (at least 3; fewer: NaN).
+
+    Examples
+    --------
+    >>> median_departure(np.array([10.0, 10, 4, 10, 10])).round(2)
+    array([ 0. ,  0. , -0.6,  0. ,  0. ])
+    """
+    middle = pd.Series(areas).rolling(samples, center=True, min_periods=3).median().to_numpy()
+    return _relative(np.asarray(areas, dtype=np.float64), middle)
+
+
+def judge(years: Floats, areas: Floats, rules: Rules | None = None) -> pd.DataFrame:
+    """Judge every sample of one object's area series, repair what is a glitch, and give the trend under it.
+
+    Parameters
+    ----------
+    years: dates in years, ascending (T,).
+    areas: areas in km2 (T,), NaN on dates when nothing was mapped.
+    rules: thresholds.
+
+    Returns
+    -------
+    One row a date: `area_km2`, `departure` (relative, from the running median), `weight` (E[w] of the Student-t trend, near 0
+    for wild samples), `status` (see `STATUSES`), `repaired_km2` (linear in time between the nearest good dates where the status
+    says so, NaN in gaps), `level_km2` with its 95 % interval `level_low_km2`, `level_high_km2`, and `noise_km2`.
+
+    Raises
+    ------
+    VigieError
+        When dates are not ascending or areas are negative.
+
+    Examples
+    --------
+    >>> table = judge(np.arange(2000.0, 2007.0), np.array([10.0, 10, 11, 3, 12, 12, 12]))
+    >>> table["status"].tolist()[3], float(table["repaired_km2"][3])
+    ('glitch', 11.5)
+    """
+    rules = rules or Rules()
+    years, areas = np.asarray(years, dtype=np.float64), np.asarray(areas, dtype=np.float64)
+    if len(years) != len(areas) or (np.diff(years) <= 0).any() or (areas < 0).any():
+        raise VigieError("an area series is wrong", found=f"{len(years)} dates, {len(areas)} areas", expected=(
+            "as many areas as dates, dates ascending, no negative area"))  # fmt: skip
+    seen = np.isfinite(areas)
+    departure = np.full(len(areas), np.nan)
+    departure[seen] = median_departure(areas[seen], rules.median_samples)
+    status = np.array(["observed"] * len(areas), dtype=object)
+    status[seen] = _verdicts(years[seen], areas[seen], departure[seen], rules)
+    status[~seen] = _absences(seen, rules.longest_glitch)[~seen]
+    trend = local_trend(years, areas, rules.freedom)
+    reach = NORMAL_95 * trend.level_sd
+    return pd.DataFrame(
+        {
+            "area_km2": areas,
+            "departure": departure,
+            "weight": trend.weight,
+            "status": status.astype(str),
+            "repaired_km2": repair(years, areas, status),
+            "level_km2": trend.level,
+            "level_low_km2": np.maximum(trend.level - reach, 0.0),
+            "level_high_km2": trend.level + reach,
+            "noise_km2": trend.noise,
+        }
+    )
+
+
+def repair(years: Floats, areas: Floats, status: NDArray[np.object_]) -> Floats:
+    """Replace glitches and missing dates by what lies, linear in time, between the nearest good dates on both sides.
+
+    Examples
+    --------
+    >>> repair(np.array([0.0, 1, 3]), np.array([10.0, 2, 16]), np.array(["observed", "glitch", "observed"], dtype=object))
+    array([10., 12., 16.])
+    """
+    mend, good = np.isin(status.astype(str), REPAIRED), np.isin(status.astype(str), ("observed", "unconfirmed"))
+    good &= np.isfinite(areas)
+    repaired = np.array(areas, dtype=np.float64)
+    if good.any():
+        repaired[mend] = np.interp(years[mend], years[good], areas[good])
+    return repaired
+
+
+def growth(years: Floats, areas: Floats) -> tuple[float, float, float]:
+    """Median growth in km2 a year and its 95 % interval (Theil 1950; Sen 1968), insensitive to a quarter of wild samples.
+
+    Examples
+    --------
+    >>> growth(np.arange(5.0), np.array([1.0, 2, 3, 90, 5]))[0]
+    1.0
+    """
+    seen = np.isfinite(areas)
+    found = theilslopes(areas[seen], years[seen])
+    return float(found.slope), float(found.low_slope), float(found.high_slope)
+
+
+def missing_year_recall(flags: pd.DataFrame, truth: Mapping[str, Iterable[int]]) -> pd.DataFrame:
+    """Count how many of the years in which an object is known to be missing or incomplete were flagged.
+
+    Parameters
+    ----------
+    flags: rows with `name`, `date` and `flagged`, for instance `History.lakes`.
+    truth: name -> years.
+
+    Returns
+    -------
+    One row a name: `known`, `found`, `recall`, and the `overlooked` years as text.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"name": ["3", "3"], "date": pd.to_datetime(["1991-08-06", "1992-08-01"]), "flagged": [True, False]})
+    >>> missing_year_recall(rows, {"3": [1991, 1992]}).to_dict("records")
+    [{'name': '3', 'known': 2, 'found': 1, 'recall': 0.5, 'overlooked': '1992'}]
+    """
+    rows = []
+    for name, years in truth.items():
+        mine = flags[(flags["name"] == name) & flags["flagged"]]
+        overlooked = sorted(set(years) - set(pd.to_datetime(mine["date"]).dt.year))
+        known = len(set(years))
+        found = known - len(overlooked)
+        rows.append((name, known, found, found / known, ", ".join(map(str, overlooked))))
+    return pd.DataFrame(rows, columns=["name", "known", "found", "recall", "overlooked"])
+
+
+def _relative(areas: Floats, reference: Floats | float) -> Floats:
+    """(A - reference) / reference; 0 where both are 0, infinite where only the reference is."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = (areas - reference) / reference
+    return np.where((areas == 0) & (np.asarray(reference) == 0), 0.0, relative)
+
+
+def _verdicts(years: Floats, areas: Floats, departure: Floats, rules: Rules) -> list[str]:
+    """Judge the samples that are there: observed, glitch or unconfirmed."""
+    verdicts = ["observed"] * len(areas)
+    for i in np.flatnonzero(np.abs(departure) > rules.largest_departure):
+        before, after = areas[max(0, i - rules.longest_glitch) : i], areas[i + 1 : i + 1 + rules.longest_glitch]
+        if len(before) and len(after):
+            sides = np.array([_relative(areas[i], float(np.median(side))) for side in (before, after)])
+            apart = np.sign(departure[i]) * sides > rules.largest_departure
+            verdicts[i] = "glitch" if apart.all() else "observed"
+        elif not _in_line(years, areas, int(i), rules.largest_departure):
+            verdicts[i] = "unconfirmed"
+    return verdicts
+
+
+def _in_line(years: Floats, areas: Floats, i: int, largest: float) -> bool:
+    """Whether the first or last sample goes on with the rate of growth of the two next to it (young lakes double in years)."""
+    near, far = (1, 2) if i == 0 else (i - 1, i - 2)
+    if areas[near] <= 0 or areas[far] <= 0:
+        return False
+    rate = np.log(areas[near] / areas[far]) / (years[near] - years[far])
+    expected = areas[near] * np.exp(rate * (years[i] - years[near]))
+    return bool(abs(areas[i] / expected - 1) <= largest)
+
+
+def _absences(seen: NDArray[np.bool_], longest: int) -> NDArray[np.object_]:
+    """Name every date without a sample by the length of its run of such dates and by whether the run touches an end."""
+    names = np.array(["observed"] * len(seen), dtype=object)
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], seen, [True]]).astype(np.int8)))
+    for start, stop in edges.reshape(-1, 2):
+        at_end = start == 0 or stop == len(seen)
+        names[start:stop] = "gap" if stop - start > longest else "unconfirmed" if at_end else "missing"
+    return names

@@ -1,0 +1,50 @@
+"""One kind of error for everything a person can mend: it says what was found, what was expected, and what to do."""
+
+from __future__ import annotations
+
+
+class VigieError(Exception):
+    """Report bad input in one line: the problem, what was found, what was expected, what to do.
+
+    The command line prints it without a traceback and leaves with exit code 2.
+
+    Examples
+    --------
+    >>> raise VigieError("image.tif has no CRS", expected="a projected CRS", do="assign one with gdal_edit -a_srs")
+    Traceback (most recent call last):
+    ...
+    vigie.core.errors.VigieError: image.tif has no CRS; expected a projected CRS; to mend it: assign one with gdal_edit -a_srs
+    """
+
+    def __init__(self, problem: str, *, found: object = None, expected: object = None, do: str = "") -> None:
+        self.problem, self.found, self.expected, self.do = problem, found, expected, do
+        parts = [problem]
+        if found is not None:
+            parts.append(f"found {found}")
+        if expected is not None:
+            parts.append(f"expected {expected}")
+        if do:
+            parts.append(f"to mend it: {do}")
+        super().__init__(" ".join("; ".join(parts).split()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.problem, self.found, self.expected, self.do)
+
+
+def _rebuild(kind: type[VigieError], problem: str, found: object, expected: object, do: str) -> VigieError:
+    """Errors cross process borders (Dask workers) whole."""
+    return kind(problem, found=found, expected=expected, do=do)
+
+
+def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+    """Name the known word nearest to a misspelt one, as a hint for an error message ('' when none is near).
+
+    Examples
+    --------
+    >>> nearest("sedd", ["seed", "name"])
+    "did you mean 'seed'?"
+    """
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else ""

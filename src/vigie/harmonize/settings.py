@@ -1,0 +1,58 @@
+"""What can be chosen about bringing scenes onto one grid."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Refine = Literal["bilinear", "cubic"]
+"""Interpolation where the target grid is finer than the source."""
+
+
+class GridSettings(BaseModel):
+    """The grid a scene is brought onto; without `crs` and `resolution_m` it is the scene's own finest grid."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    crs: str | None = Field(default=None, description="projected CRS, such as 'EPSG:32645'; default: the scene's")
+    resolution_m: float | None = Field(default=None, gt=0, description="pixel size, metres; default: the finest band's")
+    bounds: tuple[float, float, float, float] | None = Field(
+        default=None, description="west, south, east, north in units of `crs`; default: all of the scene"
+    )
+
+
+class HarmonizeSettings(BaseModel):
+    """How bands of any sensor become one dataset on one grid."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    grid: GridSettings = GridSettings()
+    refine: Refine = Field(default="bilinear", description="interpolation of bands coarser than the grid")
+    refine_elevation: Refine = Field(default="cubic", description="interpolation of elevation coarser than the grid")
+    nodata: Literal["any", "all"] = Field(
+        default="any", description="a pixel is flagged nodata where 'any' or 'all' of its bands, terrain apart, are missing"
+    )
+    saturation: Literal["declared", "detect"] = Field(
+        default="declared", description="trust the sensor's saturation level, or look for a spike at the maximum as well"
+    )
+    shadow: Literal["none", "gain", "affine"] = Field(
+        default="none", description="flag cast shadow in near infrared by a test free of gain, or of gain and offset"
+    )
+    terrain: Literal["none", "derive"] = Field(
+        default="derive", description="'derive' computes slope, aspect and relief where the scene or `dem` gives elevation"
+    )
+    relief_box_m: float = Field(
+        default=1000.0, gt=0, description="side of the box whose mean elevation relief is measured from"
+    )
+    labels: Literal["layer", "everywhere"] = Field(
+        default="layer", description="outside the extent of a vector layer labels are unknown, or background 'everywhere'"
+    )
+    chunk: int = Field(default=512, ge=16, description="side of a chunk of the cube, pixels")
+    tile: int = Field(default=1024, ge=16, description="side of a tile that is read, computed and written at once, pixels")
+
+    @model_validator(mode="after")
+    def _tiles_keep_whole_chunks(self) -> HarmonizeSettings:
+        if self.tile % self.chunk:
+            raise ValueError(f"tile ({self.tile}) must be a multiple of chunk ({self.chunk})")
+        return self

@@ -1,0 +1,245 @@
+"""A trained model: all that is needed to predict, in a folder that can be sent to a colleague.
+
+model/
+    member-00.safetensors ...   weights, one file an ensemble member
+    card.json                   network, legend, scaling, temperatures, sha256 of the weights, facts of the training
+    card.md                     the same for people
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+import vigie
+from vigie.core.errors import VigieError
+from vigie.core.legend import Legend, LegendClass
+from vigie.core.store import whole_folder
+from vigie.learn import networks
+from vigie.learn.checkpoint import copy_into, read_tensors, write_tensors
+from vigie.learn.networks import NetworkSettings
+from vigie.learn.scaling import RobustScaling
+
+Build = Callable[[NetworkSettings, int], nn.Module]
+FORMAT = 1
+EVERY_SENSOR = "*"
+"""Key of the temperature of sensors that have none of their own."""
+
+
+@dataclass
+class Model:
+    """Networks that predict together, and what they were trained for.
+
+    Attributes
+    ----------
+    members: networks of the same settings, trained from different seeds.
+    temperature: by sensor; '*' is that of every sensor without its own.
+    facts: what the model card tells of the training: JSON values, for instance data, folds, bands, scores, weights, limits.
+    precision: '32-true', or 'bf16-mixed' to predict with 16-bit products.
+    """
+
+    members: Sequence[nn.Module]
+    settings: NetworkSettings
+    legend: Legend
+    scaling: RobustScaling
+    temperature: Mapping[str, float] = field(default_factory=lambda: {EVERY_SENSOR: 1.0})
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+    @torch.inference_mode()
+    def probabilities(self, x: Tensor, mask: Tensor, bands: Tensor, sensor: str) -> Tensor:
+        """Predict class probabilities, member by member.
+
+        Parameters
+        ----------
+        x (N, B, H, W), mask (N, 2, H, W), bands (B, D): see `scaling.standardise` and `bands.describe`.
+        sensor: whose temperature to use.
+
+        Returns
+        -------
+        (members, N, C, H, W) float32: softmax(logits / T), calibrated (Guo et al. 2017, eq. 9).
+        """
+        logits = self.logits(x, mask, bands)
+        return logits.div_(self.temperature_of(sensor)).softmax(dim=2)
+
+    @torch.inference_mode()
+    def logits(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
+        """Predict raw logits (members, N, C, H, W) float32, for calibration."""
+        device = next(self.members[0].parameters()).device
+        x, mask = (t.to(device).contiguous(memory_format=torch.channels_last) for t in (x, mask))
+        bands = bands.to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16-mixed"):
+            return torch.stack([member(x, mask, bands).float() for member in self.members])
+
+    def temperature_of(self, sensor: str) -> float:
+        """Temperature of a sensor, or that of every sensor."""
+        if sensor not in self.temperature and EVERY_SENSOR not in self.temperature:
+            raise VigieError(
+                f"the model has no temperature for sensor '{sensor}'",
+                found=sorted(self.temperature),
+                expected=f"'{sensor}' or '{EVERY_SENSOR}'",
+                do="calibrate on this sensor",
+            )
+        return self.temperature.get(sensor, self.temperature.get(EVERY_SENSOR, 1.0))
+
+    def save(self, folder: Path) -> None:
+        """Write the model to a folder, whole or not at all."""
+        with whole_folder(folder) as draft:
+            for number, member in enumerate(self.members):
+                write_tensors(draft / _member(number), member.state_dict())
+            hashes = {_member(n): _sha256(draft / _member(n)) for n in range(len(self.members))}
+            record = self.card(hashes)
+            (draft / "card.json").write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8")
+            (draft / "card.md").write_text(card_text(record), encoding="utf-8")
+
+    def card(self, hashes: Mapping[str, str]) -> dict[str, Any]:
+        """Put everything but the weights into JSON values."""
+        return {
+            "format": FORMAT,
+            "vigie": vigie.__version__,
+            "members": dict(hashes),
+            "parameters": sum(parameter.numel() for parameter in self.members[0].parameters()),
+            "network": self.settings.model_dump(mode="json"),
+            "legend": asdict(self.legend),
+            "scaling": self.scaling.model_dump(mode="json"),
+            "temperature": dict(self.temperature),
+            "facts": dict(self.facts),
+        }
+
+
+def load(
+    folder: Path,
+    device: torch.device | str = "cpu",
+    legend: Legend | None = None,
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+    build: Build = networks.build,
+) -> Model:
+    """Read a model, ready to predict.
+
+    Parameters
+    ----------
+    legend: the legend that predictions are wanted in; the model must have been trained for it.
+
+    Raises
+    ------
+    VigieError: a file is missing, truncated or changed, or the model is for another legend.
+    """
+    card = read_card(folder)
+    own = _legend(card["legend"])
+    if legend is not None and legend != own:
+        raise VigieError(
+            f"{folder} was trained for another legend",
+            found=f"'{own.name}': {', '.join(own.names)}",
+            expected=f"'{legend.name}': {', '.join(legend.names)}",
+            do="train a model for this legend, or predict with the model's own",
+        )
+    # The members' weights follow: the encoder's initial ones need not be fetched.
+    settings = NetworkSettings.model_validate(card["network"])
+    bare = settings.model_copy(update={"weights": "none"})
+    members = []
+    for name, digest in card["members"].items():
+        _verify(folder / name, digest)
+        with torch.random.fork_rng([]):
+            network = build(bare, len(own.classes))
+        copy_into(network.state_dict(), read_tensors(folder / name), f"weights {name}")
+        network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        members.append(network.eval().requires_grad_(False))
+    scaling = RobustScaling.model_validate(card["scaling"])
+    return Model(members, settings, own, scaling, card["temperature"], card["facts"], precision)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read a model's card.json."""
+    path = folder / "card.json"
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"format", "members", "network", "legend", "scaling", "temperature", "facts"} - set(card)
+        problem: object = f"no {', '.join(sorted(missing))}" if missing else None
+    except (OSError, ValueError) as error:
+        card, problem = {}, error
+    if problem is None and card["format"] != FORMAT:
+        problem = f"format {card['format']}"
+    if problem is not None:
+        raise VigieError(
+            f"{path} is not the card of a model",
+            found=problem,
+            expected=f"a card of format {FORMAT}, written by `vigie run`",
+            do="copy the whole model folder again, or train again",
+        )
+    return card
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    """Tell what a model is, for people (Mitchell et al. 2019, Model Cards for Model Reporting)."""
+    network, facts = card["network"], card["facts"]
+    classes = [f"| {c['code']} | {c['name']} | {c['color']} |" for c in card["legend"]["classes"]]
+    lines = [
+        f"# Model card: {card['legend']['name']}",
+        "",
+        f"{len(card['members'])} member(s) of `{network.get('name', 'network')}`, {card['parameters']:,} parameters each, "
+        f"made with vigie {card['vigie']}. A member sees standardised bands and gives a logit for each class.",
+        "",
+        "## Legend",
+        "",
+        "| code | class | colour |",
+        "|---|---|---|",
+        *classes,
+        "",
+        "## Calibration",
+        "",
+        *(f"- {sensor}: logits are divided by {value:.3f}" for sensor, value in sorted(card["temperature"].items())),
+        "",
+        "## Scaling",
+        "",
+        *(f"- {name}: {value}" for name, value in sorted(card["scaling"].items())),
+        "",
+    ]
+    for title, value in facts.items():
+        lines += [f"## {title.replace('_', ' ').capitalize()}", "", *_told(value), ""]
+    if "limits" not in facts:
+        lines += ["## Limits", "", "Not stated by who trained the model: test it on your own region first.", ""]
+    lines += ["## Weights", "", *(f"- `{name}` sha256 {digest}" for name, digest in card["members"].items()), ""]
+    return "\n".join(lines)
+
+
+def _told(value: object) -> list[str]:
+    """A fact as Markdown lines."""
+    if isinstance(value, Mapping):
+        return [f"- {name}: {json.dumps(part) if isinstance(part, (dict, list)) else part}" for name, part in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [f"- {part}" for part in value]
+    return [str(value)]
+
+
+def _legend(record: Mapping[str, Any]) -> Legend:
+    return Legend(record["name"], tuple(LegendClass(**c) for c in record["classes"]), record["unknown"])
+
+
+def _member(number: int) -> str:
+    return f"member-{number:02d}.safetensors"
+
+
+def _sha256(path: Path) -> str:
+    digest = sha256()
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _verify(path: Path, digest: str) -> None:
+    found = _sha256(path) if path.is_file() else "no such file"
+    if found != digest:
+        raise VigieError(
+            f"weights {path} are not those of the card",
+            found=found if found == "no such file" else f"sha256 {found}, {path.stat().st_size} bytes",
+            expected=f"sha256 {digest}",
+            do="copy the whole model folder again, or train again",
+        )

@@ -1,0 +1,272 @@
+"""Segmentation networks behind one interface: any bands in, class logits out at the same resolution.
+
+Each is our band-agnostic stem followed by a body. Bodies are ours (`vigie.learn.unet`) or segmentation-models-pytorch's with
+timm encoders; others come by the entry point group `vigie.networks` (name -> factory, see `Factory`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from pydantic import BaseModel, Field, model_validator
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vigie.core.errors import VigieError, nearest
+from vigie.learn.stem import BandStem
+from vigie.learn.unet import ChannelNorm, UNet, group_norm
+
+
+class NetworkSettings(BaseModel, extra="forbid", frozen=True):
+    """Which network, and how large.
+
+    Attributes
+    ----------
+    name
+        "unet-groupnorm" or "unet-channelnorm" (ours), "unet", "deeplabv3plus", "segformer", "dpt-dinov3" (timm encoders), or
+        the name of an entry point in `vigie.networks`.
+    encoder
+        timm name of the encoder ("" takes the network's own default); ours have none.
+    weights
+        Where the encoder's weights come from: "none" (random), "hub" (timm's own download), or the path of a safetensors file
+        with timm's parameter names.
+    widths
+        Channels per level of our U-Nets, finest first.
+    stem_channels
+        Feature maps of the band-agnostic stem.
+    reduction
+        The body works at 1/reduction of the input resolution.
+    dropout
+        Probability of dropping a feature map before the last layer.
+    """
+
+    name: str = "unet-groupnorm"
+    encoder: str = ""
+    weights: str = "none"
+    widths: tuple[int, ...] = Field(default=(32, 64, 128, 256, 512), min_length=1)
+    stem_channels: int = Field(default=32, ge=1)
+    reduction: Literal[1, 2, 4] = 1
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _ours_have_no_encoder(self) -> NetworkSettings:
+        if self.name in _OURS and (self.encoder or self.weights != "none"):
+            raise ValueError(f"network '{self.name}' has no encoder: leave out 'encoder' and 'weights'")
+        return self
+
+
+Factory = Callable[[NetworkSettings, int, int], nn.Module]
+"""(settings, channels in, classes out) -> a body: a module (N, channels, h, w) -> (N, classes, h, w) with the attributes
+`multiple` (h and w must be multiples of it) and `receptive_field` (pixels side to side, or None when unbounded or unknown)."""
+
+
+class SegmentationNetwork(nn.Module):
+    """A stem that takes any bands, and a body that segments.
+
+    Attributes
+    ----------
+    multiple
+        H and W must be multiples of it.
+    receptive_field
+        Input pixels, side to side, that can change one output pixel; None when unbounded or unknown. A halo of half of it, with
+        tile origins at multiples of `multiple`, makes tiled prediction equal to that of the whole image.
+    provenance
+        One sentence for the model card: where the initial weights come from.
+    """
+
+    def __init__(self, stem: BandStem, body: nn.Module, provenance: str) -> None:
+        super().__init__()
+        self.stem, self.body, self.provenance = stem, body, provenance
+        r = stem.reduction
+        self.multiple = int(body.multiple) * r  # type: ignore[arg-type]
+        field = body.receptive_field
+        # One step more at the coarse resolution for the bilinear upsampling of logits, and the reach of the stem's kernel.
+        coarse = None if field is None else int(field) + 2 * (r > 1)  # type: ignore[arg-type]
+        self.receptive_field: int | None = None if coarse is None else coarse * r + stem.kernel - 1
+
+    def forward(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
+        """Turn standardised bands into logits.
+
+        Parameters
+        ----------
+        x, mask, bands
+            (N, B, H, W), (N, 2, H, W) and (B, D): see `vigie.learn.stem.BandStem`.
+
+        Returns
+        -------
+        Tensor
+            (N, classes, H, W) logits.
+        """
+        height, width = x.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise VigieError(
+                "the network cannot halve this crop evenly",
+                found=f"{height} x {width} pixels",
+                expected=f"multiples of {self.multiple}",
+                do="choose another crop or tile size, or pad",
+            )
+        logits: Tensor = self.body(self.stem(x, mask, bands))
+        if self.stem.reduction == 1:
+            return logits
+        return F.interpolate(logits, scale_factor=float(self.stem.reduction), mode="bilinear", align_corners=False)
+
+
+def build(settings: NetworkSettings, classes: int) -> SegmentationNetwork:
+    """Build the network that the settings name, in channels-last memory format.
+
+    Raises
+    ------
+    VigieError
+        When nobody offers a network of that name, or its weights cannot be had: weights are never silently random.
+
+    Examples
+    --------
+    >>> network = build(NetworkSettings(widths=(8, 16), stem_channels=8), classes=4)
+    >>> network.multiple, network.provenance
+    (2, 'unet-groupnorm, random initial weights')
+    """
+    factory = _factory(settings.name)
+    provenance = _provenance(settings)
+    stem = BandStem(settings.stem_channels, reduction=settings.reduction)
+    network = SegmentationNetwork(stem, factory(settings, settings.stem_channels, classes), provenance)
+    return network.to(memory_format=torch.channels_last)
+
+
+def _factory(name: str) -> Factory:
+    if name in FACTORIES:
+        return FACTORIES[name]
+    others = {point.name: point for point in entry_points(group="vigie.networks")}
+    if name not in others:
+        known = [*FACTORIES, *others]
+        raise VigieError(f"unknown network '{name}'", expected=", ".join(known), do=nearest(name, known))
+    factory: Factory = others[name].load()
+    return factory
+
+
+def _unet_groupnorm(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
+    return UNet(channels, classes, settings.widths, group_norm, settings.dropout)
+
+
+def _unet_channelnorm(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
+    return UNet(channels, classes, settings.widths, ChannelNorm, settings.dropout)
+
+
+class _Body(nn.Module):
+    """A network of segmentation-models-pytorch as a body, with dropout before its last layer."""
+
+    def __init__(self, model: nn.Module, multiple: int, dropout: float) -> None:
+        super().__init__()
+        self.multiple, self.receptive_field = multiple, None
+        self.model = model
+        model.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), model.segmentation_head)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn features into logits."""
+        logits: Tensor = self.model(x)
+        return logits
+
+
+def _unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
+    return _Body(_with_encoder(smp.Unet, settings, "resnet18", channels, classes), 32, settings.dropout)
+
+
+def _deeplabv3plus(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
+    # Chen et al. 2018 (arXiv:1802.02611): output stride 16, atrous rates 6, 12, 18.
+    special = {"encoder_output_stride": 16, "decoder_atrous_rates": (6, 12, 18)}
+    return _Body(_with_encoder(smp.DeepLabV3Plus, settings, "resnet50", channels, classes, special), 16, settings.dropout)
+
+
+def _segformer(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
+    # timm has no MiT; PVTv2 (Wang et al. 2022) is its twin: overlapping patches, linear spatial reduction, four stages.
+    return _Body(_with_encoder(smp.Segformer, settings, "pvt_v2_b0", channels, classes), 32, settings.dropout)
+
+
+def _dpt_dinov3(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
+    # Widths of the decoder follow the encoder's as in Depth Anything (Yang et al. 2024): d/8, d/4, d/2, d.
+    default = "vit_small_patch16_dinov3"
+    width = _bare_encoder(settings.encoder or default).num_features
+    special: dict[str, Any] = {
+        "decoder_intermediate_channels": (width // 8, width // 4, width // 2, width),
+        "decoder_fusion_channels": width // 4,
+        "dynamic_img_size": True,
+    }
+    return _Body(_with_encoder(smp.DPT, settings, default, channels, classes, special), 32, settings.dropout)
+
+
+FACTORIES: Mapping[str, Factory] = {
+    "unet-groupnorm": _unet_groupnorm,
+    "unet-channelnorm": _unet_channelnorm,
+    "unet": _unet,
+    "deeplabv3plus": _deeplabv3plus,
+    "segformer": _segformer,
+    "dpt-dinov3": _dpt_dinov3,
+}
+_OURS = ("unet-groupnorm", "unet-channelnorm")
+
+
+def _with_encoder(
+    architecture: Callable[..., nn.Module],
+    settings: NetworkSettings,
+    default: str,
+    channels: int,
+    classes: int,
+    special: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Build an smp architecture on a timm encoder, its weights where the settings say; anything but success is an error."""
+    encoder = settings.encoder or default
+    if not timm.is_model(encoder):
+        raise VigieError(f"timm has no encoder '{encoder}'", do=nearest(encoder, timm.list_models()))
+    options: dict[str, Any] = {"encoder_weights": None if settings.weights == "none" else True, **(special or {})}
+    if settings.weights not in ("none", "hub"):
+        _check_weights_file(Path(settings.weights), encoder)
+        options["pretrained_cfg_overlay"] = {"file": settings.weights}
+    try:
+        return architecture(encoder_name=f"tu-{encoder}", in_channels=channels, classes=classes, **options)
+    except Exception as error:  # the hub's client has no common base class of errors
+        if settings.weights == "none":
+            raise
+        raise VigieError(
+            f"weights of encoder '{encoder}' could not be loaded from '{settings.weights}'",
+            found=f"{type(error).__name__}: {error}",
+            do='download them elsewhere and give the path of the safetensors file, or set weights = "none"',
+        ) from error
+
+
+def _bare_encoder(encoder: str) -> Any:  # noqa: ANN401 (timm is untyped)
+    """Build an encoder without memory for its parameters, to ask for names and widths."""
+    with torch.device("meta"):
+        return timm.create_model(encoder, pretrained=False, num_classes=0)
+
+
+def _check_weights_file(path: Path, encoder: str) -> None:
+    """Refuse a file that would leave parameters of the encoder random (timm itself only logs that)."""
+    if not path.is_file():
+        raise VigieError(f"no weights at '{path}'", expected='"none", "hub" or the path of a safetensors file')
+    with safe_open(path, framework="pt") as stored:
+        missing = sorted({name for name, _ in _bare_encoder(encoder).named_parameters()} - set(stored.keys()))
+    if missing:
+        raise VigieError(
+            f"'{path}' does not hold all weights of encoder '{encoder}'",
+            found=f"{len(missing)} missing, first {missing[0]}",
+            expected="timm's parameter names",
+            do="name the encoder these weights belong to, or convert them with timm",
+        )
+
+
+def _provenance(settings: NetworkSettings) -> str:
+    """Say for the model card where initial weights come from."""
+    if settings.weights == "none":
+        return f"{settings.name}, random initial weights"
+    if settings.weights == "hub":
+        return f"{settings.name}, encoder weights {settings.encoder or 'default'} from timm's hub, the rest random"
+    path = Path(settings.weights)
+    digest = sha256(path.read_bytes()).hexdigest() if path.is_file() else "?"
+    return f"{settings.name}, encoder weights from {path.name} (sha256 {digest}), the rest random"

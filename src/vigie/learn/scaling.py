@@ -1,0 +1,222 @@
+"""Scene-wise robust scaling: what a network sees does not depend on a scene's gain and offset.
+
+Every measured band of a scene is standardised with three percentiles of the whole scene,
+
+    z = (x - P50) / (P84 - P16),
+
+the median and, for a normal distribution, twice the standard deviation. Terrain stays absolute: 30 degrees are 30 degrees
+everywhere. A band without spread carries no information and becomes 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import sqrt
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from vigie.core.cube import FLAGS, Reader, flagged
+from vigie.core.errors import VigieError, nearest
+from vigie.core.tiles import Window, tiles
+
+TERRAIN_SCALES: Mapping[str, float] = {"slope": 30.0, "relief": 100.0, "aspect_sin": 1.0, "aspect_cos": 1.0}
+"""Divisors of terrain bands: slope in units of 30 degrees, relief in units of 100 m, aspect as it is."""
+
+UNUSED = ("elevation",)
+"""Terrain bands that are never shown to a network: absolute height tells the region, not the surface."""
+
+LATTICE_SIDES = (128, 32)
+"""Sides of the lattice's windows, pixels: many small ones say more of a scene than a few large ones, but cost more reads."""
+
+ENOUGH = 4096
+"""Clear pixels below which a large scene is looked at again on a finer lattice: film and swath edges are mostly empty."""
+
+BLOCK = 1024
+"""Side of the windows in which a small scene is read whole, pixels."""
+
+
+class RobustScaling(BaseModel):
+    """How scenes are standardised.
+
+    `percentiles` are the lower, middle and upper one; `clip` bounds |z|; pixels that carry a flag of `exclude` do not enter the
+    percentiles (a strongly shadowed scene would otherwise be lost); `max_pixels` bounds what is read of a large scene.
+
+    Examples
+    --------
+    >>> RobustScaling().names
+    ('p16', 'p50', 'p84')
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    percentiles: tuple[float, float, float] = (16.0, 50.0, 84.0)
+    clip: float = Field(default=10.0, gt=0)
+    exclude: tuple[str, ...] = ("nodata", "saturated", "shadow", "cloud")
+    max_pixels: int = Field(default=2**22, ge=1)
+
+    @field_validator("percentiles")
+    @classmethod
+    def _ascending(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not 0 <= value[0] < value[1] < value[2] <= 100:
+            raise ValueError(f"percentiles must ascend between 0 and 100, not {value}")
+        return value
+
+    @field_validator("exclude")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for flag in value:
+            if flag not in FLAGS:
+                raise ValueError(f"unknown flag '{flag}', known are {', '.join(FLAGS)}; {nearest(flag, list(FLAGS))}")
+        return value
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Names of the three percentiles' variables."""
+        low, middle, high = (f"p{p:g}" for p in self.percentiles)
+        return low, middle, high
+
+
+def lattice(sizes: Mapping[str, int], max_pixels: int, side: int = LATTICE_SIDES[0]) -> list[Window]:
+    """Spread square windows evenly over a scene, at most `max_pixels` in all; a small scene is covered whole.
+
+    The windows depend on the scene's size alone, so what is measured on them does not depend on how work is cut into tiles.
+
+    Examples
+    --------
+    >>> lattice({"y": 1100, "x": 200}, 2**22)
+    [{'y': slice(0, 1024, None), 'x': slice(0, 200, None)}, {'y': slice(1024, 1100, None), 'x': slice(0, 200, None)}]
+    >>> len(lattice({"y": 20_000, "x": 20_000}, 2**22))
+    256
+    """
+    height, width = sizes["y"], sizes["x"]
+    if height * width <= max_pixels:
+        return [tile.keep for tile in tiles({"y": height, "x": width}, {"y": BLOCK, "x": BLOCK})]
+    side_y, side_x = min(side, height), min(side, width)
+    count = max(1, max_pixels // (side_y * side_x))
+    rows = min(max(1, round(sqrt(count * height * side_x / (width * side_y)))), count, height // side_y)
+    columns = min(count // rows, width // side_x)
+    ys, xs = _spread(height, side_y, rows), _spread(width, side_x, columns)
+    return [{"y": slice(y, y + side_y), "x": slice(x, x + side_x)} for y in ys for x in xs]
+
+
+def _spread(size: int, side: int, count: int) -> list[int]:
+    """Starts of `count` windows whose centres are the centres of `count` equal parts of the axis."""
+    return [min(max(0, int((i + 0.5) * size / count - side / 2)), size - side) for i in range(count)]
+
+
+def measure(read: Reader, sizes: Mapping[str, int], scaling: RobustScaling) -> xr.Dataset:
+    """Measure the percentiles of every band over the valid pixels of a whole scene.
+
+    Parameters
+    ----------
+    read, sizes: the scene's reader and its full size along y and x.
+    scaling: which percentiles, over which pixels.
+
+    Returns
+    -------
+    One value a band of `p16`, `p50`, `p84` (NaN for a band that is empty) and `pixels`, the number of pixels they stand on.
+
+    Raises
+    ------
+    VigieError: the scene has no valid pixel at all.
+    """
+    names, blocks = _clear_values(read, sizes, scaling)
+    values = np.full((3, len(names)), np.nan)
+    pixels = np.zeros(len(names), dtype=np.int64)
+    for number, parts in enumerate(blocks):
+        band = np.concatenate(parts).astype(np.float64)
+        pixels[number] = band.size
+        if band.size:
+            values[:, number] = np.percentile(band, scaling.percentiles)
+    if not pixels.any():
+        raise VigieError(
+            "a scene has no pixel to measure its brightness on",
+            found=f"no pixel free of {', '.join(scaling.exclude)} in {dict(sizes)}",
+            expected="some clear land or ice",
+            do="leave the scene out of the experiment, or mend its nodata and quality masks",
+        )
+    found = {name: ("band", values[i]) for i, name in enumerate(scaling.names)}
+    return xr.Dataset({**found, "pixels": ("band", pixels)}, coords={"band": ("band", names)})
+
+
+def _clear_values(
+    read: Reader, sizes: Mapping[str, int], scaling: RobustScaling
+) -> tuple[NDArray[np.str_], list[list[NDArray[np.floating]]]]:
+    """Band names, and the values of each band on clear pixels of the coarsest lattice that finds enough of them."""
+    names, blocks = np.array([], dtype=np.str_), list[list[NDArray[np.floating]]]()
+    for side in LATTICE_SIDES:
+        blocks = []
+        for window in lattice(sizes, scaling.max_pixels, side):
+            scene = read(window)
+            clear = ~flagged(scene["flags"], *scaling.exclude).values
+            names = scene["band"].values
+            blocks = blocks or [[] for _ in names]
+            for parts, band in zip(blocks, scene["observation"].values, strict=True):
+                parts.append(band[clear & np.isfinite(band)])
+        most = max((sum(part.size for part in parts) for parts in blocks), default=0)
+        if most >= ENOUGH or sizes["y"] * sizes["x"] <= scaling.max_pixels:
+            break
+    return names, blocks
+
+
+def standardise(
+    scene: xr.Dataset, statistics: xr.Dataset, scaling: RobustScaling
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Turn a window of a scene into what a network sees.
+
+    Parameters
+    ----------
+    scene: any window of the scene, any selection of its bands, in the layout of `core.cube`.
+    statistics: what `measure` found on the whole scene.
+
+    Returns
+    -------
+    x: (band, y, x) float32 within +-clip; 0, the scene's median, where missing. 'elevation' is not used and stays 0.
+    mask: (2, y, x) float32, 1 where the pixel is valid, and where it is saturated.
+    """
+    values = scene["observation"].values
+    scale, offset = _scale_offset(scene, statistics, scaling)
+    nodata = flagged(scene["flags"], "nodata").values
+    missing = ~np.isfinite(values) | nodata | ~np.isfinite(scale)[:, None, None]
+    z = (values.astype(np.float64) - offset[:, None, None]) / scale[:, None, None]
+    x: NDArray[np.float32] = np.clip(np.where(missing, 0.0, z), -scaling.clip, scaling.clip).astype(np.float32)
+    valid = ~nodata & np.isfinite(values).any(axis=0)
+    saturated = flagged(scene["flags"], "saturated").values & valid
+    return x, np.stack([valid, saturated]).astype(np.float32)
+
+
+def _scale_offset(
+    scene: xr.Dataset, statistics: xr.Dataset, scaling: RobustScaling
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Divisor and offset of every band; a NaN divisor marks a band that says nothing."""
+    names, kinds = scene["band"].values.tolist(), scene["kind"].values.tolist()
+    unknown = sorted(set(names) - set(statistics["band"].values.tolist()))
+    if unknown:
+        raise VigieError(
+            f"scene '{scene.attrs.get('scene', '?')}': bands without statistics",
+            found=unknown,
+            expected=statistics["band"].values.tolist(),
+            do="measure the whole scene again: its bands have changed",
+        )
+    low, middle, high = (statistics[name].sel(band=names).values for name in scaling.names)
+    scale = np.where(high > low, high - low, np.nan)
+    offset = np.array(middle, dtype=np.float64)
+    for i, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+        if kind == "terrain":
+            scale[i], offset[i] = _terrain_scale(name), 0.0
+    return scale, offset
+
+
+def _terrain_scale(name: str) -> float:
+    if name in UNUSED:
+        return np.nan
+    if name not in TERRAIN_SCALES:
+        raise VigieError(
+            f"terrain band '{name}' has no scale",
+            expected=f"{', '.join((*TERRAIN_SCALES, *UNUSED))}",
+            do=nearest(name, [*TERRAIN_SCALES, *UNUSED]) or "rename the band after what it measures",
+        )
+    return TERRAIN_SCALES[name]

@@ -1,0 +1,285 @@
+"""Training windows: drawn from labelled scenes as a function of seed and step, so that a resumed run sees the same batches."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from vigie.core.errors import VigieError
+from vigie.core.legend import Legend
+from vigie.core.tiles import Window, window_sizes
+from vigie.learn import bands
+from vigie.learn.folds import Region, merge
+from vigie.learn.patches import Census, LabelledScene, Patch, census, load_patch, read_patch, whole_bytes
+from vigie.learn.scaling import RobustScaling
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of one band set and one label legend.
+
+    x (N, B, H, W) standardised bands; mask (N, 2, H, W) valid and saturated; bands (B, D) descriptors; rows (N, H, W) int64,
+    the row of `matrix` that is true, -1 where unknown; matrix (K, C), which leaf classes a label stands for; weight (N, H, W)
+    of each pixel in the loss; scenes: where each window comes from.
+    """
+
+    x: Tensor
+    mask: Tensor
+    bands: Tensor
+    rows: Tensor
+    matrix: Tensor
+    weight: Tensor
+    scenes: tuple[str, ...]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Copy the tensors to a device, images channels-last."""
+        moved = self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        x, mask = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (moved.x, moved.mask))
+        return replace(moved, x=x, mask=mask)
+
+    def pinned(self) -> Batch:
+        """Page-lock the tensors, so that copies to a GPU overlap with its work."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        x, mask, rows, weight = (change(tensor) for tensor in (self.x, self.mask, self.rows, self.weight))
+        return replace(self, x=x, mask=mask, rows=rows, weight=weight, bands=change(self.bands), matrix=change(self.matrix))
+
+
+class WindowSettings(BaseModel):
+    """How windows are drawn.
+
+    `size` is their side in pixels, `batch` their number; `rare_share` is the share of windows that hold a pixel of a class with
+    less than its fair share of the labels; band sets (film, four bands, nine bands) are drawn in proportion to their pixels to
+    the power `balance` (1: as they come, 0: all alike); labels within `edge_px` of another label weigh `edge_weight`;
+    `cache_gb` bounds the memory that scenes may take: those that do not fit are read window by window.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = Field(default=128, ge=8)
+    batch: int = Field(default=8, ge=1)
+    rare_share: float = Field(default=0.5, ge=0, le=1)
+    balance: float = Field(default=0.5, ge=0, le=1)
+    edge_px: int = Field(default=0, ge=0)
+    edge_weight: float = Field(default=0.3, ge=0, le=1)
+    cache_gb: float = Field(default=4.0, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rectangle of a scene where training windows may lie, its labels, and its scene's pixels where they fit into memory."""
+
+    scene: LabelledScene
+    window: Window
+    bands: Tensor
+    labels: Census
+    whole: Patch | None
+
+    def corners(self, size: int) -> int:
+        """Number of windows of a size that fit."""
+        y, x = (self.window[d].stop - self.window[d].start - size + 1 for d in ("y", "x"))
+        return int(y * x)
+
+    def anywhere(self, random: np.random.Generator, size: int) -> Window:
+        """Draw a window, each as likely as another."""
+        corner = {d: int(random.integers(self.window[d].start, self.window[d].stop - size + 1)) for d in ("y", "x")}
+        return {d: slice(at, at + size) for d, at in corner.items()}
+
+    def around(self, name: str, random: np.random.Generator, size: int) -> Window:
+        """Draw a window whose middle half holds a pixel of a label, as far as the rectangle allows."""
+        found = self.labels.positions[name]
+        window = {}
+        for d, pixel in zip(("y", "x"), found[random.integers(len(found))].tolist(), strict=True):
+            wish = pixel - size // 2 + int(random.integers(-(size // 4), size // 4 + 1))
+            corner = min(max(wish, self.window[d].start), self.window[d].stop - size)
+            window[d] = slice(corner, corner + size)
+        return window
+
+
+class WindowSource:
+    """Batches of training windows: `source.batch(step)` is a function of the seed and the step alone.
+
+    Parameters
+    ----------
+    scenes: scenes with labels, in any mixture of sensors; a batch never mixes band sets or label legends.
+    regions: where training windows may lie, from `folds.split`.
+    legend: leaf classes, the network's channels.
+
+    Raises
+    ------
+    VigieError: no window of the asked size fits into the training regions, or no label lies in them.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[LabelledScene],
+        regions: Sequence[Region],
+        legend: Legend,
+        scaling: RobustScaling,
+        settings: WindowSettings,
+    ) -> None:
+        self.legend, self.scaling, self.settings = legend, scaling, settings
+        self.places = _places(scenes, regions, scaling, settings)
+        self.groups = _group(place for place in self.places if place.labels.counts)
+        if not self.groups:
+            raise VigieError(
+                "there is nothing to learn from",
+                found=f"{len(scenes)} scenes; {len(self.places)} regions with room for a window, none with labels",
+                expected=f"labelled pixels in regions of at least {settings.size} x {settings.size} px",
+                do="lower windows.size or folds.buffer_px, or add labelled scenes",
+            )
+
+    def batch(self, step: int) -> Batch:
+        """Draw the batch of a step."""
+        random, settings = np.random.default_rng((self.settings.seed, step)), self.settings
+        sizes = np.array([sum(place.corners(settings.size) for place in group) for group in self.groups], dtype=np.float64)
+        group = self.groups[_choose(random, sizes**settings.balance)]
+        corners = np.array([place.corners(settings.size) for place in group], dtype=np.float64)
+        rare = rare_classes(group[0].scene.labels.names, [place.labels.counts for place in group])
+        drawn: list[tuple[Place, Window]] = []
+        for _ in range(settings.batch):
+            if rare and random.random() < settings.rare_share:
+                name = rare[random.integers(len(rare))]
+                place = group[_choose(random, np.array([place.labels.counts.get(name, 0.0) for place in group]))]
+                drawn.append((place, place.around(name, random, settings.size)))
+            else:
+                place = group[_choose(random, corners)]
+                drawn.append((place, place.anywhere(random, settings.size)))
+        return self._collate(drawn)
+
+    def _collate(self, drawn: Sequence[tuple[Place, Window]]) -> Batch:
+        first, count, size = drawn[0][0], len(drawn), self.settings.size
+        x, mask = torch.empty(count, len(first.bands), size, size), torch.empty(count, 2, size, size)
+        rows = torch.empty(count, size, size, dtype=torch.int64)
+        for i, (place, window) in enumerate(drawn):
+            patch = place.whole.cut(window) if place.whole else read_patch(place.scene, window, self.scaling)
+            x[i].numpy()[...], mask[i].numpy()[...], rows[i].numpy()[...] = patch.x, patch.mask, patch.rows
+        matrix = torch.from_numpy(first.scene.labels.matrix(self.legend))
+        weight = edge_weights(rows, self.settings.edge_px, self.settings.edge_weight)
+        return Batch(x, mask, first.bands, rows, matrix, weight, tuple(place.scene.id for place, _ in drawn))
+
+
+def rare_classes(names: Sequence[str], counts: Sequence[Mapping[str, float]]) -> list[str]:
+    """Name the classes that hold less than their fair share 1/K of the labelled pixels.
+
+    Examples
+    --------
+    >>> rare_classes(["land", "ice", "lake"], [{"land": 60, "ice": 39}, {"lake": 1}])
+    ['lake']
+    """
+    total = {name: sum(count.get(name, 0.0) for count in counts) for name in names}
+    present = [name for name in names if total[name]]
+    return [name for name in present if total[name] * len(present) < sum(total.values())]
+
+
+def edge_weights(rows: Tensor, edge_px: int, edge_weight: float) -> Tensor:
+    """Weigh pixels: 0 where unknown, `edge_weight` within `edge_px` pixels of another label, 1 elsewhere.
+
+    Hand-drawn outlines are off by a pixel or two; what lies there says little.
+
+    Examples
+    --------
+    >>> edge_weights(torch.tensor([[[0, 0, 0, 1, -1]]]), 1, 0.25)
+    tensor([[[1.0000, 1.0000, 0.2500, 0.2500, 0.0000]]])
+    """
+    known = rows >= 0
+    if edge_px == 0:
+        return known.float()
+    values, side, above = rows.float(), 2 * edge_px + 1, float(rows.max()) + 1
+    highest = F.max_pool2d(torch.where(known, values, -1.0), side, 1, edge_px)
+    lowest = -F.max_pool2d(-torch.where(known, values, above), side, 1, edge_px)
+    return torch.where(highest > lowest, edge_weight, 1.0) * known
+
+
+def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
+    """Make items ahead in a thread, at most `depth` of them; what fails there is raised here.
+
+    Closing the iterator early stops the thread.
+
+    Examples
+    --------
+    >>> list(prefetch(range(3), depth=2))
+    [0, 1, 2]
+    """
+    if depth < 1:
+        yield from items
+        return
+    room, stop = threading.Semaphore(depth - 1), threading.Event()
+    ready: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def produce() -> None:
+        try:
+            for item in items:
+                ready.put((item, None))
+                room.acquire()
+                if stop.is_set():
+                    return
+            ready.put((None, StopIteration()))
+        except BaseException as error:
+            ready.put((None, error))
+
+    thread = threading.Thread(target=produce, daemon=True, name="prefetch")
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            room.release()
+            yield item  # type: ignore[misc]
+    finally:
+        stop.set()
+        room.release()
+        thread.join()
+
+
+def _places(
+    scenes: Sequence[LabelledScene], regions: Sequence[Region], scaling: RobustScaling, settings: WindowSettings
+) -> list[Place]:
+    """Look at every region that has room for a window; scenes stay in memory in the order given while the budget lasts."""
+    places: list[Place] = []
+    room = settings.cache_gb * 2**30
+    for scene in scenes:
+        fitting = [w for w in merge([r.window for r in regions if r.scene == scene.id]) if _side(w) >= settings.size]
+        if not fitting:
+            continue
+        corner = scene.read({"y": slice(0, 1), "x": slice(0, 1)})
+        described = bands.describe(corner.isel(band=bands.usable(corner)))
+        whole = load_patch(scene, scaling) if whole_bytes(scene, len(described)) <= room else None
+        room -= whole.nbytes if whole else 0
+        for window in fitting:
+            places.append(Place(scene, window, described, census(scene, window, scaling.max_pixels, whole), whole))
+    return places
+
+
+def _side(window: Window) -> int:
+    return min(window_sizes(window).values())
+
+
+def _choose(random: np.random.Generator, weights: NDArray[np.float64]) -> int:
+    return int(random.choice(len(weights), p=weights / weights.sum()))
+
+
+def _group(places: Iterable[Place]) -> list[list[Place]]:
+    """Put together the places whose windows may share a batch: same band descriptors, same label legend."""
+    groups: dict[tuple[object, ...], list[Place]] = {}
+    for place in places:
+        key = (tuple(place.bands.shape), place.bands.numpy().tobytes(), place.scene.labels.name)
+        groups.setdefault(key, []).append(place)
+    return list(groups.values())

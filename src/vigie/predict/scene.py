@@ -1,0 +1,244 @@
+"""The model over one scene of any size: read ahead, run, blend, write; killed at any moment, it goes on where it was.
+
+A job is a run of tiles that lie under each other in one panel. Inside a job rows of patches stream from top to bottom: the next
+row is read while the network runs, finished lines are written while it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vigie.core import store
+from vigie.core.cube import FLAGS, Reader, flags_attributes
+from vigie.core.errors import VigieError
+from vigie.core.legend import Legend
+from vigie.core.tiles import Tile, tiles
+from vigie.learn.bands import describe, usable
+from vigie.learn.model import Model, load
+from vigie.learn.scaling import RobustScaling, standardise
+from vigie.learn.windows import prefetch
+from vigie.predict.blend import RowBlender
+from vigie.predict.lattice import Lattice, fit_patch
+from vigie.predict.settings import PredictSettings
+
+SCALE = 1e-4
+"""Probabilities are stored as unsigned 16-bit integers in steps of 1e-4; 65535 means no data."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Tiles of one panel, one below the other without a gap."""
+
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class ScenePrediction:
+    """Everything one scene's prediction needs; it pickles, so that any engine can run its jobs.
+
+    `sizes` are the scene's {"y", "x"}; `statistics` come from `learn.scaling.measure`; `group` is the node in the store.
+    """
+
+    model: Path
+    reader: Reader
+    sizes: tuple[int, int]
+    statistics: xr.Dataset
+    store: Path
+    group: str
+    settings: PredictSettings
+
+    def tiles(self) -> list[Tile]:
+        """The tiles of the store: `lines` high, `panel` wide."""
+        y, x = self.sizes
+        return tiles({"y": y, "x": x}, {"y": self.settings.lines, "x": self.settings.panel})
+
+    def jobs(self, tiles_a_job: int | None = None) -> list[Job]:
+        """Group the tiles still to be done into jobs; None makes jobs as long as possible."""
+        todo = store.pending(self.store, self.tiles(), self.group)
+        runs: list[list[Tile]] = []
+        for tile in sorted(todo, key=lambda t: (t.keep["x"].start, t.keep["y"].start)):
+            last = runs[-1][-1] if runs else None
+            adjoins = last and last.keep["x"] == tile.keep["x"] and last.keep["y"].stop == tile.keep["y"].start
+            if adjoins and (tiles_a_job is None or len(runs[-1]) < tiles_a_job):
+                runs[-1].append(tile)
+            else:
+                runs.append([tile])
+        return [Job(tuple(run)) for run in runs]
+
+    def __call__(self, job: Job) -> int:
+        """Predict and write the tiles of a job; give their number."""
+        for _ in self.run(job):
+            pass
+        return len(job.tiles)
+
+    def run(self, job: Job, model: Model | None = None) -> Iterator[Tile]:
+        """Predict and write the tiles of a job, yielding each as soon as it is on disk."""
+        model = model or cached_model(self.model, self.settings.device, self.settings.precision)
+        for tile, blended, flags in blended_tiles(self, model, job):
+            store.write(self.store, tile, variables(blended, flags, model.legend), self.group)
+            yield tile
+
+
+@lru_cache(maxsize=4)
+def cached_model(folder: Path, device: str, precision: Literal["32-true", "bf16-mixed"]) -> Model:
+    """Load a model once a process: workers run many jobs with the same one."""
+    chosen = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    return load(folder, device=chosen, precision=precision)
+
+
+def template(grid_coordinates: dict[str, Any], sizes: tuple[int, int], legend: Legend) -> xr.Dataset:
+    """Make the empty node that `ScenePrediction` fills."""
+    packed = {"scale_factor": SCALE, "add_offset": 0.0, "units": "1", "valid_range": np.array([0, 10000], dtype=np.uint16)}
+    full, maps = (len(legend.classes), *sizes), ("y", "x")
+    dataset = xr.Dataset(coords={**grid_coordinates, "class_name": ("class", np.array(legend.names, dtype=np.str_))})
+    dataset["probability"] = store.empty(
+        ("class", *maps), full, "uint16", {"long_name": "calibrated class probability", **packed}
+    )
+    dataset["spread"] = store.empty(
+        maps, sizes, "uint16", {"long_name": "ensemble spread: mutual information of class and member over log(classes)", **packed}
+    )
+    dataset["map"] = store.empty(
+        maps,
+        sizes,
+        "uint8",
+        {
+            "long_name": "most probable class",
+            "flag_values": legend.codes,
+            "flag_meanings": " ".join(name.replace(" ", "_") for name in legend.names),
+        },
+    )
+    dataset["flags"] = store.empty(maps, sizes, "uint8", flags_attributes())
+    for name in ("probability", "spread"):
+        dataset[name].encoding["_FillValue"] = store.fill_value(np.dtype("uint16"))
+    dataset["map"].encoding["_FillValue"] = np.uint8(legend.unknown)
+    return dataset
+
+
+def blended_tiles(
+    work: ScenePrediction, model: Model, job: Job
+) -> Iterator[tuple[Tile, NDArray[np.float32], NDArray[np.uint8]]]:
+    """Stream a job: every tile with its blended values (class probabilities, then spread) and its flags."""
+    lattice = Lattice(work.settings.patch, work.settings.overlap)
+    columns = (job.tiles[0].keep["x"].start, job.tiles[0].keep["x"].stop)
+    top, bottom = job.tiles[0].keep["y"].start, job.tiles[-1].keep["y"].stop
+    blender = RowBlender(lattice, len(model.legend.classes) + 1, columns, top)
+    rows = lattice.touching(work.sizes[0], top, bottom)
+    starts = lattice.touching(work.sizes[1], *columns)
+    waiting = list(job.tiles)
+    flags = np.zeros((0, columns[1] - columns[0]), dtype=np.uint8)
+    for index, row in enumerate(prefetch((PatchRow.read(work, model.scaling, int(y), starts) for y in rows), depth=1)):
+        for x, values in row.probabilities(model, work):
+            blender.add(values, row.y, x)
+        flags = np.concatenate([flags, row.flags_from(top + flags.shape[0], columns)])
+        finished = int(rows[index + 1]) if index + 1 < len(rows) else bottom
+        while waiting and waiting[0].keep["y"].stop <= finished:
+            tile = waiting.pop(0)
+            count = tile.keep["y"].stop - top
+            yield tile, blender.take(tile.keep["y"].stop), flags[:count]
+            flags, top = flags[count:], tile.keep["y"].stop
+
+
+@dataclass(frozen=True)
+class PatchRow:
+    """One row of patches: standardised bands (band, y, x) and mask (2, y, x) from scene line `y`, column `x0`."""
+
+    y: int
+    x0: int
+    starts: NDArray[np.int64]
+    x: NDArray[np.float32]
+    mask: NDArray[np.float32]
+    flags: NDArray[np.uint8]
+    bands: Tensor
+    sensor: str
+
+    @classmethod
+    def read(cls, work: ScenePrediction, scaling: RobustScaling, y: int, starts: NDArray[np.int64]) -> PatchRow:
+        """Read and standardise the lines of one row of patches."""
+        patch, x0 = work.settings.patch, int(starts[0])
+        window = {
+            "y": slice(y, min(y + patch, work.sizes[0])),
+            "x": slice(x0, min(int(starts[-1]) + patch, work.sizes[1])),
+        }
+        scene = work.reader(window)
+        scene = scene.isel(band=usable(scene))
+        x, mask = standardise(scene, work.statistics, scaling)
+        return cls(y, x0, starts, x, mask, scene["flags"].values, describe(scene), str(scene.attrs.get("sensor", "")))
+
+    def probabilities(self, model: Model, work: ScenePrediction) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Run the network over the row in batches of one size; yield each patch's column and values (class + 1, y, x)."""
+        patch, batch = work.settings.patch, work.settings.batch
+        for begin in range(0, len(self.starts), batch):
+            starts = self.starts[begin : begin + batch]
+            x = np.stack([fit_patch(self.x[:, :, s - self.x0 : s - self.x0 + patch], patch) for s in starts])
+            mask = np.stack([fit_patch(self.mask[:, :, s - self.x0 : s - self.x0 + patch], patch) for s in starts])
+            members = model.probabilities(torch.from_numpy(x), torch.from_numpy(mask), self.bands, self.sensor)
+            values = with_spread(members).cpu().numpy()
+            for start, value in zip(starts, values, strict=True):
+                yield int(start), value
+
+    def flags_from(self, line: int, columns: tuple[int, int]) -> NDArray[np.uint8]:
+        """Flags of this row's lines from scene line `line` on, in the panel's columns."""
+        return self.flags[max(0, line - self.y) :, columns[0] - self.x0 : columns[1] - self.x0]
+
+
+def with_spread(members: Tensor) -> Tensor:
+    """Average members (member, n, class, y, x) and append their normalised mutual information: (n, class + 1, y, x).
+
+    Mutual information H[mean p] - mean H[p] is 0 when members agree and log(classes) at most (notes M8; Depeweg et al. 2018).
+    """
+    mean = members.mean(dim=0)
+    if members.shape[0] == 1:
+        return torch.cat([mean, torch.zeros_like(mean[:, :1])], dim=1)
+    information = entropy(mean, dim=1) - entropy(members, dim=2).mean(dim=0)
+    return torch.cat([mean, (information / float(np.log(mean.shape[1]))).clamp(0, 1).unsqueeze(1)], dim=1)
+
+
+def entropy(probability: Tensor, dim: int) -> Tensor:
+    """Shannon entropy in nats along a dimension, 0 log 0 = 0."""
+    return -torch.xlogy(probability, probability).sum(dim=dim)
+
+
+def variables(blended: NDArray[np.float32], flags: NDArray[np.uint8], legend: Legend) -> xr.Dataset:
+    """Turn blended values (class probabilities, then spread) into the packed variables of the store; no data stays no data."""
+    missing = (flags & FLAGS["nodata"]) != 0
+    packed = np.clip(np.rint(blended / SCALE), 0, 10000).astype(np.uint16)
+    packed[:, missing] = store.fill_value(packed.dtype)
+    winner = legend.codes[blended[:-1].argmax(axis=0)]
+    winner[missing] = legend.unknown
+    return xr.Dataset(
+        {
+            "probability": (("class", "y", "x"), packed[:-1]),
+            "spread": (("y", "x"), packed[-1]),
+            "map": (("y", "x"), winner),
+            "flags": (("y", "x"), flags),
+        }
+    )
+
+
+def check_memory(settings: PredictSettings, sizes: tuple[int, int], model: Model) -> float:
+    """Estimate the memory of streaming one panel, in GiB, and refuse what the settings do not allow."""
+    width = min(sizes[1], settings.panel) + settings.patch
+    channels = len(model.legend.classes) + 1
+    bands = 12
+    row = settings.patch * width * 4 * (3 * bands * 2 + 2 * channels)
+    buffers = (settings.lines + settings.patch) * width * (4 * (channels + 1) + 3 * channels)
+    batch = settings.batch * settings.patch**2 * 4 * (bands + 16 * channels * len(model.members))
+    gib = (row + buffers + batch) / 2**30
+    if gib > settings.memory_gib:
+        raise VigieError(
+            "a tile does not fit in memory",
+            found=f"about {gib:.1f} GiB for panels of {width} px",
+            expected=f"at most predict.memory_gib = {settings.memory_gib:g}",
+            do="lower predict.panel, predict.patch or predict.batch, or raise predict.memory_gib",
+        )
+    return gib

@@ -1,0 +1,89 @@
+"""The default `predict`: every part of every scene by the model that did not see it, into `prediction.zarr`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import xarray as xr
+
+from vigie.core import store
+from vigie.core.grid import coordinates
+from vigie.harmonize.cube import CubeReader
+from vigie.learn.model import read_card
+from vigie.learn.scaling import measure
+from vigie.predict.scene import ScenePrediction, cached_model, check_memory, template
+from vigie.story.experiment import to_json
+from vigie.story.run import Run, log
+from vigie.story.scenes import (
+    Cropped,
+    Part,
+    catalogued,
+    fold_name,
+    group_of,
+    opened,
+    part_grid,
+    part_sizes,
+    parts_of,
+    settings_of,
+    statistics_json,
+)
+
+CHUNK = 512
+"""Width of a chunk of the store, pixels; tiles are whole numbers of chunks wide."""
+TILES_A_JOB = 4
+"""Tiles that one worker of a parallel engine does at a time: enough to stream, few enough to share out."""
+
+
+def predict(run: Run) -> None:
+    """Predict every part of every scene; finished tiles are kept."""
+    predict_parts(run, run.artefact("train"), parts_of(run, settings_of(run).train.folds))
+
+
+def predict_parts(run: Run, models: Path, parts: list[Part]) -> None:
+    """Predict parts with the models of their folds."""
+    scenes = {scene.id: scene for scene in catalogued(run)}
+    engine = run.experiment.engine.start()
+    for part in parts:
+        work = prepared(run, models / fold_name(part.fold), part, opened(run, scenes[part.scene]))
+        jobs = work.jobs(None if run.experiment.engine.kind == "serial" else TILES_A_JOB)
+        log.info("predict: %s, %d tiles to do with model %s", part.name, sum(len(j.tiles) for j in jobs), work.model.name)
+        with run.progress.task(f"predict {part.name}", sum(len(job.tiles) for job in jobs)) as advance:
+            for done in engine.map(work, jobs):
+                advance(done)
+
+
+def prepared(run: Run, model_folder: Path, part: Part, reader: CubeReader) -> ScenePrediction:
+    """Make a part's empty node, once, and everything its prediction needs."""
+    settings = settings_of(run).predict
+    model = cached_model(model_folder, settings.device, settings.precision)
+    sizes = part_sizes(part)
+    check_memory(settings, sizes, model)
+    statistics = measure(reader, reader.sizes, model.scaling)
+    path, group = run.artefact("predict"), group_of(part.name)
+    work = ScenePrediction(model_folder, Cropped(reader, part.window), sizes, statistics, path, group, settings)
+    if not store.marked(path, "begun", group):
+        empty = template(coordinates(part_grid(reader.grid, part)), sizes, model.legend)
+        store.create(path, annotated(run, empty, work, part), {"y": settings.lines, "x": CHUNK}, group)
+        store.mark(path, "begun", group)
+    return work
+
+
+def annotated(run: Run, node: xr.Dataset, work: ScenePrediction, part: Part) -> xr.Dataset:
+    """Add to a node everything that its values came from."""
+    card = read_card(work.model)
+    scene = next(scene for scene in catalogued(run) if scene.id == part.scene)
+    node.attrs |= {
+        "scene": part.scene,
+        "part": part.name,
+        "sensor": scene.sensor,
+        "datetime": scene.datetime or "",
+        "region": scene.region,
+        "model": work.model.name,
+        "weights_sha256": json.dumps(card["members"], sort_keys=True),
+        "temperature": json.dumps(card["temperature"], sort_keys=True),
+        "scaling": json.dumps(statistics_json(work.statistics), sort_keys=True),
+        "experiment": to_json(run.experiment),
+    }
+    return node
+

@@ -1,0 +1,77 @@
+"""Progress of long work: a bar on a terminal, silence elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """What a stage calls when a piece of work is done."""
+
+    def __call__(self, pieces: int = 1, note: str = "") -> None:
+        """Count pieces as done and show a short note, such as the loss."""
+        ...
+
+
+class Progress(Protocol):
+    """Anything that shows how far a piece of work is."""
+
+    def task(self, title: str, total: int) -> _Task:
+        """Begin a task of `total` pieces; use it as a context manager that gives an `Advance`."""
+        ...
+
+
+class _Task(Protocol):
+    def __enter__(self) -> Advance: ...
+    def __exit__(self, *problem: object) -> bool | None: ...
+
+
+@dataclass(frozen=True)
+class Silent:
+    """Shows nothing: for `--quiet`, logs and tests.
+
+    Examples
+    --------
+    >>> with Silent().task("tiles", total=2) as advance:
+    ...     advance()
+    """
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Give an `Advance` that does nothing."""
+
+        def advance(pieces: int = 1, note: str = "") -> None:
+            return None
+
+        yield advance
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Rich progress bars on standard error, with the time left and a note."""
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Show one bar until the work ends."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            TextColumn("{task.description:>24}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with RichProgress(*columns, console=Console(stderr=True)) as bars:
+            bar = bars.add_task(title, total=total, note="")
+
+            def advance(pieces: int = 1, note: str = "") -> None:
+                bars.update(bar, advance=pieces, note=note)
+
+            yield advance

@@ -1,0 +1,105 @@
+"""A run: one experiment's folder, where every stage leaves exactly one artefact and knows whether it is up to date."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import vigie
+from vigie.core.store import write_text
+from vigie.story.experiment import Experiment
+from vigie.story.progress import Progress, Silent
+
+STAGES = ("acquire", "harmonize", "train", "predict", "verify", "publish")
+
+ARTEFACTS = {
+    "acquire": "catalog.parquet",
+    "harmonize": "cube.zarr",
+    "train": "model",
+    "predict": "prediction.zarr",
+    "verify": "scores.nc",
+    "publish": "products",
+}
+"""What each stage leaves in the run folder."""
+
+log = logging.getLogger("vigie")
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment and the folder its artefacts go to.
+
+    `progress` shows long work; it is silent unless a terminal asks for it.
+    """
+
+    experiment: Experiment
+    folder: Path
+    progress: Progress = field(default_factory=Silent)
+
+    def artefact(self, stage: str) -> Path:
+        """Where a stage leaves its artefact."""
+        return self.folder / ARTEFACTS[stage]
+
+    def fingerprint(self, stage: str) -> str:
+        """Hash everything a stage's result depends on: its settings, the stages before it, and the code's version."""
+        before = STAGES[: STAGES.index(stage) + 1]
+        settings = self.experiment.model_dump(mode="json")
+        content = {name: settings.get(name) for name in before} | {
+            "app": self.experiment.app,
+            "seed": self.experiment.seed,
+            "version": vigie.__version__,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def done(self, stage: str) -> bool:
+        """Say whether the stage was finished with the same settings and its artefact is still there."""
+        note = self._note(stage)
+        return (
+            note.is_file()
+            and json.loads(note.read_text())["fingerprint"] == self.fingerprint(stage)
+            and self.artefact(stage).exists()
+        )
+
+    @contextmanager
+    def doing(self, stage: str) -> Iterator[None]:
+        """Run a stage's work inside: partial results of other settings are removed first, and the end is noted."""
+        started = time.monotonic()
+        self._clear_if_changed(stage)
+        log.info("%s: begins in %s", stage, self.folder)
+        yield
+        seconds = time.monotonic() - started
+        write_text(self._note(stage), json.dumps({"fingerprint": self.fingerprint(stage), "seconds": round(seconds, 2)}))
+        log.info("%s: left %s after %.1f s", stage, self.artefact(stage), seconds)
+
+    def seconds(self) -> dict[str, float]:
+        """How long each finished stage took, in seconds."""
+        notes = {stage: self._note(stage) for stage in STAGES}
+        return {stage: json.loads(note.read_text())["seconds"] for stage, note in notes.items() if note.is_file()}
+
+    def _note(self, stage: str) -> Path:
+        return self.folder / ".stages" / f"{stage}.json"
+
+    def _clear_if_changed(self, stage: str) -> None:
+        """Half-done work is kept only when it was begun with the same settings."""
+        begun = self.folder / ".stages" / f"{stage}.begun"
+        if begun.is_file() and begun.read_text() == self.fingerprint(stage):
+            return
+        _remove(self.artefact(stage))
+        for later in STAGES[STAGES.index(stage) :]:
+            self._note(later).unlink(missing_ok=True)
+        write_text(begun, self.fingerprint(stage))
+
+
+def _remove(path: Path) -> None:
+    import shutil
+
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

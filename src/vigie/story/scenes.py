@@ -1,0 +1,154 @@
+"""The scenes of a run as the stages see them: from the catalogue, from the cube, and cut into regions of folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from vigie.acquire.catalog import read_catalog
+from vigie.core.cube import Reader
+from vigie.core.errors import VigieError
+from vigie.core.grid import crop
+from vigie.core.legend import LabelLegend, Legend
+from vigie.core.scene import Scene
+from vigie.core.tiles import Window
+from vigie.harmonize.cube import CubeReader, open_scene
+from vigie.learn.folds import NEVER, FoldSettings, Region, SceneInfo, assign
+from vigie.learn.scaling import RobustScaling, measure
+from vigie.learn.windows import LabelledScene
+from vigie.story.run import Run
+from vigie.story.settings import MapExperiment
+
+GRID = "grid"
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The leaf classes that an application maps, and what the codes of its label files mean, by name."""
+
+    legend: Legend
+    labels: Mapping[str, LabelLegend]
+
+    def label(self, name: str) -> LabelLegend:
+        """Find a label legend by its name."""
+        if name not in self.labels:
+            raise VigieError(f"there is no label legend '{name}'", expected=", ".join(sorted(self.labels)))
+        return self.labels[name]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a scene that one model predicts: its name, the scene, the window, and the model's fold."""
+
+    name: str
+    scene: str
+    window: Window
+    fold: int
+
+
+@dataclass(frozen=True)
+class Cropped:
+    """A reader that sees only one window of another one's scene."""
+
+    read: Reader
+    window: Window
+
+    def __call__(self, window: Window) -> xr.Dataset:
+        """Read a window counted from the corner of the crop."""
+        moved = {d: slice(part.start + self.window[d].start, part.stop + self.window[d].start) for d, part in window.items()}
+        return self.read(moved)
+
+
+def settings_of(run: Run) -> MapExperiment:
+    """The run's settings, as an experiment that maps classes."""
+    return cast(MapExperiment, run.experiment)
+
+
+def catalogued(run: Run) -> list[Scene]:
+    """Scenes of the catalogue."""
+    return read_catalog(run.artefact("acquire"))
+
+
+def group_of(scene_id: str) -> str:
+    """Node of a scene in the cube and in the prediction."""
+    return f"{GRID}/{scene_id}"
+
+
+def opened(run: Run, scene: Scene) -> CubeReader:
+    """Open a scene of the cube."""
+    return open_scene(run.artefact("harmonize"), group_of(scene.id))
+
+
+def labelled(run: Run, classes: Classes, scaling: RobustScaling) -> list[LabelledScene]:
+    """Scenes to learn from, with their percentiles measured."""
+    found = []
+    for scene in catalogued(run):
+        if scene.truth is not None:
+            read = opened(run, scene)
+            statistics = measure(read, read.sizes, scaling)
+            found.append(LabelledScene(scene.id, read, read.sizes, statistics, classes.label(scene.truth.legend)))
+    if not found:
+        raise VigieError(
+            "no scene has labels to learn from",
+            expected="`truth` and `legend` in at least one of [[acquire.sources]]",
+            do="add labels, or use a trained model with `vigie apply`",
+        )
+    return found
+
+
+def regions_of(run: Run, folds: FoldSettings) -> list[Region]:
+    """Give every part of every labelled scene to a fold."""
+    infos = []
+    for scene in catalogued(run):
+        if scene.truth is not None:
+            infos.append(SceneInfo(scene.id, opened(run, scene).sizes, scene.sensor, scene.region, scene.group))
+    return assign(infos, folds)
+
+
+def parts_of(run: Run, folds: FoldSettings) -> list[Part]:
+    """Cut scenes into the parts that are predicted: labelled ones by the model that did not see them, others by the final one."""
+    regions = regions_of(run, folds) if any(scene.truth for scene in catalogued(run)) else []
+    cut: dict[str, list[Region]] = {}
+    for region in regions:
+        cut.setdefault(region.scene, []).append(region)
+    parts = []
+    for scene in catalogued(run):
+        pieces = cut.get(scene.id, [])
+        if len(pieces) > 1:
+            parts += [Part(f"{scene.id}.{n}", scene.id, piece.window, piece.fold) for n, piece in enumerate(pieces)]
+        else:
+            sizes = opened(run, scene).sizes
+            whole = {d: slice(0, sizes[d]) for d in ("y", "x")}
+            parts.append(Part(scene.id, scene.id, whole, pieces[0].fold if pieces else NEVER))
+    return parts
+
+
+def fold_name(fold: int) -> str:
+    """Folder of a fold's model: 'all' is the one trained on everything."""
+    return "all" if fold == NEVER else f"fold-{fold}"
+
+
+def part_grid(whole: GeoBox, part: Part) -> GeoBox:
+    """Cut the grid of a part out of its scene's."""
+    return crop(whole, part.window)
+
+
+def part_sizes(part: Part) -> tuple[int, int]:
+    """Lines and columns of a part."""
+    return part.window["y"].stop - part.window["y"].start, part.window["x"].stop - part.window["x"].start
+
+
+def statistics_json(statistics: xr.Dataset) -> dict[str, dict[str, float | None]]:
+    """Percentiles of every band as plain numbers, for products."""
+    return {
+        str(band): {
+            str(name): None if np.isnan(value := float(statistics[name].sel(band=band))) else value
+            for name in statistics.data_vars
+        }
+        for band in statistics["band"].values
+    }

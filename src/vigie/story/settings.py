@@ -1,0 +1,60 @@
+"""Settings of experiments that map classes: what the six default stages read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from vigie.acquire.sources import SourceSettings
+from vigie.harmonize.settings import HarmonizeSettings
+from vigie.learn.augment import AugmentSettings
+from vigie.learn.fit import FitSettings
+from vigie.learn.folds import FoldSettings
+from vigie.learn.losses import LossSettings
+from vigie.learn.networks import NetworkSettings
+from vigie.learn.scaling import RobustScaling
+from vigie.learn.windows import WindowSettings
+from vigie.predict.settings import PredictSettings
+from vigie.story.experiment import Experiment, Settings
+
+
+class AcquireSettings(Settings):
+    """Which scenes take part."""
+
+    sources: tuple[SourceSettings, ...] = Field(min_length=1, description="files, samples or STAC searches, one table each")
+
+
+class TrainSettings(Settings):
+    """What is learnt, and how it is held to account."""
+
+    folds: FoldSettings = Field(default_factory=FoldSettings, description="what is held out together")
+    final: bool = Field(default=True, description="also train on everything: the model for new images")
+    members: int = Field(default=1, ge=1, description="networks of an ensemble, trained from different seeds")
+    network: NetworkSettings = Field(default_factory=NetworkSettings)
+    loss: LossSettings = Field(default_factory=LossSettings)
+    windows: WindowSettings = Field(default_factory=WindowSettings)
+    augment: AugmentSettings = Field(default_factory=AugmentSettings)
+    scaling: RobustScaling = Field(default_factory=RobustScaling)
+    fit: FitSettings = Field(default_factory=FitSettings)
+    calibrate: Literal["held-out", "none"] = Field(
+        default="held-out", description="temperature of each model, from what the models of the other folds did not see"
+    )
+
+
+class VerifySettings(Settings):
+    """What predictions are held against."""
+
+    baselines: tuple[str, ...] = Field(default=(), description="reference methods scored in the same table")
+    bootstrap: int = Field(default=1000, ge=0, description="resamples of scenes for confidence intervals")
+    tolerances_px: tuple[int, ...] = Field(default=(1, 3), description="pixels by which a boundary may be off, for boundary scores")
+
+
+class MapExperiment(Experiment):
+    """An experiment that turns scenes into maps of classes."""
+
+    acquire: AcquireSettings
+    harmonize: HarmonizeSettings = Field(default_factory=HarmonizeSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    predict: PredictSettings = Field(default_factory=PredictSettings)
+    verify: VerifySettings = Field(default_factory=VerifySettings)

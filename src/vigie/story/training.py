@@ -1,0 +1,184 @@
+"""The default `train`: one model for every fold and one on everything, calibrated on what models had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+
+from vigie.core.tiles import Window, tiles
+from vigie.learn import networks
+from vigie.learn.augment import build_augmentation
+from vigie.learn.calibration import LogitSample
+from vigie.learn.fit import Task, connect, fit
+from vigie.learn.folds import NEVER, Region, check_classes, folds_of, split
+from vigie.learn.losses import build_loss
+from vigie.learn.model import EVERY_SENSOR, Model
+from vigie.learn.windows import Batch, LabelledScene, WindowSource, read_patch
+from vigie.story.run import Run, log
+from vigie.story.scenes import Classes, catalogued, fold_name, labelled, regions_of, settings_of
+from vigie.story.settings import TrainSettings
+
+CALIBRATION_PATCH = 256
+"""Side of the windows that held-out logits are computed on, pixels."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one fold's model learns from and is held against."""
+
+    fold: int
+    learn: Sequence[Region]
+    held_out: Sequence[Region]
+
+
+def train(run: Run, classes: Classes) -> None:
+    """Fit the models of all folds, calibrate them, and leave them in `model/`."""
+    settings = settings_of(run).train
+    scenes = labelled(run, classes, settings.scaling)
+    trained = {lesson.fold: (lesson, fit_members(run, classes, scenes, lesson)) for lesson in lessons(run, settings)}
+    samples = {fold: held_out_logits(run, model, lesson, scenes) for fold, (lesson, model) in trained.items()}
+    for fold, (lesson, model) in trained.items():
+        others = [sample for other, sample in samples.items() if other != fold and sample.kept]
+        model.temperature = temperatures(others) if settings.calibrate == "held-out" else {EVERY_SENSOR: 1.0}
+        model.facts = facts(run, scenes, lesson, model)
+        model.save(run.artefact("train") / fold_name(fold))
+
+
+def lessons(run: Run, settings: TrainSettings) -> Iterator[Lesson]:
+    """Say for each fold what is learnt from and what is held out."""
+    regions = regions_of(run, settings.folds)
+    for fold in folds_of(regions):
+        learn, held_out = split(regions, fold, settings.folds.buffer_px)
+        yield Lesson(fold, learn, held_out)
+    if settings.final and folds_of(regions) != [NEVER]:
+        yield Lesson(NEVER, regions, [])
+
+
+def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], lesson: Lesson) -> Model:
+    """Train the ensemble of one fold; what was finished before is read back."""
+    settings = settings_of(run).train
+    windows = settings.windows.model_copy(update={"seed": run.experiment.seed})
+    source = WindowSource(scenes, lesson.learn, classes.legend, settings.scaling, windows)
+    check_classes(lesson.learn, lesson.learn, source.classes)
+    fabric = connect(settings.fit)
+    members = []
+    for member in range(settings.members):
+        seed = 1000 * run.experiment.seed + member
+        folder = run.artefact("train") / ".training" / fold_name(lesson.fold) / f"member-{member:02d}"
+        members.append(fit_one(run, classes, source, seed, folder, fabric))
+    return Model(members, settings.network, classes.legend, settings.scaling)
+
+
+def fit_one(
+    run: Run, classes: Classes, source: WindowSource, seed: int, folder: Path, fabric: Fabric
+) -> networks.SegmentationNetwork:
+    """Train one network."""
+    settings = settings_of(run).train
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = networks.build(settings.network, len(classes.legend.classes))
+    augment = build_augmentation(settings.augment)
+
+    def batches(step: int) -> Batch:
+        number = step + seed * settings.fit.steps
+        return augment(source.batch(number), torch.Generator().manual_seed(number))
+
+    task = Task(network, build_loss(settings.loss), batches)
+    title = f"train {folder.parent.name}/{folder.name}"
+    with run.progress.task(title, settings.fit.steps) as advance:
+        steps = [0]
+
+        def report(told: Mapping[str, float]) -> None:
+            advance(int(told["step"]) - steps[-1], f"loss {told['loss']:.3f}")
+            steps.append(int(told["step"]))
+
+        fitted = fit(task, settings.fit.model_copy(update={"seed": seed}), folder, fabric, report)
+    log.info("train: %s after %d steps", title, fitted.steps)
+    return network.eval()
+
+
+def held_out_logits(run: Run, model: Model, lesson: Lesson, scenes: Sequence[LabelledScene]) -> LogitSample:
+    """Sample the logits of a model where it has not learnt."""
+    sample = LogitSample(limit=50_000, seed=run.experiment.seed)
+    sensors = {scene.id: scene.sensor for scene in catalogued(run)}
+    by_id = {scene.id: scene for scene in scenes}
+    for region in lesson.held_out:
+        scene = by_id[region.scene]
+        for window in calibration_windows(region.window, model):
+            patch = read_patch(scene, window, model.scaling)
+            bands = source_bands(scene, window)
+            logits = model.logits(torch.from_numpy(patch.x)[None], torch.from_numpy(patch.mask)[None], bands)
+            rows = np.where(patch.learnt, patch.rows, -1).astype(np.int64)
+            matrix = torch.from_numpy(scene.labels.matrix(model.legend))
+            sample.add(sensors[scene.id], logits, torch.from_numpy(rows)[None], matrix)
+    return sample
+
+
+def calibration_windows(region: Window, model: Model) -> list[Window]:
+    """Cut a region into windows whose sides the network accepts."""
+    multiple = int(model.members[0].multiple)
+    side = {d: region[d].stop - region[d].start for d in ("y", "x")}
+    usable = {d: n - n % multiple for d, n in side.items()}
+    if not all(usable.values()):
+        return []
+    step = {d: max(multiple, min(CALIBRATION_PATCH, n) // multiple * multiple) for d, n in usable.items()}
+    return [
+        {d: slice(part.start + region[d].start, part.stop + region[d].start) for d, part in tile.keep.items()}
+        for tile in tiles(usable, step)
+    ]
+
+
+def source_bands(scene: LabelledScene, window: Window) -> torch.Tensor:
+    """Describe the bands of a scene for the network."""
+    from vigie.learn.bands import describe, usable
+
+    data = scene.read({d: slice(part.start, part.start + 1) for d, part in window.items()})
+    return describe(data.isel(band=usable(data)))
+
+
+def temperatures(samples: Sequence[LogitSample]) -> dict[str, float]:
+    """Fit temperatures by sensor on the held-out logits of other folds; 1 where there are none."""
+    if not samples:
+        return {EVERY_SENSOR: 1.0}
+    pooled = LogitSample(limit=sum(sample.limit for sample in samples))
+    for sample in samples:
+        for sensor, (keys, logits, allowed) in sample.kept.items():
+            old = pooled.kept.get(sensor)
+            members = logits.shape[0] if old is None else min(logits.shape[0], old[1].shape[0])
+            new = (keys, logits[:members], allowed)
+            pooled.kept[sensor] = new if old is None else _joined(old, new)
+    return pooled.temperatures()
+
+
+def _joined(old: tuple[torch.Tensor, ...], new: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    classes = max(old[2].shape[-1], new[2].shape[-1])
+    assert classes == new[2].shape[-1] == old[2].shape[-1], "leaf classes differ"
+    return torch.cat([old[0], new[0]]), torch.cat([old[1], new[1]], dim=1), torch.cat([old[2], new[2]])
+
+
+def facts(run: Run, scenes: Sequence[LabelledScene], lesson: Lesson, model: Model) -> dict[str, object]:
+    """What the model card tells of the training."""
+    learnt = sorted({region.scene for region in lesson.learn})
+    held = sorted({region.scene for region in lesson.held_out})
+    used = {scene.id: scene for scene in catalogued(run)}
+    return {
+        "experiment": run.experiment.name,
+        "sensors": sorted({used[name].sensor for name in learnt}),
+        "bands": sorted({band.name for name in learnt for band in used[name].bands}),
+        "labels": sorted({scene.labels.name for scene in scenes}),
+        "trained_on": learnt,
+        "held_out": held,
+        "encoder_weights": [getattr(member, "provenance", "") for member in model.members][:1],
+        "seed": run.experiment.seed,
+        "limits": [
+            "Scores hold for regions, seasons and sensors like those of the training scenes; test elsewhere before use.",
+            "Debris-covered ice looks like the rock beside it: its outlines carry the largest uncertainty.",
+        ],
+    }
+
+

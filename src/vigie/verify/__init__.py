@@ -1,0 +1,1 @@
+"""Scores that add, calibration, boundary distances, intervals, baselines and their figures."""

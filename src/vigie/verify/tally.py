@@ -1,0 +1,174 @@
+"""Scores that add: a tally holds sums and weights, so tiles are counted in any order, anywhere, and added afterwards.
+
+The idea is that of WeatherBench-X (Rasp et al. 2024, `aggregation.py`): a score is a function (`finish`) of the means of
+statistics; statistics add over tiles, scenes and machines, scores do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import xarray as xr
+
+from vigie.core.errors import VigieError
+from vigie.core.store import whole_file
+
+Sample = TypeVar("Sample")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums of statistics and the weights they were summed with.
+
+    `total` and `weight` hold the same variables; a weight broadcasts against its total. Adding takes the union of labelled
+    coordinates (scenes, regions): what one side never saw counts as zero. Counts are int64, so they add exactly.
+
+    Examples
+    --------
+    >>> one = Tally(xr.Dataset({"error": 2.0}), xr.Dataset({"error": 4}))
+    >>> two = Tally(xr.Dataset({"error": 4.0}), xr.Dataset({"error": 2}))
+    >>> float((one + two).mean()["error"])
+    1.0
+    >>> both = one.at(scene="a") + two.at(scene="b")
+    >>> both.mean()["error"].values.tolist()
+    [0.5, 2.0]
+    """
+
+    total: xr.Dataset
+    weight: xr.Dataset
+
+    def __post_init__(self) -> None:
+        if set(self.total.data_vars) != set(self.weight.data_vars):
+            raise VigieError(
+                "a tally needs one weight for each total",
+                found=f"totals {sorted(map(str, self.total.data_vars))}, weights {sorted(map(str, self.weight.data_vars))}",
+            )
+
+    def __add__(self, other: Tally) -> Tally:
+        """Add sums and weights variable by variable."""
+        if set(self.total.data_vars) != set(other.total.data_vars):
+            raise VigieError(
+                "these tallies hold different statistics and cannot be added",
+                found=sorted(map(str, other.total.data_vars)),
+                expected=sorted(map(str, self.total.data_vars)),
+            )
+        return Tally(_sum(self.total, other.total), _sum(self.weight, other.weight))
+
+    def mean(self) -> xr.Dataset:
+        """Divide sums by weights; NaN where nothing was counted."""
+        weight = self.weight.astype(np.float64)
+        return self.total / weight.where(weight > 0)
+
+    def at(self, **labels: str) -> Tally:
+        """Say where the tally was counted, one new dimension a label: `tally.at(scene="155")`."""
+        place = {name: [label] for name, label in labels.items()}
+        return self.map(lambda data: data.expand_dims(place))
+
+    def sum(self, dim: str) -> Tally:
+        """Pool over a labelled dimension."""
+        return self.map(lambda data: data.sum(dim) if dim in data.dims else data)
+
+    def regroup(self, dim: str, into: str, groups: Mapping[str, str]) -> Tally:
+        """Pool labels of `dim` into groups: `tally.regroup("scene", "region", {"3": "Sikkim", "155": "Everest"})`.
+
+        Raises
+        ------
+        VigieError: a label has no group.
+        """
+        labels = [str(label) for label in self.total[dim].values]
+        missing = [label for label in labels if label not in groups]
+        if missing:
+            raise VigieError(f"some {dim}s belong to no {into}", found=missing, expected=f"a {into} for each {dim}")
+        key = xr.DataArray([groups[label] for label in labels], dims=dim, name=into)
+        return self.map(lambda data: data.drop_vars(dim).groupby(key).sum())
+
+    def map(self, change: Callable[[xr.Dataset], xr.Dataset]) -> Tally:
+        """Change sums and weights alike."""
+        return Tally(change(self.total), change(self.weight))
+
+    def save(self, path: Path) -> None:
+        """Write the tally to a NetCDF file, whole or not at all; `load` gives back the very same numbers."""
+        totals = self.total.rename({name: f"total_{name}" for name in self.total.data_vars})
+        weights = self.weight.rename({name: f"weight_{name}" for name in self.weight.data_vars})
+        with whole_file(path) as draft:
+            totals.merge(weights, join="exact").to_netcdf(draft, engine="h5netcdf")
+
+    @classmethod
+    def load(cls, path: Path) -> Tally:
+        """Read a tally that `save` wrote."""
+        data = read_netcdf(path)
+        parts = []
+        for prefix in ("total_", "weight_"):
+            names = {str(name): str(name).removeprefix(prefix) for name in data.data_vars if str(name).startswith(prefix)}
+            parts.append(data[list(names)].rename(names))
+        return cls(*parts)
+
+
+@dataclass(frozen=True)
+class Metric(Generic[Sample]):
+    """A score: what is counted on one sample (a tile, a scene), and how means of counts become scores.
+
+    `finish` must work along named dimensions only, so that it serves one scene, many scenes and bootstrap replicates alike.
+
+    Examples
+    --------
+    >>> square = Metric(lambda e: field_tally({"square": xr.DataArray(e, dims="x") ** 2}, over=["x"]),
+    ...                 lambda tally: np.sqrt(tally.mean()).rename(square="rmse"))
+    >>> float(square.finish(square.count(np.array([3.0, np.nan])) + square.count(np.array([3.0, 3.0])))["rmse"])
+    3.0
+    """
+
+    count: Callable[[Sample], Tally]
+    finish: Callable[[Tally], xr.Dataset]
+
+
+def field_tally(fields: Mapping[str, xr.DataArray], over: Iterable[Hashable]) -> Tally:
+    """Sum fields over dimensions where they are numbers, weight = how many those are."""
+    dims = list(over)
+    total = xr.Dataset({name: field.astype(np.float64).sum(dims) for name, field in fields.items()})
+    weight = xr.Dataset({name: field.notnull().sum(dims) for name, field in fields.items()})
+    return Tally(total, weight)
+
+
+def add_all(tallies: Iterable[Tally]) -> Tally:
+    """Add any number of tallies.
+
+    Raises
+    ------
+    VigieError: there are none.
+    """
+    found = list(tallies)
+    if not found:
+        raise VigieError("there is nothing to score", found="no tallies", expected="at least one tile with truth")
+    return reduce(add, found)
+
+
+def join(tallies: Mapping[str, Tally]) -> Tally:
+    """Put tallies of different statistics, counted over the same places, side by side."""
+
+    def together(datasets: list[xr.Dataset]) -> xr.Dataset:
+        return xr.merge(datasets, join="outer", fill_value=0, compat="no_conflicts")
+
+    return Tally(together([t.total for t in tallies.values()]), together([t.weight for t in tallies.values()]))
+
+
+def read_netcdf(path: Path) -> xr.Dataset:
+    """Read a small NetCDF file whole, with text as numpy text."""
+    with xr.open_dataset(path, engine="h5netcdf") as data:
+        loaded = data.load()
+    text = {name: c.astype(np.str_) for name, c in loaded.coords.items() if c.dtype.kind in "OT"}
+    return loaded.assign_coords(text)
+
+
+def _sum(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
+    a, b = xr.align(a, b, join="outer", fill_value=0)
+    with xr.set_options(arithmetic_join="exact", keep_attrs=True):
+        result: Any = a + b
+    total: xr.Dataset = result
+    return total
