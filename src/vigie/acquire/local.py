@@ -57,10 +57,12 @@ def recognise(hrefs: Sequence[str], sensors: Sequence[Sensor], named: bool) -> l
     scenes: dict[str, Recognised] = {}
     for sensor in sensors:
         claimed: dict[str, Recognised] = {}
+        taken: set[str] = set()
         for product in sensor.products:
             if product.recognised or named:
-                for name, entry in _claims(hrefs, sensor, product).items():
-                    claimed.setdefault(name, entry)
+                for name, entry in _claims([h for h in hrefs if h not in taken], sensor, product).items():
+                    if claimed.setdefault(name, entry) is entry:
+                        taken.update(entry.layers.values())
         for name, entry in claimed.items():
             if name in scenes:
                 raise VigieError(

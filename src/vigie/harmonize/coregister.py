@@ -170,16 +170,21 @@ def orientation(image: Float) -> Orientation:
     >>> bool(np.allclose(orientation(ramp), orientation(-3 * ramp + 7)))
     True
     """
-    y, x = (np.zeros(image.shape) for _ in range(2))
-    y[1:-1], x[:, 1:-1] = image[2:] - image[:-2], image[:, 2:] - image[:, :-2]
-    field = x + 1j * y
+    field = np.zeros(image.shape, dtype=np.complex128)
+    soft = _blur(_blur(image.astype(np.float64), 0), 1)
+    field[2:-2, 2:-2] = (soft[1:-1, 2:] - soft[1:-1, :-2]) + 1j * (soft[2:, 1:-1] - soft[:-2, 1:-1])
     field[np.isnan(field)] = 0
-    field[[0, -1]] = field[:, [0, -1]] = 0
     length = np.abs(field)
     if not length.any():
         return field
     fade = length**2 + np.median(length[length > 0]) ** 2
     return np.asarray(field**2 / fade)
+
+
+def _blur(image: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Weigh three neighbours 1 2 1: detail finer than two pixels would pull sub-pixel shifts towards whole pixels."""
+    line = np.moveaxis(image, axis, 0)
+    return np.moveaxis(line[:-2] + 2 * line[1:-1] + line[2:], 0, axis)
 
 
 def peak_shift(reference: Orientation, moving: Orientation) -> tuple[float, float, float]:

@@ -57,7 +57,7 @@ class FilmSettings(BaseModel, extra="forbid", frozen=True):
     field_angle_deg: Range = (0.0, 20.0)
     saturated: Range = (0.0, 0.4)
     scratches: int = Field(default=2, ge=0)
-    dust: float = Field(default=2e-4, ge=0, le=0.1)
+    dust: float = Field(default=5e-5, ge=0, le=0.1)
     reseau_px: Range = (60.0, 200.0)
     reseau_arm_px: Range = (4.0, 10.0)
     reseau_width_px: Range = (1.0, 2.0)

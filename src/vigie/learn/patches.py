@@ -19,8 +19,8 @@ from vigie.learn.scaling import RobustScaling, lattice, standardise
 NOT_LEARNT = ("nodata", "cloud")
 """Flags of pixels whose label is not that of what the image shows."""
 
-STRIP = 1024
-"""Rows read at once while a scene is brought into memory."""
+BLOCK = 1024
+"""Side of the windows that are read while a scene is brought into memory, pixels."""
 
 POSITIONS = 2**16
 """Positions kept of each label in each scene."""
@@ -75,21 +75,20 @@ def read_patch(scene: LabelledScene, window: Window, scaling: RobustScaling) -> 
 
 
 def load_patch(scene: LabelledScene, scaling: RobustScaling) -> Patch:
-    """Bring a whole scene into memory, strip by strip."""
-    sizes = {"y": scene.sizes["y"], "x": scene.sizes["x"]}
-    strips = iter(tiles(sizes, {"y": STRIP, "x": sizes["x"]}))
-    first = read_patch(scene, next(strips).keep, scaling)
-    shape, count = (sizes["y"], sizes["x"]), len(first.x)
-    whole = Patch(np.empty((count, *shape), np.float32), np.empty((2, *shape), np.float32), np.empty(shape, np.int16))
-    _paste(whole, first, 0)
-    for strip in strips:
-        _paste(whole, read_patch(scene, strip.keep, scaling), strip.keep["y"].start)
+    """Bring a whole scene into memory, block by block."""
+    shape = (scene.sizes["y"], scene.sizes["x"])
+    whole: Patch | None = None
+    for tile in tiles({"y": shape[0], "x": shape[1]}, {"y": BLOCK, "x": BLOCK}):
+        part = read_patch(scene, tile.keep, scaling)
+        if whole is None:
+            whole = Patch(
+                np.empty((len(part.x), *shape), np.float32), np.empty((2, *shape), np.float32), np.empty(shape, np.int16)
+            )
+        room = whole.cut(tile.keep)
+        room.x[...], room.mask[...], room.rows[...] = part.x, part.mask, part.rows
+    if whole is None:
+        raise VigieError(f"scene '{scene.id}' is empty", found=dict(scene.sizes), expected="at least one pixel")
     return whole
-
-
-def _paste(whole: Patch, part: Patch, line: int) -> None:
-    lines = slice(line, line + len(part.rows))
-    whole.x[:, lines], whole.mask[:, lines], whole.rows[lines] = part.x, part.mask, part.rows
 
 
 def whole_bytes(scene: LabelledScene, band_count: int) -> int:

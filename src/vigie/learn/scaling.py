@@ -10,8 +10,8 @@ everywhere. A band without spread carries no information and becomes 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import sqrt
+from collections.abc import Mapping, Sequence
+from math import ceil, sqrt
 
 import numpy as np
 import xarray as xr
@@ -28,14 +28,14 @@ TERRAIN_SCALES: Mapping[str, float] = {"slope": 30.0, "relief": 100.0, "aspect_s
 UNUSED = ("elevation",)
 """Terrain bands that are never shown to a network: absolute height tells the region, not the surface."""
 
-LATTICE_SIDES = (128, 32)
-"""Sides of the lattice's windows, pixels: many small ones say more of a scene than a few large ones, but cost more reads."""
+LATTICE_SIDE = 128
+"""Side of the lattice's windows, pixels: many small ones say more of a scene than a few large ones, but cost more reads."""
 
 ENOUGH = 4096
-"""Clear pixels below which a large scene is looked at again on a finer lattice: film and swath edges are mostly empty."""
+"""Clear pixels below which all of a large scene is looked at, thinned: film and swath edges are mostly empty."""
 
 BLOCK = 1024
-"""Side of the windows in which a small scene is read whole, pixels."""
+"""Side of the windows in which a scene is read whole, pixels."""
 
 
 class RobustScaling(BaseModel):
@@ -79,7 +79,7 @@ class RobustScaling(BaseModel):
         return low, middle, high
 
 
-def lattice(sizes: Mapping[str, int], max_pixels: int, side: int = LATTICE_SIDES[0]) -> list[Window]:
+def lattice(sizes: Mapping[str, int], max_pixels: int) -> list[Window]:
     """Spread square windows evenly over a scene, at most `max_pixels` in all; a small scene is covered whole.
 
     The windows depend on the scene's size alone, so what is measured on them does not depend on how work is cut into tiles.
@@ -93,13 +93,18 @@ def lattice(sizes: Mapping[str, int], max_pixels: int, side: int = LATTICE_SIDES
     """
     height, width = sizes["y"], sizes["x"]
     if height * width <= max_pixels:
-        return [tile.keep for tile in tiles({"y": height, "x": width}, {"y": BLOCK, "x": BLOCK})]
-    side_y, side_x = min(side, height), min(side, width)
+        return _blocks(sizes)
+    side_y, side_x = min(LATTICE_SIDE, height), min(LATTICE_SIDE, width)
     count = max(1, max_pixels // (side_y * side_x))
     rows = min(max(1, round(sqrt(count * height * side_x / (width * side_y)))), count, height // side_y)
     columns = min(count // rows, width // side_x)
     ys, xs = _spread(height, side_y, rows), _spread(width, side_x, columns)
     return [{"y": slice(y, y + side_y), "x": slice(x, x + side_x)} for y in ys for x in xs]
+
+
+def _blocks(sizes: Mapping[str, int]) -> list[Window]:
+    """Windows that cover a scene."""
+    return [tile.keep for tile in tiles({"y": sizes["y"], "x": sizes["x"]}, {"y": BLOCK, "x": BLOCK})]
 
 
 def _spread(size: int, side: int, count: int) -> list[int]:
@@ -123,11 +128,14 @@ def measure(read: Reader, sizes: Mapping[str, int], scaling: RobustScaling) -> x
     ------
     VigieError: the scene has no valid pixel at all.
     """
-    names, blocks = _clear_values(read, sizes, scaling)
+    names, blocks = _clear_values(read, lattice(sizes, scaling.max_pixels), scaling, 1)
+    thin = ceil(sqrt(sizes["y"] * sizes["x"] / scaling.max_pixels))
+    if thin > 1 and max(part.size for part in blocks) < ENOUGH:
+        names, blocks = _clear_values(read, _blocks(sizes), scaling, thin)
     values = np.full((3, len(names)), np.nan)
     pixels = np.zeros(len(names), dtype=np.int64)
-    for number, parts in enumerate(blocks):
-        band = np.concatenate(parts).astype(np.float64)
+    for number, part in enumerate(blocks):
+        band = part.astype(np.float64)
         pixels[number] = band.size
         if band.size:
             values[:, number] = np.percentile(band, scaling.percentiles)
@@ -143,23 +151,19 @@ def measure(read: Reader, sizes: Mapping[str, int], scaling: RobustScaling) -> x
 
 
 def _clear_values(
-    read: Reader, sizes: Mapping[str, int], scaling: RobustScaling
-) -> tuple[NDArray[np.str_], list[list[NDArray[np.floating]]]]:
-    """Band names, and the values of each band on clear pixels of the coarsest lattice that finds enough of them."""
-    names, blocks = np.array([], dtype=np.str_), list[list[NDArray[np.floating]]]()
-    for side in LATTICE_SIDES:
-        blocks = []
-        for window in lattice(sizes, scaling.max_pixels, side):
-            scene = read(window)
-            clear = ~flagged(scene["flags"], *scaling.exclude).values
-            names = scene["band"].values
-            blocks = blocks or [[] for _ in names]
-            for parts, band in zip(blocks, scene["observation"].values, strict=True):
-                parts.append(band[clear & np.isfinite(band)])
-        most = max((sum(part.size for part in parts) for parts in blocks), default=0)
-        if most >= ENOUGH or sizes["y"] * sizes["x"] <= scaling.max_pixels:
-            break
-    return names, blocks
+    read: Reader, windows: Sequence[Window], scaling: RobustScaling, thin: int
+) -> tuple[NDArray[np.str_], list[NDArray[np.floating]]]:
+    """Band names, and each band's values on the clear pixels of lines and columns whose number is a multiple of `thin`."""
+    names, found = np.array([], dtype=np.str_), list[list[NDArray[np.floating]]]()
+    for window in windows:
+        scene = read(window)
+        y, x = (slice(-window[d].start % thin, None, thin) for d in ("y", "x"))
+        clear = ~flagged(scene["flags"], *scaling.exclude).values[y, x]
+        names = scene["band"].values
+        found = found or [[] for _ in names]
+        for parts, band in zip(found, scene["observation"].values[:, y, x], strict=True):
+            parts.append(band[clear & np.isfinite(band)])
+    return names, [np.concatenate(parts) for parts in found]
 
 
 def standardise(

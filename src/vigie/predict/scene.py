@@ -33,6 +33,8 @@ from vigie.predict.settings import PredictSettings
 
 SCALE = 1e-4
 """Probabilities are stored as unsigned 16-bit integers in steps of 1e-4; 65535 means no data."""
+TYPICAL_BANDS = 12
+"""Bands a scene is taken to have when memory is estimated."""
 
 
 @dataclass(frozen=True)
@@ -225,20 +227,22 @@ def variables(blended: NDArray[np.float32], flags: NDArray[np.uint8], legend: Le
     )
 
 
-def check_memory(settings: PredictSettings, sizes: tuple[int, int], model: Model) -> float:
-    """Estimate the memory of streaming one panel, in GiB, and refuse what the settings do not allow."""
+def panel_gib(settings: PredictSettings, sizes: tuple[int, int], classes: int, members: int) -> float:
+    """Estimate the memory of streaming one panel, apart from the network itself, in GiB."""
     width = min(sizes[1], settings.panel) + settings.patch
-    channels = len(model.legend.classes) + 1
-    bands = 12
-    row = settings.patch * width * 4 * (3 * bands * 2 + 2 * channels)
-    buffers = (settings.lines + settings.patch) * width * (4 * (channels + 1) + 3 * channels)
-    batch = settings.batch * settings.patch**2 * 4 * (bands + 16 * channels * len(model.members))
-    gib = (row + buffers + batch) / 2**30
+    row = settings.patch * width * 4 * 2 * 3 * TYPICAL_BANDS
+    buffers = (settings.lines + settings.patch) * width * (4 * (classes + 2) + 3 * (classes + 1))
+    batch = settings.batch * settings.patch**2 * 4 * (TYPICAL_BANDS + 2 + 3 * classes * members)
+    return float(row + buffers + batch) / 2**30
+
+
+def check_memory(settings: PredictSettings, sizes: tuple[int, int], model: Model) -> None:
+    """Refuse, before any work, tiles that would need more memory than the settings allow."""
+    gib = panel_gib(settings, sizes, len(model.legend.classes), len(model.members))
     if gib > settings.memory_gib:
         raise VigieError(
             "a tile does not fit in memory",
-            found=f"about {gib:.1f} GiB for panels of {width} px",
+            found=f"about {gib:.2f} GiB for panels of {min(sizes[1], settings.panel)} px",
             expected=f"at most predict.memory_gib = {settings.memory_gib:g}",
             do="lower predict.panel, predict.patch or predict.batch, or raise predict.memory_gib",
         )
-    return gib

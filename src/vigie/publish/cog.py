@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 import rasterio.shutil
+from numpy.typing import NDArray
 from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp
@@ -148,7 +151,7 @@ def _fill(file: DatasetWriter, raster: Raster, read: ReadWindow) -> None:
     statistics = [BandStatistics() for _ in raster.bands]
     counts = ClassCounts()
     for tile in write_windows(raster):
-        values = checked_window(raster, read, tile.keep)
+        values = _window(raster, read, tile)
         statistics = [s + BandStatistics.of(v, raster.nodata) for s, v in zip(statistics, values, strict=True)]
         if raster.legend is not None:
             counts = counts + ClassCounts.of(values)
@@ -158,6 +161,16 @@ def _fill(file: DatasetWriter, raster: Raster, read: ReadWindow) -> None:
         file.update_tags(number, **band.tags())
     if raster.legend is not None:
         file.update_tags(1, **_class_tags(raster.legend, counts))
+
+
+def _window(raster: Raster, read: ReadWindow, tile: Tile) -> NDArray[Any]:
+    """Read a window; what fails here is the input's fault, not the output's."""
+    try:
+        return checked_window(raster, read, tile.keep)
+    except RasterioError as error:
+        raise VigieError(
+            f"the window {tile.name} of a product cannot be read", found=error, expected="a readable input raster"
+        ) from error
 
 
 def _class_tags(legend: Legend, counts: ClassCounts) -> dict[str, str]:
@@ -175,17 +188,15 @@ def _class_tags(legend: Legend, counts: ClassCounts) -> dict[str, str]:
 
 
 def _check_whole(path: Path) -> None:
-    """Refuse a file that ends before its last block: GDAL does not report every failed write."""
-    size = path.stat().st_size
+    """Refuse a file that ends before its last block: GDAL does not report every failed write.
+
+    GDAL lays the directories first, then the overviews, then the full resolution, so its last block ends the file.
+    """
     with rasterio.open(path) as file:
-        overviews = [None, *range(len(file.overviews(1)))]
-        for overview in overviews:
-            with rasterio.open(path, **({} if overview is None else {"OVERVIEW_LEVEL": overview})) as level:
-                rows, columns = -(-level.height // BLOCK), -(-level.width // BLOCK)
-            corner = f"{columns - 1}_{rows - 1}"
-            place = [file.get_tag_item(f"{what}_{corner}", "TIFF", bidx=1, ovr=overview) for what in ("BLOCK_OFFSET", "BLOCK_SIZE")]
-            if None not in place and sum(map(int, place)) > size:
-                raise OSError(28, os.strerror(28))
+        corner = f"{(file.width - 1) // BLOCK}_{(file.height - 1) // BLOCK}"
+        offset, length = (file.get_tag_item(f"BLOCK_{part}_{corner}", "TIFF", bidx=file.count) for part in ("OFFSET", "SIZE"))
+    if offset is None or length is None or int(offset) + int(length) > path.stat().st_size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextmanager

@@ -101,16 +101,16 @@ def array_raster(array: xr.DataArray, grid: GeoBox, tags: Mapping[str, str] | No
         )
     attributes = array.attrs
     described = str(attributes.get("long_name", array.name))
-    names = _band_names(array)
+    labels = _band_labels(array)
     bands = tuple(
         ProductBand(
-            name,
-            described if len(names) == 1 else f"{described}: {name}",
+            "_".join([str(array.name or "value"), *label.split()]),
+            f"{described}: {label}" if label else described,
             str(attributes.get("units", "1")),
             float(attributes.get("scale_factor", 1.0)),
             float(attributes.get("add_offset", 0.0)),
         )
-        for name in names
+        for label in labels
     )
     floating = np.issubdtype(array.dtype, np.floating)
     nodata = float("nan") if floating else attributes.get("_FillValue", array.encoding.get("_FillValue"))
@@ -149,14 +149,13 @@ def checked_window(raster: Raster, read: ReadWindow, window: Window) -> NDArray[
     return values
 
 
-def _band_names(array: xr.DataArray) -> Sequence[str]:
-    """Names along the first dimension: its text coordinate when it has one, else numbers."""
+def _band_labels(array: xr.DataArray) -> Sequence[str]:
+    """What the bands are called along the first dimension: by its text coordinate when it has one, else by numbers."""
     if array.ndim == 2:
-        return [str(array.name or "value")]
+        return [""]
     first = array.dims[0]
-    labels = [c for c in array.coords.values() if c.dims == (first,) and c.dtype.kind in "UOT"]
-    values = labels[0].values.tolist() if labels else range(1, array.sizes[first] + 1)
-    return [f"{array.name}_{str(value).replace(' ', '_')}" for value in values]
+    texts = [c for c in array.coords.values() if c.dims == (first,) and c.dtype.kind in "UOT"]
+    return [str(value) for value in (texts[0].values.tolist() if texts else range(1, array.sizes[first] + 1))]
 
 
 def _check_type(raster: Raster) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from vigie.story.experiment import Experiment
 from vigie.story.run import STAGES, Run, log
@@ -15,7 +16,7 @@ Stage = Callable[[Run], None]
 class App:
     """Six stages, by name, and the settings they read.
 
-    `demo` is the path of the experiment that runs on the synthetic Earth; `apply` maps scenes with a trained model.
+    `demo(folder)` writes a synthetic Earth into a folder and gives the experiment that runs on it.
     """
 
     name: str
@@ -27,7 +28,7 @@ class App:
     predict: Stage
     verify: Stage
     publish: Stage
-    demo: Callable[[], dict[str, object]]
+    demo: Callable[[Path], dict[str, object]]
 
     def stage(self, name: str) -> Stage:
         """Find a stage by its name."""

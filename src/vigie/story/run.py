@@ -35,12 +35,14 @@ log = logging.getLogger("vigie")
 class Run:
     """An experiment and the folder its artefacts go to.
 
-    `progress` shows long work; it is silent unless a terminal asks for it.
+    `progress` shows long work; it is silent unless a terminal asks for it. `base` is the folder of the experiment's file, where
+    relative paths start.
     """
 
     experiment: Experiment
     folder: Path
     progress: Progress = field(default_factory=Silent)
+    base: Path = Path()
 
     def artefact(self, stage: str) -> Path:
         """Where a stage leaves its artefact."""

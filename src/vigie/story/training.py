@@ -12,13 +12,14 @@ from lightning.fabric import Fabric
 
 from vigie.core.tiles import Window, tiles
 from vigie.learn import networks
-from vigie.learn.augment import build_augmentation
+from vigie.learn.augment import augment
 from vigie.learn.calibration import LogitSample
 from vigie.learn.fit import Task, connect, fit
 from vigie.learn.folds import NEVER, Region, check_classes, folds_of, split
 from vigie.learn.losses import build_loss
 from vigie.learn.model import EVERY_SENSOR, Model
-from vigie.learn.windows import Batch, LabelledScene, WindowSource, read_patch
+from vigie.learn.patches import LabelledScene, labels_shown, read_patch
+from vigie.learn.windows import Batch, WindowSource
 from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, catalogued, fold_name, labelled, regions_of, settings_of
 from vigie.story.settings import TrainSettings
@@ -64,7 +65,12 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
     settings = settings_of(run).train
     windows = settings.windows.model_copy(update={"seed": run.experiment.seed})
     source = WindowSource(scenes, lesson.learn, classes.legend, settings.scaling, windows)
-    check_classes(lesson.learn, lesson.learn, source.classes)
+    by_id = {scene.id: scene for scene in scenes}
+    check_classes(
+        [*lesson.learn, *lesson.held_out],
+        lesson.learn,
+        lambda region: labels_shown(by_id[region.scene], region.window, settings.scaling.max_pixels),
+    )
     fabric = connect(settings.fit)
     members = []
     for member in range(settings.members):
@@ -82,11 +88,10 @@ def fit_one(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = networks.build(settings.network, len(classes.legend.classes))
-    augment = build_augmentation(settings.augment)
 
     def batches(step: int) -> Batch:
         number = step + seed * settings.fit.steps
-        return augment(source.batch(number), torch.Generator().manual_seed(number))
+        return augment(source.batch(number), settings.augment, torch.Generator().manual_seed(number))
 
     task = Task(network, build_loss(settings.loss), batches)
     title = f"train {folder.parent.name}/{folder.name}"
@@ -113,7 +118,7 @@ def held_out_logits(run: Run, model: Model, lesson: Lesson, scenes: Sequence[Lab
             patch = read_patch(scene, window, model.scaling)
             bands = source_bands(scene, window)
             logits = model.logits(torch.from_numpy(patch.x)[None], torch.from_numpy(patch.mask)[None], bands)
-            rows = np.where(patch.learnt, patch.rows, -1).astype(np.int64)
+            rows = patch.rows.astype(np.int64)
             matrix = torch.from_numpy(scene.labels.matrix(model.legend))
             sample.add(sensors[scene.id], logits, torch.from_numpy(rows)[None], matrix)
     return sample

@@ -86,8 +86,8 @@ CALIBRATION: Metric[LabelledTile] = Metric(count_calibration, finish_calibration
 
 def _binned(
     p: NDArray[np.float64], hit: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Sum probabilities, hits and pixels by bin; p = 1 belongs to the last bin."""
+) -> tuple[NDArray[np.float64], NDArray[np.integer], NDArray[np.integer]]:
+    """Sum probabilities, hits and pixels by bin (three arrays); p = 1 belongs to the last bin."""
     at = np.clip((p * BINS).astype(np.int64), 0, BINS - 1)
     said = np.bincount(at, weights=p, minlength=BINS)
     came = np.bincount(at[hit], minlength=BINS)

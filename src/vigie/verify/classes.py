@@ -42,6 +42,7 @@ class LabelledTile:
     inner: Window = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Refuse arrays that do not fit together."""
         if self.probability.shape != (len(self.labels), *self.rows.shape):
             raise VigieError(
                 "probabilities and truth do not fit together",

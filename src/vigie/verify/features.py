@@ -78,7 +78,8 @@ def window_mean(image: Image, size_px: int) -> Image:
     share = ndimage.uniform_filter(valid.astype(np.float64), size_px)
     mean = ndimage.uniform_filter(np.where(valid, image, 0.0).astype(np.float64), size_px)
     seen = share > 0.5 / size_px**2
-    return np.divide(mean, share, out=np.full(image.shape, np.nan), where=seen)
+    average: Image = np.divide(mean, share, out=np.full(image.shape, np.nan), where=seen)
+    return average
 
 
 def window_std(image: Image, size_px: int) -> Image:
@@ -90,7 +91,8 @@ def window_std(image: Image, size_px: int) -> Image:
     [[0.943, 0.943, 0.0]]
     """
     wide = image.astype(np.float64)
-    return np.sqrt(np.maximum(window_mean(wide**2, size_px) - window_mean(wide, size_px) ** 2, 0.0))
+    variance = window_mean(wide**2, size_px) - window_mean(wide, size_px) ** 2
+    return np.sqrt(np.maximum(variance, 0.0))
 
 
 def unscaled(scene: xr.Dataset) -> xr.DataArray:

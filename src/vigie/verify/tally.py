@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -44,6 +44,7 @@ class Tally:
     weight: xr.Dataset
 
     def __post_init__(self) -> None:
+        """Refuse totals without weights."""
         if set(self.total.data_vars) != set(self.weight.data_vars):
             raise VigieError(
                 "a tally needs one weight for each total",
@@ -168,7 +169,4 @@ def read_netcdf(path: Path) -> xr.Dataset:
 
 def _sum(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
     a, b = xr.align(a, b, join="outer", fill_value=0)
-    with xr.set_options(arithmetic_join="exact", keep_attrs=True):
-        result: Any = a + b
-    total: xr.Dataset = result
-    return total
+    return a + b

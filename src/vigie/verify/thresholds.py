@@ -32,7 +32,7 @@ def ndwi(scene: xr.Dataset) -> NDArray[np.floating]:
 
 
 def red_swir_ratio(scene: xr.Dataset) -> NDArray[np.floating]:
-    """Compute the band ratio red / swir16 by which inventories map clean ice (Paul et al. 2013), clipped at reflectance 1e-3."""
+    """Compute the band ratio red / swir16 that maps clean ice (Paul et al. 2013), clipped at reflectance 1e-3."""
     rho = features.bands(scene["observation"], ["red", "swir16"])
     return np.maximum(rho["red"], features.RHO_MIN) / np.maximum(rho["swir16"], features.RHO_MIN)
 

@@ -1,1 +1,23 @@
 """Glaciers: clean ice, debris-covered ice and lakes, mapped from spy film to today's satellites."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from vigie.apps.glaciers.classes import CLASSES
+from vigie.apps.glaciers.settings import GlacierExperiment
+from vigie.story import prediction, stages, training
+from vigie.story.app import App
+
+app = App(
+    name="glaciers",
+    summary="clean ice, debris-covered ice and lakes, from 1960s spy film to today's satellites; inventories over time",
+    settings=GlacierExperiment,
+    acquire=partial(stages.acquire, classes=CLASSES),
+    harmonize=stages.harmonize,
+    train=partial(training.train, classes=CLASSES),
+    predict=prediction.predict,
+    verify=lambda run: None,
+    publish=lambda run: None,
+    demo=lambda folder: {},
+)

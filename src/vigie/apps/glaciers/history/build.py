@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vigie.apps.glaciers.history.identity import Identity, identify, names_from_points
 from vigie.apps.glaciers.history.rules import Rules
-from vigie.apps.glaciers.history.series import FLAGGED, judge
+from vigie.apps.glaciers.history.series import FLAGGED, NORMAL_95, REPAIRED, judge, repair
 from vigie.core.errors import VigieError
 
 DAYS_A_YEAR = 365.2425
@@ -27,9 +27,10 @@ class History:
 
     `outlines` (GeoDataFrame): every outline with `date`, `row`, `id`, `name`, `family`, `area_km2`, `area_err_km2`, `status`.
     `objects` (DataFrame): one row an object and date between its first and last sighting: the columns of `series.judge` and
-    `date`, `id`, `name`, `family`, `area_err_km2`, `inside`, `judged_km2`, `point_covered`, `flagged`.
+    `date`, `id`, `name`, `family`, `area_err_km2`, `inside`, `judged_km2`, `repaired_err_km2`,
+    `point_covered`, `flagged`.
     `total` (DataFrame): the columns of `series.judge` for the sum over all outlines, with `date`, `count`, `area_err_km2`,
-    `flagged`. `events`: birth, continue, merge, split, death. Tables are sorted by date.
+    `repaired_err_km2`, `flagged`. `events`: birth, continue, merge, split, death. Tables are sorted by date.
     """
 
     outlines: gpd.GeoDataFrame
@@ -128,13 +129,13 @@ def _total_series(outlines: gpd.GeoDataFrame, dates: list[date], rules: Rules) -
     squares = (outlines["area_err_km2"] ** 2).groupby(outlines["date"]).sum()
     table["area_err_km2"] = np.sqrt(squares.reindex(dates, fill_value=0.0).to_numpy())
     table["flagged"] = table["status"].isin(FLAGGED)
-    return table
+    return _with_repaired_errors(table)
 
 
 def _object_series(
     who: Identity, outlines: gpd.GeoDataFrame, dates: list[date], names: Mapping[int, str], rules: Rules
 ) -> pd.DataFrame:
-    """Judge every object on the dates from its first sighting to its last (to the end, if it was missing there only briefly)."""
+    """Judge every object from its first sighting to its last (to the end, if it was missing there only briefly)."""
     areas = outlines.pivot(index="date", columns="id", values="area_km2").reindex(dates)
     errors = outlines.pivot(index="date", columns="id", values="area_err_km2").reindex(dates)
     inside = who.sightings.pivot(index="date", columns="id", values="inside").reindex(dates)
@@ -171,28 +172,32 @@ def _life(seen: NDArray[np.bool_], longest_glitch: int) -> slice:
 
 
 def _judge_object(rows: pd.DataFrame, known: int, rules: Rules) -> pd.DataFrame:
-    """Judge the dates on which an object was not inside another; its own outline is repaired, whatever it is judged on."""
-    from vigie.apps.glaciers.history.series import repair
-
+    """Judge an object on what it is judged on, and repair its own outline's area where that says so."""
     merged = (rows["inside"].notna() & (rows["inside"] != known)).to_numpy()
     years = decimal_years(rows["date"].tolist())
-    table = pd.DataFrame({"date": rows["date"], "status": "merged"})
-    alone = judge(years[~merged], rows["judged"].to_numpy()[~merged], rules).set_index(rows.index[~merged])
-    table = alone.reindex(rows.index).assign(date=rows["date"])
-    table["status"] = table["status"].astype(object).where(~merged, "merged").astype(str)
-    table["judged_km2"], table["area_km2"] = table["area_km2"], rows["own"]
-    repaired = repair(years[~merged], rows["own"].to_numpy()[~merged], alone["status"].to_numpy(dtype=object))
-    table["repaired_km2"] = pd.Series(repaired, index=alone.index).reindex(rows.index)
+    table = judge(years, rows["judged"].to_numpy(), rules, merged).rename(columns={"area_km2": "judged_km2"})
+    table.insert(0, "date", rows["date"])
+    table.insert(1, "area_km2", rows["own"])
+    table["repaired_km2"] = repair(years, rows["own"].to_numpy(), table["status"].to_numpy(dtype=object))
     table["area_err_km2"] = rows["err"]
     table["inside"] = rows["inside"].fillna(0).astype(int)
-    return table
+    return _with_repaired_errors(table)
+
+
+def _with_repaired_errors(table: pd.DataFrame) -> pd.DataFrame:
+    """Give every repaired area its one-sigma error: of the outline, of the trend where repaired, of both where unconfirmed."""
+    level_sd = (table["level_high_km2"] - table["level_km2"]) / NORMAL_95
+    error = table["area_err_km2"].where(~table["status"].isin(REPAIRED), np.hypot(level_sd, table["noise_km2"]))
+    apart = (table["area_km2"] - table["level_km2"]).abs()
+    return table.assign(repaired_err_km2=error.where(table["status"] != "unconfirmed", np.fmax(error, apart)))
 
 
 def _with_points(objects: pd.DataFrame, outlines: gpd.GeoDataFrame, points: gpd.GeoDataFrame | None) -> pd.DataFrame:
     """Say whether the outline that an object is in covers the point that names it (missing for objects without a name)."""
     covered = pd.Series(pd.NA, index=objects.index, dtype="boolean")
     if points is not None:
-        hits = gpd.sjoin(points[["name", "geometry"]].to_crs(outlines.crs), outlines[["date", "id", "geometry"]], predicate="within")
+        named = points[["name", "geometry"]].to_crs(outlines.crs)
+        hits = gpd.sjoin(named, outlines[["date", "id", "geometry"]], predicate="within")
         held = set(zip(hits["name"].astype(str), hits["date"], hits["id"], strict=True))
         keys = zip(objects["name"], objects["date"], objects["inside"], strict=True)
         inside = pd.array([key in held for key in keys], dtype="boolean")

@@ -68,7 +68,7 @@ def identify(epochs: Mapping[date, gpd.GeoDataFrame], rules: Rules | None = None
     Parameters
     ----------
     epochs: outlines by date, polygons in one projected CRS in metres; an empty frame is a date on which nothing was found.
-    rules: `least_overlap` and `remembered` matter here.
+    rules: `least_overlap`, `remembered` and `longest_glitch` (for deaths) matter here.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def identify(epochs: Mapping[date, gpd.GeoDataFrame], rules: Rules | None = None
         for known, owner in seen.items():
             objects[known].inside = owner
             sightings.append((when, known, owner))
-    return _tables(outlines, sightings, events, epochs)
+    return _tables(outlines, sightings, events, epochs, rules.longest_glitch)
 
 
 def check_epochs(epochs: Mapping[date, gpd.GeoDataFrame]) -> None:
@@ -174,8 +174,8 @@ def names_from_points(who: Identity, points: gpd.GeoDataFrame, name_column: str)
     sharing["vote"] = 1.0 / sharing.groupby([name_column, "date"])["inside"].transform("size")
     votes = sharing.pivot_table(index=name_column, columns="id_x", values="vote", aggfunc="sum", fill_value=0.0)
     chosen = zip(*linear_sum_assignment(-votes.to_numpy()), strict=True)
-    pairs = [(int(votes.columns[j]), str(votes.index[i])) for i, j in chosen if votes.iat[i, j] > 0]
-    return dict(sorted(pairs))
+    names, ids, counts = [str(name) for name in votes.index], [int(known) for known in votes.columns], votes.to_numpy()
+    return dict(sorted((ids[j], names[i]) for i, j in chosen if counts[i, j] > 0))
 
 
 def _place(shapes: Shapes) -> NDArray[np.int64]:
@@ -231,13 +231,20 @@ def _tables(
     sightings: list[tuple[date, int, int]],
     events: list[tuple[date, str, int, int]],
     epochs: Mapping[date, gpd.GeoDataFrame],
+    longest_glitch: int,
 ) -> Identity:
     crs = next(iter(epochs.values())).crs
     table = gpd.GeoDataFrame(outlines, columns=["date", "row", "id", "area_km2", "geometry"], geometry="geometry", crs=crs)
     seen = pd.DataFrame(sightings, columns=["date", "id", "inside"])
     last = seen.groupby("id")["date"].max()
     dates = sorted(epochs)
-    deaths = [(dates[dates.index(when) + 1], "death", int(known), 0) for known, when in last.items() if when != dates[-1]]
+    # Not seen on the last date or two is no death yet: the same happens to objects that come back.
+    gone = set(dates[: len(dates) - 1 - longest_glitch])
+    deaths = [
+        (dates[dates.index(when) + 1], "death", int(known), 0)
+        for known, when in zip(last.index, last, strict=True)
+        if when in gone
+    ]
     told = pd.DataFrame(events + deaths, columns=["date", "kind", "id", "other"])
     told = told.sort_values(["date", "id", "kind"], kind="stable", ignore_index=True)
     return Identity(table, seen, told, _families(sorted(last.index), told))

@@ -34,6 +34,7 @@ class Rules:
     freedom: float = 4.0
 
     def __post_init__(self) -> None:
+        """Refuse numbers that contradict each other."""
         sound = (
             0 < self.largest_departure < 1
             and self.median_samples >= 3

@@ -50,7 +50,9 @@ def median_departure(areas: Floats, samples: int = 5) -> Floats:
     return _relative(np.asarray(areas, dtype=np.float64), middle)
 
 
-def judge(years: Floats, areas: Floats, rules: Rules | None = None) -> pd.DataFrame:
+def judge(
+    years: Floats, areas: Floats, rules: Rules | None = None, merged: NDArray[np.bool_] | None = None
+) -> pd.DataFrame:
     """Judge every sample of one object's area series, repair what is a glitch, and give the trend under it.
 
     Parameters
@@ -58,6 +60,7 @@ def judge(years: Floats, areas: Floats, rules: Rules | None = None) -> pd.DataFr
     years: dates in years, ascending (T,).
     areas: areas in km2 (T,), NaN on dates when nothing was mapped.
     rules: thresholds.
+    merged: dates on which the object was inside another's outline (T,): neither missing nor judged.
 
     Returns
     -------
@@ -81,12 +84,14 @@ def judge(years: Floats, areas: Floats, rules: Rules | None = None) -> pd.DataFr
     if len(years) != len(areas) or (np.diff(years) <= 0).any() or (areas < 0).any():
         raise VigieError("an area series is wrong", found=f"{len(years)} dates, {len(areas)} areas", expected=(
             "as many areas as dates, dates ascending, no negative area"))  # fmt: skip
+    merged = np.zeros(len(areas), dtype=bool) if merged is None else merged
+    areas = np.where(merged, np.nan, areas)
     seen = np.isfinite(areas)
     departure = np.full(len(areas), np.nan)
     departure[seen] = median_departure(areas[seen], rules.median_samples)
-    status = np.array(["observed"] * len(areas), dtype=object)
+    status = _absences(seen | merged, rules.longest_glitch)
     status[seen] = _verdicts(years[seen], areas[seen], departure[seen], rules)
-    status[~seen] = _absences(seen, rules.longest_glitch)[~seen]
+    status[merged] = "merged"
     trend = local_trend(years, areas, rules.freedom)
     reach = NORMAL_95 * trend.level_sd
     return pd.DataFrame(
@@ -107,16 +112,20 @@ def judge(years: Floats, areas: Floats, rules: Rules | None = None) -> pd.DataFr
 def repair(years: Floats, areas: Floats, status: NDArray[np.object_]) -> Floats:
     """Replace glitches and missing dates by what lies, linear in time, between the nearest good dates on both sides.
 
+    Where the nearest date on one side has no area of its own (merged) the repaired area is unknown too: NaN.
+
     Examples
     --------
     >>> repair(np.array([0.0, 1, 3]), np.array([10.0, 2, 16]), np.array(["observed", "glitch", "observed"], dtype=object))
     array([10., 12., 16.])
     """
-    mend, good = np.isin(status.astype(str), REPAIRED), np.isin(status.astype(str), ("observed", "unconfirmed"))
-    good &= np.isfinite(areas)
+    text = status.astype(str)
+    mend, good = np.isin(text, REPAIRED), np.isin(text, ("observed", "unconfirmed", "merged"))
+    good &= np.isfinite(areas) | (text == "merged")
     repaired = np.array(areas, dtype=np.float64)
-    if good.any():
-        repaired[mend] = np.interp(years[mend], years[good], areas[good])
+    repaired[mend] = np.nan
+    if mend.any() and good.any():
+        repaired[mend] = np.interp(years[mend], years[good], areas[good], left=np.nan, right=np.nan)
     return repaired
 
 
@@ -147,7 +156,8 @@ def missing_year_recall(flags: pd.DataFrame, truth: Mapping[str, Iterable[int]])
 
     Examples
     --------
-    >>> rows = pd.DataFrame({"name": ["3", "3"], "date": pd.to_datetime(["1991-08-06", "1992-08-01"]), "flagged": [True, False]})
+    >>> dates = pd.to_datetime(["1991-08-06", "1992-08-01"])
+    >>> rows = pd.DataFrame({"name": ["3", "3"], "date": dates, "flagged": [True, False]})
     >>> missing_year_recall(rows, {"3": [1991, 1992]}).to_dict("records")
     [{'name': '3', 'known': 2, 'found': 1, 'recall': 0.5, 'overlooked': '1992'}]
     """
@@ -171,20 +181,22 @@ def _relative(areas: Floats, reference: Floats | float) -> Floats:
 def _verdicts(years: Floats, areas: Floats, departure: Floats, rules: Rules) -> list[str]:
     """Judge the samples that are there: observed, glitch or unconfirmed."""
     verdicts = ["observed"] * len(areas)
-    for i in np.flatnonzero(np.abs(departure) > rules.largest_departure):
-        before, after = areas[max(0, i - rules.longest_glitch) : i], areas[i + 1 : i + 1 + rules.longest_glitch]
+    doubted = np.where(np.abs(departure) > rules.largest_departure, np.sign(departure), 0.0)
+    for i in np.flatnonzero(doubted):
+        # What else is doubted to the same side says nothing about where the series was.
+        others = np.flatnonzero(doubted != doubted[i])
+        before, after = others[others < i][-rules.longest_glitch :], others[others > i][: rules.longest_glitch]
         if len(before) and len(after):
-            sides = np.array([_relative(areas[i], float(np.median(side))) for side in (before, after)])
-            apart = np.sign(departure[i]) * sides > rules.largest_departure
-            verdicts[i] = "glitch" if apart.all() else "observed"
+            sides = np.array([_relative(areas[i], float(np.median(areas[side]))) for side in (before, after)])
+            verdicts[i] = "glitch" if (doubted[i] * sides > rules.largest_departure).all() else "observed"
         elif not _in_line(years, areas, int(i), rules.largest_departure):
             verdicts[i] = "unconfirmed"
     return verdicts
 
 
 def _in_line(years: Floats, areas: Floats, i: int, largest: float) -> bool:
-    """Whether the first or last sample goes on with the rate of growth of the two next to it (young lakes double in years)."""
-    near, far = (1, 2) if i == 0 else (i - 1, i - 2)
+    """Whether a sample at an end goes on with the rate of growth of the two next to it (young lakes double in years)."""
+    near, far = (i + 1, i + 2) if i < len(areas) // 2 else (i - 1, i - 2)
     if areas[near] <= 0 or areas[far] <= 0:
         return False
     rate = np.log(areas[near] / areas[far]) / (years[near] - years[far])

@@ -42,6 +42,7 @@ class InventorySettings(BaseModel):
     supraglacial_contact: float = Field(0.9, gt=0, le=1, description="share of the shore on ice that makes a lake supraglacial")
     contact_px: float = Field(1.5, gt=0, description="lake and ice closer than this many pixels touch")
     glacier_fed_m: float = Field(10_000.0, ge=0, description="lakes farther from any glacier are not glacier-fed (Wang 2020)")
+    min_lake_at_terminus_km2: float = Field(0.01, ge=0, description="smaller lakes make no lake-terminating glacier")
     terminus_relief_m: float = Field(50.0, gt=0, description="the terminus is the outline within this height of the lowest ice")
 
     clean_buffer_px: float = Field(0.5, gt=0, description="outline error on clean ice, in pixels")

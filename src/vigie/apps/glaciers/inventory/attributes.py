@@ -1,0 +1,200 @@
+"""The attribute tables of glaciers, complexes, shared borders and hypsometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+
+from vigie.apps.glaciers.inventory import earth, schema, termini
+from vigie.apps.glaciers.inventory.centreline import main_centreline
+from vigie.apps.glaciers.inventory.settings import InventorySettings
+from vigie.apps.glaciers.inventory.topography import Dem, hypsometry, relief, topography
+
+KEPT = {"primeclass": 0, "conn_lvl": 0, "surge_type": 9}
+"""Attributes that a map cannot know: taken from the outline a glacier came from, otherwise these values of the RGI."""
+NO_TOPOGRAPHY: dict[str, Any] = {"aspect_sec": 9, "dem_coverage": None}
+
+
+def identify(shapes: earth.Shapes, parents: gpd.GeoDataFrame, settings: InventorySettings) -> gpd.GeoDataFrame:
+    """Name glaciers, place them, and carry over what is known of the outlines they came from.
+
+    The largest glacier that came from an outline keeps its `rgi_id`; other pieces of it and new glaciers get new ones, counted by
+    distance to the westernmost glacier. All pieces keep the `glims_id`, which the RGI does not ask to be unique.
+
+    Parameters
+    ----------
+    shapes: polygons in lon/lat.
+    parents: one row per glacier, in the same order: the attributes of its outline under RGI 7.0 names, empty where it has none.
+
+    Returns
+    -------
+    A table in the order of `shapes` with the 17 attributes that need no DEM, `is_rgi6` 0, and `parent_id`.
+    """
+    table = place(shapes)
+    known = parents.reindex(columns=["rgi_id", "glims_id", "glac_name", "o1region", "o2region", *KEPT])
+    made = pd.Series(earth.point_ids(table["cenlon"].to_numpy(), table["cenlat"].to_numpy(), "G"))
+    table["glims_id"] = known["glims_id"].fillna(made)
+    table["glac_name"] = known["glac_name"]
+    table["o1region"] = known["o1region"].fillna(settings.o1region)
+    table["o2region"] = known["o2region"].fillna(settings.o2region)
+    for name, otherwise in KEPT.items():
+        table[name] = pd.to_numeric(known[name]).fillna(otherwise).astype("int64")
+    table["parent_id"] = known["rgi_id"]
+    table["rgi_id"] = _keep_or_number(table, settings, "G")
+    table[["anlys_id", "subm_id", "is_rgi6"]] = 0, settings.submission_id, 0
+    table["src_date"] = pd.Series([settings.date] * len(table), dtype=schema.TEXT)
+    return table
+
+
+def place(shapes: earth.Shapes) -> gpd.GeoDataFrame:
+    """Representative point, UTM zone and equal-area area of lon/lat polygons, as the RGI defines them."""
+    lon, lat = earth.centres(shapes)
+    columns = {"cenlon": lon, "cenlat": lat, "utm_zone": earth.utm_zone(lon), "area_km2": earth.area_km2(shapes)}
+    return gpd.GeoDataFrame(columns, geometry=list(shapes), crs=earth.WGS84)
+
+
+def _keep_or_number(table: gpd.GeoDataFrame, settings: InventorySettings, product: str) -> pd.Series:
+    """Keep the identifier for the largest piece of each outline; count all others from the west."""
+    largest = table.sort_values("area_km2", ascending=False).drop_duplicates("parent_id")
+    kept = table["parent_id"].where(table.index.isin(largest.index))
+    new = kept.isna()
+    ids, taken, count = kept.astype(object), set(kept.dropna()), 0
+    for row in west_to_east(table.geometry.array)[new.to_numpy()[west_to_east(table.geometry.array)]]:
+        count += 1
+        while (name := f"{settings.collection}-{product}-{table['o1region'].iloc[row]}-{count:05d}") in taken:
+            count += 1
+        ids.iloc[row] = name
+    return ids
+
+
+def west_to_east(shapes: earth.Shapes) -> NDArray[np.int64]:
+    """Order lon/lat shapes by the distance of their representative points to the westernmost one, as RGI numbers do."""
+    if not len(shapes):
+        return np.zeros(0, dtype=np.int64)
+    lon, lat = earth.centres(np.asarray(shapes, dtype=object))
+    first = int(np.lexsort((lat, lon))[0])
+    distance = earth.GEOD.inv(np.full_like(lon, lon[first]), np.full_like(lat, lat[first]), lon, lat)[2]
+    return np.lexsort((lat, lon, distance))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the attributes of single glaciers are computed from, beside their outlines."""
+
+    dem: Dem
+    lakes: shapely.STRtree
+    lakes_crs: object
+    reach_m: float
+    terminus_relief_m: float
+
+
+def describe(table: gpd.GeoDataFrame, around: Surroundings | None) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
+    """Add what needs a DEM: topography, hypsometry, the main centreline, the terminus and its contact with lakes.
+
+    Without a DEM these attributes are empty, and `aspect_sec` is 9.
+
+    Returns
+    -------
+    The table with more columns, and the hypsometry: a row per glacier that has elevations.
+    """
+    rows, bands = [], {}
+    for shape, area, name in zip(table.geometry, table["area_km2"], table["rgi_id"], strict=True):
+        row, band = _describe(shape, area, around) if around is not None else (NO_TOPOGRAPHY, {})
+        rows.append(row)
+        if band:
+            bands[name] = (area, band)
+    columns = [f.name for f in schema.fields("glacier", "glacier_extra") if f.name in TOPOGRAPHIC]
+    more = pd.DataFrame(rows, index=table.index, columns=columns)
+    more["dem_source"] = around.dem.source if around is not None else None
+    return table.join(more), hypsometry_table(bands)
+
+
+TOPOGRAPHIC = {
+    *("termlon", "termlat", "zmin_m", "zmax_m", "zmed_m", "zmean_m", "slope_deg", "aspect_deg", "aspect_sec", "lmax_m"),
+    *("lake_contact", "dem_coverage"),
+}
+
+
+def _describe(shape: shapely.Geometry, area_km2: float, around: Surroundings) -> tuple[dict[str, Any], dict[int, int]]:
+    local = relief(shape, area_km2, around.dem)
+    row: dict[str, Any] = dict(topography(local))
+    line = main_centreline(local)
+    if line is not None:
+        end = termini.terminus(local, line, around.terminus_relief_m)
+        row["lake_contact"] = termini.contact_fraction(end, local.crs, around.lakes, around.lakes_crs, around.reach_m)
+        row |= {"termlon": line.termlon, "termlat": line.termlat, "lmax_m": round(line.length_m)}
+    return row, hypsometry(local)
+
+
+def hypsometry_table(bands: dict[str, tuple[float, dict[int, int]]]) -> pd.DataFrame:
+    """One row per glacier: identifier, area, and thousandths in 50 m bands from the lowest to the highest, without gaps.
+
+    Examples
+    --------
+    >>> hypsometry_table({"a": (1.0, {4025: 1000}), "b": (2.0, {4125: 1000})}).columns.tolist()
+    ['rgi_id', 'area_km2', '4025', '4075', '4125']
+    """
+    fixed = {"rgi_id": pd.Series(list(bands), dtype=schema.TEXT), "area_km2": [area for area, _ in bands.values()]}
+    levels = [level for _, band in bands.values() for level in band]
+    wanted = range(min(levels), max(levels) + 1, schema.BAND_M) if levels else range(0)
+    shares = {str(level): [band.get(level, 0) for _, band in bands.values()] for level in wanted}
+    table = pd.DataFrame({**fixed, **shares})
+    return table.astype({"area_km2": "float64"} | dict.fromkeys(shares, "int64"))
+
+
+def complex_table(glaciers: gpd.GeoDataFrame, number: NDArray[np.int64], settings: InventorySettings) -> gpd.GeoDataFrame:
+    """Dissolve contiguous glaciers into complexes, without any change in area.
+
+    Parameters
+    ----------
+    glaciers: with o1region, o2region, area_km2; a coverage (neighbours share their vertices).
+    number: complex of each glacier, from 0 on, without gaps; the rows of the result.
+    """
+    order = np.argsort(number, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else []
+    shapes = np.asarray(glaciers.geometry.array, dtype=object)
+    dissolved = [shapes[rows[0]] if len(rows) == 1 else shapely.coverage_union_all(shapes[rows]) for rows in members]
+    table = place(np.array(dissolved, dtype=object))
+    largest = [rows[int(np.argmax(glaciers["area_km2"].to_numpy()[rows]))] for rows in members]
+    table[["o1region", "o2region"]] = glaciers[["o1region", "o2region"]].iloc[largest].to_numpy()
+    table["parent_id"] = None
+    table["rgi_id"] = _keep_or_number(table, settings, "C")
+    return table.drop(columns="parent_id")
+
+
+def intersects(glaciers: gpd.GeoDataFrame, settings: InventorySettings) -> gpd.GeoDataFrame:
+    """Draw the borders that two glaciers share: one line a row, with both identifiers and the geodesic length.
+
+    Parameters
+    ----------
+    glaciers: with rgi_id and o1region, in lon/lat.
+    """
+    shapes = np.asarray(glaciers.geometry.array, dtype=object)
+    a, b = shapely.STRtree(shapes).query(shapes, predicate="intersects") if len(shapes) else (np.zeros(0, int),) * 2
+    a, b = a[a < b], b[a < b]
+    shared, pair = shapely.get_parts(shapely.intersection(shapes[a], shapes[b]), return_index=True)
+    lines, at = shapely.get_parts(shared, return_index=True)
+    pair = pair[at]
+    linear = shapely.get_type_id(lines) == shapely.GeometryType.LINESTRING
+    merged, pair = _merge_lines(lines[linear], pair[linear])
+    ids, regions = glaciers["rgi_id"].to_numpy(dtype=object), glaciers["o1region"].to_numpy(dtype=object)
+    columns = {"rgi_g_id_1": ids[a[pair]], "rgi_g_id_2": ids[b[pair]], "length_m": earth.length_m(merged)}
+    numbered = [f"{settings.collection}-I-{regions[a[p]]}-{n:05d}" for n, p in enumerate(pair, start=1)]
+    table = gpd.GeoDataFrame({"rgi_id": numbered, **columns}, geometry=list(merged), crs=earth.WGS84)
+    conformed: gpd.GeoDataFrame = schema.conform(table, schema.fields("intersects"))
+    return conformed
+
+
+def _merge_lines(lines: earth.Shapes, pair: NDArray[np.int64]) -> tuple[earth.Shapes, NDArray[np.int64]]:
+    """Join the segments of each pair end to end."""
+    if not len(lines):
+        return lines, pair
+    joined = shapely.line_merge(shapely.multilinestrings(lines, indices=np.unique(pair, return_inverse=True)[1]))
+    parts, at = shapely.get_parts(joined, return_index=True)
+    return np.asarray(parts, dtype=object), np.unique(pair)[at]

@@ -1,0 +1,284 @@
+"""One call from a class map to an inventory: glaciers, complexes, shared borders, hypsometry, lakes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+from pyproj import Proj
+from scipy import ndimage
+
+from vigie.apps.glaciers.inventory import attributes, divides, earth, lakes, schema, termini, uncertainty
+from vigie.apps.glaciers.inventory.polygons import Labels, Mask, cut_corners, patches, polygonise, simplify, stairs
+from vigie.apps.glaciers.inventory.settings import InventorySettings
+from vigie.apps.glaciers.inventory.topography import Dem
+from vigie.core.errors import VigieError
+from vigie.core.legend import Legend
+
+OUTLINES = {"cut corners": cut_corners, "stairs": stairs}
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """An inventory of one epoch, all geometries in EPSG:4326; the tables conform to schema.toml, empty ones too."""
+
+    glaciers: gpd.GeoDataFrame
+    complexes: gpd.GeoDataFrame
+    intersects: gpd.GeoDataFrame
+    lakes: gpd.GeoDataFrame
+    hypsometry: pd.DataFrame
+    settings: InventorySettings
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """A class map taken apart into masks on a metric grid. `ice` holds the ponds and specks that belong to glaciers."""
+
+    grid: Any
+    ice: Mask
+    debris: Mask
+    water: Mask
+    ponds: Mask
+    unknown: Mask
+
+    @property
+    def cut(self) -> Mask:
+        """Pixels on the map's border or beside (8 neighbours) a pixel of unknown class."""
+        return np.asarray(ndimage.binary_dilation(np.pad(self.unknown, 1, constant_values=True), np.ones((3, 3)))[1:-1, 1:-1])
+
+
+def glacier_inventory(
+    classes: NDArray[np.uint8],
+    grid: Any,
+    legend: Legend,
+    dem: NDArray[np.float32] | None = None,
+    probability: NDArray[np.float32] | None = None,
+    outlines: gpd.GeoDataFrame | None = None,
+    settings: InventorySettings | None = None,
+) -> Inventory:
+    """Make the glacier and lake inventory of a class map.
+
+    Parameters
+    ----------
+    classes: (y, x) uint8 codes of `legend`.
+    grid: GeoBox of the map; projected in metres, square north-up pixels.
+    legend: must hold the classes that `settings` names for clean ice, debris-covered ice and water.
+    dem: (y, x) elevations (m) on the same grid, NaN where unknown; without it topography is empty and termini are not assigned.
+    probability: (class, y, x) calibrated probabilities in the legend's channel order, for expected areas.
+    outlines: polygons (RGI or other earlier outlines, see `read_outlines`) or divide lines that cut complexes into glaciers, in any
+        CRS. Without them complexes are cut along the watersheds of the DEM, or not at all when there is no DEM.
+    settings: the rules; `InventorySettings()` when left out.
+
+    Raises
+    ------
+    VigieError
+        For maps that do not fit the grid, codes the legend does not know, grids without metres, outlines without CRS.
+
+    Examples
+    --------
+    >>> from odc.geo.geobox import GeoBox
+    >>> from vigie.core.legend import LegendClass
+    >>> names = ("land", "clean ice", "debris-covered ice", "water")
+    >>> legend = Legend("g", tuple(LegendClass(code, name, "#888888") for code, name in enumerate(names)))
+    >>> grid = GeoBox.from_bbox((500000, 3100000, 500600, 3100600), "EPSG:32645", resolution=30, tight=True)
+    >>> classes = np.zeros((20, 20), np.uint8)
+    >>> classes[5:15, 5:15] = 1
+    >>> glacier_inventory(classes, grid, legend).glaciers.area_km2.round(2).tolist()
+    [0.09]
+    """
+    settings = settings or InventorySettings()
+    world = read_map(classes, grid, legend, settings)
+    _check(classes, dem, probability, legend)
+    surface = None if dem is None else Dem(np.asarray(dem, np.float32), grid, settings.dem_source)
+    complexes, _ = patches(world.ice, _smallest_px(grid, settings))
+    numbers, owner = divides.settle(_owners(complexes, grid, outlines, surface, settings), _smallest_px(grid, settings))
+    parents = _parents(outlines, owner[1:])
+    found = _Found(world, complexes, numbers, parents, surface, _chances(probability, legend, world, settings))
+    return _tables(found, settings)
+
+
+@dataclass(frozen=True)
+class _Chances:
+    """Calibrated probabilities of ice (1 in ponds of glaciers, 0 where the class is unknown) and of water."""
+
+    ice: NDArray[np.float32]
+    water: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Everything found on the grid, before it becomes tables."""
+
+    world: ClassMap
+    complexes: Labels
+    glaciers: Labels
+    parents: gpd.GeoDataFrame
+    dem: Dem | None
+    chances: _Chances | None
+
+
+def read_map(classes: NDArray[np.uint8], grid: Any, legend: Legend, settings: InventorySettings) -> ClassMap:
+    """Take a class map apart, after checking that it fits its grid and its legend."""
+    earth.pixel_size_m(grid)
+    if classes.shape != tuple(grid.shape):
+        raise VigieError("the class map does not fit its grid", found=classes.shape, expected=tuple(grid.shape))
+    strange = sorted(set(np.unique(classes).tolist()) - set(legend.codes.tolist()) - {legend.unknown})
+    if strange:
+        raise VigieError("the class map holds codes that its legend does not know", found=strange, expected=legend.codes.tolist())
+    code = {name: legend.codes[legend.channel(name)] for name in (settings.clean, settings.debris, settings.water)}
+    debris, water = classes == code[settings.debris], classes == code[settings.water]
+    ice = (classes == code[settings.clean]) | debris
+    ponds = lakes.enclosed(water, ice)
+    glacier = ice | ponds
+    return ClassMap(grid, glacier | _specks(glacier, settings.min_nunatak_px), debris, water, ponds, classes == legend.unknown)
+
+
+def _specks(glacier: Mask, smallest_px: int) -> Mask:
+    """Holes too small to be called nunataks."""
+    if smallest_px <= 1:
+        return np.zeros_like(glacier)
+    holes, _ = ndimage.label(ndimage.binary_fill_holes(glacier) & ~glacier, np.ones((3, 3)))
+    sizes = np.bincount(holes.ravel())
+    return np.asarray((holes > 0) & (sizes < smallest_px)[holes])
+
+
+def _check(
+    classes: NDArray[np.uint8], dem: NDArray[np.float32] | None, probability: NDArray[np.float32] | None, legend: Legend
+) -> None:
+    if dem is not None and dem.shape != classes.shape:
+        raise VigieError("the DEM does not fit the class map", found=dem.shape, expected=classes.shape, do="warp it first")
+    shape = (len(legend.classes), *classes.shape)
+    if probability is not None and probability.shape != shape:
+        raise VigieError("probabilities do not fit the class map", found=probability.shape, expected=shape)
+
+
+def _smallest_px(grid: Any, settings: InventorySettings) -> int:
+    """Pixels of the smallest glacier: half a pixel is lost by cutting corners, and map areas differ by up to a thousandth."""
+    return int(np.ceil(1.001 * settings.min_glacier_km2 * 1e6 / earth.pixel_size_m(grid) ** 2 + 0.5))
+
+
+def _owners(
+    complexes: Labels, grid: Any, outlines: gpd.GeoDataFrame | None, dem: Dem | None, settings: InventorySettings
+) -> divides.Owners:
+    """Choose how complexes are cut: outlines or lines given, otherwise the flow of the DEM, otherwise not at all."""
+    if outlines is not None:
+        given = outlines if outlines.crs is not None else earth.lonlat(outlines)
+        shapes = np.asarray(given.to_crs(grid.crs.to_wkt()).geometry.array, dtype=object)
+        linear = set(given.geom_type) <= {"LineString", "MultiLineString"} and len(given) > 0
+        return divides.by_lines(complexes, shapes, grid) if linear else divides.by_outlines(complexes, shapes, grid)
+    if dem is not None:
+        smoothing_px = settings.divide_smoothing_m / earth.pixel_size_m(grid)
+        return divides.by_flow(complexes, dem.elevation_m, smoothing_px, settings.divide_relief_m)
+    return divides.whole(complexes)
+
+
+def _parents(outlines: gpd.GeoDataFrame | None, owner: NDArray[np.int32]) -> gpd.GeoDataFrame:
+    """The attributes of each glacier's outline, empty rows where it has none."""
+    if outlines is None or set(outlines.geom_type) <= {"LineString", "MultiLineString"}:
+        return pd.DataFrame(index=range(len(owner)))
+    known = pd.DataFrame(outlines.drop(columns=outlines.geometry.name)).reset_index(drop=True)
+    return known.reindex(owner - 1).reset_index(drop=True)
+
+
+def _chances(probability: NDArray[np.float32] | None, legend: Legend, world: ClassMap, settings: InventorySettings) -> _Chances | None:
+    if probability is None:
+        return None
+    ice = probability[legend.channel(settings.clean)] + probability[legend.channel(settings.debris)]
+    ice = np.clip(np.where(world.ponds, 1, np.where(world.unknown, 0, ice)), 0, 1)
+    return _Chances(ice.astype(np.float32), probability[legend.channel(settings.water)])
+
+
+def _tables(found: _Found, settings: InventorySettings) -> Inventory:
+    world, grid = found.world, found.world.grid
+    pixel_m = earth.pixel_size_m(grid)
+    traced = polygonise(found.glaciers, grid.affine, OUTLINES[settings.outline])[1]
+    shapes = earth.reproject(simplify(traced, settings.simplify_px * pixel_m), grid.crs.to_wkt(), earth.WGS84)
+    ponds_and_lakes = lakes.trace(world.water, grid, settings.min_lake_px)
+    glaciers = attributes.identify(shapes, found.parents, settings)
+    glaciers, hypsometry = attributes.describe(glaciers, _surroundings(found, ponds_and_lakes, settings))
+    near = lakes.nearness(found.glaciers)
+    glaciers, complexes = _areas(glaciers, found, near, settings)
+    _termini(glaciers, found.parents)
+    water = found.chances.water if found.chances else None
+    beside = lakes.Beside(world.ponds, near, found.dem.elevation_m if found.dem else None, water, world.cut)
+    lake_table = lakes.lake_table(ponds_and_lakes, glaciers, beside, settings)
+    order = attributes.west_to_east(np.asarray(glaciers.geometry.array, dtype=object))
+    ordered = glaciers.iloc[order].reset_index(drop=True)
+    return Inventory(
+        glaciers=schema.conform(ordered, schema.fields("glacier", "glacier_extra")),
+        complexes=complexes.iloc[attributes.west_to_east(np.asarray(complexes.geometry.array, dtype=object))].reset_index(drop=True),
+        intersects=attributes.intersects(ordered, settings),
+        lakes=lake_table,
+        hypsometry=hypsometry.set_index("rgi_id").loc[[i for i in ordered["rgi_id"] if i in set(hypsometry["rgi_id"])]].reset_index(),
+        settings=settings,
+    )
+
+
+def _surroundings(found: _Found, traced: lakes.Lakes, settings: InventorySettings) -> attributes.Surroundings | None:
+    """The DEM, and the lakes that count at a terminus: no ponds on the ice, and none under the smallest glacier's area."""
+    if found.dem is None:
+        return None
+    pixel_m = earth.pixel_size_m(traced.grid)
+    pond = np.bincount(traced.labels[found.world.ponds], minlength=len(traced.shapes) + 1)[1:] > 0
+    large = shapely.area(traced.shapes) >= settings.min_lake_at_terminus_km2 * 1e6
+    tree = shapely.STRtree(traced.shapes[large & ~pond])
+    reach_m = settings.contact_px * pixel_m
+    return attributes.Surroundings(found.dem, tree, traced.grid.crs.to_wkt(), reach_m, settings.terminus_relief_m)
+
+
+def _areas(
+    glaciers: gpd.GeoDataFrame, found: _Found, near: lakes.Nearness, settings: InventorySettings
+) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
+    """Debris, uncertainties and truncation of glaciers, and their complexes."""
+    labels, count, pixel_m = found.glaciers, len(glaciers), earth.pixel_size_m(found.world.grid)
+    size = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    debris = np.bincount(labels[found.world.debris], minlength=count + 1)[1:]
+    out = glaciers.copy()
+    out["debris_area_km2"] = out["area_km2"] * debris / np.maximum(size, 1)
+    out["truncated"] = np.bincount(labels[found.world.cut], minlength=count + 1)[1:] > 0
+    out["area_mean_km2"], out["area_std_km2"] = _expected(out, found, near, settings)
+    number = _complex_of(labels, found.complexes, count)
+    complexes = attributes.complex_table(out, number, settings)
+    metric = earth.reproject(np.asarray(complexes.geometry.array, dtype=object), earth.WGS84, found.world.grid.crs.to_wkt())
+    edges = uncertainty.rim(labels, found.world.debris)
+    buffers = settings.clean_buffer_px * pixel_m, settings.debris_buffer_px * pixel_m
+    complexes["area_err_km2"], out["area_err_km2"] = uncertainty.complex_errors(metric, number, edges, *buffers)
+    complexes["truncated"] = np.bincount(number, out["truncated"], minlength=len(complexes)) > 0
+    out["complex_id"] = complexes["rgi_id"].to_numpy(dtype=object)[number]
+    return out, schema.conform(complexes, schema.fields("complex", "complex_extra"))
+
+
+def _complex_of(glaciers: Labels, complexes: Labels, count: int) -> NDArray[np.int64]:
+    """Complex of each glacier, counted from 0 without gaps."""
+    of = np.zeros(count + 1, dtype=np.int64)
+    of[glaciers.ravel()] = complexes.ravel()
+    return np.unique(of[1:], return_inverse=True)[1]
+
+
+def _expected(
+    glaciers: gpd.GeoDataFrame, found: _Found, near: lakes.Nearness, settings: InventorySettings
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (km2) of areas under the probabilities; NaN without them."""
+    if found.chances is None:
+        return (np.full(len(glaciers), np.nan),) * 2
+    zones = np.where(near.distance_px <= settings.zone_px, near.glacier, 0)
+    mean, std = uncertainty.probable_area_px(found.chances.ice, zones, settings.correlation_px)
+    projection = Proj(found.world.grid.crs.to_wkt())
+    scale = np.asarray(projection.get_factors(glaciers["cenlon"], glaciers["cenlat"]).areal_scale)
+    pixel_km2 = earth.pixel_size_m(found.world.grid) ** 2 / 1e6 / scale
+    return mean[1:] * pixel_km2, std[1:] * pixel_km2
+
+
+def _termini(glaciers: gpd.GeoDataFrame, parents: pd.DataFrame) -> None:
+    """Add lake_cat and term_type."""
+    contact = [None if pd.isna(value) else float(value) for value in glaciers["lake_contact"]]
+    categories = [termini.lake_category(value) for value in contact]
+    known = parents["term_type"].fillna(9) if "term_type" in parents else pd.Series([9] * len(glaciers))
+    rows = zip(categories, known, glaciers["truncated"], strict=True)
+    glaciers["term_type"] = [termini.terminus_type(category, int(old), bool(cut)) for category, old, cut in rows]
+    glaciers["lake_cat"] = pd.array(categories, dtype="Int64")

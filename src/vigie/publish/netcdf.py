@@ -1,0 +1,151 @@
+"""CF-1.11 NetCDF files: described as the convention asks, compressed, and written block by block."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from vigie.core.errors import VigieError
+from vigie.core.grid import CRS_VARIABLE
+from vigie.core.legend import Legend
+from vigie.core.store import fill_value, whole_file
+
+CONVENTIONS = "CF-1.11"
+
+CHUNK = 512
+"""Side of a compressed chunk along the last two dimensions, pixels."""
+
+BLOCK = 2048
+"""Side of the blocks read at once along the last two dimensions: whole chunks, one block a thread in memory."""
+
+AXES = {
+    "x": {"standard_name": "projection_x_coordinate", "long_name": "easting of pixel centres", "axis": "X"},
+    "y": {"standard_name": "projection_y_coordinate", "long_name": "northing of pixel centres", "axis": "Y"},
+    "longitude": {"standard_name": "longitude", "long_name": "longitude", "axis": "X"},
+    "latitude": {"standard_name": "latitude", "long_name": "latitude", "axis": "Y"},
+}
+"""What CF calls the axes of a grid."""
+
+DESCRIBED = ("units", "flag_values", "flag_masks")
+"""A data variable must have one of these."""
+
+
+def write_netcdf(path: Path, dataset: xr.Dataset, title: str, provenance: Mapping[str, Any]) -> None:
+    """Write a dataset as CF-1.11 NetCDF-4.
+
+    Every data variable needs `long_name` or `standard_name`, and `units` (or flag values or masks). Packed integers with
+    `scale_factor`, `add_offset` and `_FillValue` among their attributes are written as they are; floating point gets NaN as
+    fill. Grid axes get their CF names and variables on them their grid mapping. Arrays that are lazy (opened from a store) are
+    read in blocks.
+
+    Parameters
+    ----------
+    path: where the file goes; what was there is replaced at the end.
+    dataset: variables on named dimensions, the grid mapping in the coordinate `spatial_ref` when there is a grid.
+    title: one line for a person.
+    provenance: the record made by `vigie.publish.provenance`; it is kept whole as JSON, and shortly as `history`.
+
+    Raises
+    ------
+    VigieError: a variable is not described, or the disk is full. Nothing half-written is left.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> area = xr.Dataset({"area": ("time", np.array([9.4, 28.0]), {"units": "km2", "long_name": "lake area"})})
+    >>> path = Path(tempfile.mkdtemp()) / "area.nc"
+    >>> write_netcdf(path, area, "Lakes", {"created": "2026-01-02T00:00:00Z"})
+    >>> xr.load_dataset(path, engine="h5netcdf").attrs["Conventions"]
+    'CF-1.11'
+    """
+    check_described(dataset)
+    ready = _blocks(_described(dataset, title, provenance))
+    encoding = {str(name): _encoding(variable) for name, variable in ready.variables.items()}
+    with whole_file(path) as draft:
+        ready.to_netcdf(draft, engine="h5netcdf", format="NETCDF4", encoding=encoding)
+
+
+def class_attributes(legend: Legend, long_name: str) -> dict[str, Any]:
+    """CF attributes of a variable that holds class codes.
+
+    Examples
+    --------
+    >>> from vigie.core.legend import LegendClass
+    >>> ice = Legend("ice", (LegendClass(0, "land", "#8c8c8c"), LegendClass(1, "clean ice", "#3fa9f5")))
+    >>> class_attributes(ice, "class")["flag_meanings"]
+    'land clean_ice'
+    """
+    return {
+        "long_name": long_name,
+        "flag_values": legend.codes,
+        "flag_meanings": " ".join(name.replace(" ", "_") for name in legend.names),
+        "flag_colors": " ".join(c.color for c in legend.classes),
+        "_FillValue": np.uint8(legend.unknown),
+    }
+
+
+def check_described(dataset: xr.Dataset) -> None:
+    """Refuse data variables without a name for a person or without units, naming the first."""
+    for name, variable in dataset.data_vars.items():
+        if not {"long_name", "standard_name"} & set(variable.attrs) or not set(DESCRIBED) & set(variable.attrs):
+            raise VigieError(
+                f"variable '{name}' is not described",
+                found=sorted(variable.attrs),
+                expected="long_name or standard_name, and units (or flag_values or flag_masks)",
+                do="set them in the variable's attributes before publishing",
+            )
+
+
+def _described(dataset: xr.Dataset, title: str, provenance: Mapping[str, Any]) -> xr.Dataset:
+    """Add what CF asks of the file, its axes and its variables."""
+    software = provenance.get("software", {})
+    maker = f"{software.get('name', 'vigie')} {software.get('version', '')}".strip()
+    described = dataset.copy()
+    described.attrs = {
+        **dataset.attrs,
+        "Conventions": CONVENTIONS,
+        "title": title,
+        "source": maker,
+        "history": f"{provenance.get('created', '')} written by {maker}".strip(),
+        "provenance": json.dumps(provenance, sort_keys=True),
+        **({"license": provenance["licence"]} if provenance.get("licence") else {}),
+    }
+    for axis in set(AXES) & set(map(str, described.dims)) & set(map(str, described.coords)):
+        described[axis].attrs = _axis_units(described[axis].attrs) | AXES[axis]
+    if CRS_VARIABLE in described.variables:
+        for variable in described.data_vars.values():
+            if len(set(variable.dims) & set(AXES)) == 2:
+                variable.encoding.pop("grid_mapping", None)
+                variable.attrs["grid_mapping"] = CRS_VARIABLE
+    return described
+
+
+def _axis_units(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
+    """CF spells the unit of length 'm'."""
+    return {**attributes, "units": {"metre": "m"}.get(attributes.get("units", ""), attributes.get("units", ""))}
+
+
+def _blocks(dataset: xr.Dataset) -> xr.Dataset:
+    """Make lazy arrays stream: whole along the first dimensions, BLOCK along the last two."""
+    lazy = {name: v for name, v in dataset.data_vars.items() if not v.variable._in_memory}
+    return dataset.assign({name: v.drop_encoding().chunk({d: BLOCK for d in v.dims[-2:]}) for name, v in lazy.items()})
+
+
+def _encoding(variable: xr.Variable) -> dict[str, Any]:
+    """Compression and fill of one variable; attributes that say how it is packed are left alone."""
+    if variable.dtype.kind not in "fiub" or variable.ndim == 0:
+        return {}
+    packing = {key: variable.encoding[key] for key in ("scale_factor", "add_offset", "dtype") if key in variable.encoding}
+    if "_FillValue" in variable.encoding:
+        packing["_FillValue"] = variable.encoding["_FillValue"]
+    elif "_FillValue" not in variable.attrs:
+        coordinate = variable.ndim == 1 and variable.dtype.kind == "f" and isinstance(variable, xr.IndexVariable)
+        packing["_FillValue"] = fill_value(variable.dtype) if variable.dtype.kind == "f" and not coordinate else None
+    last = variable.ndim - 2
+    chunks = tuple(min(n, CHUNK) if i >= last else 1 for i, n in enumerate(variable.shape))
+    return packing | {"zlib": True, "complevel": 4, "shuffle": True, "chunksizes": chunks}

@@ -1,0 +1,168 @@
+"""How far mapped and reference boundaries lie apart, in metres and both ways, and overlap with a tolerance in pixels.
+
+A boundary pixel belongs to the label and has a 4-neighbour that is known not to: edges against unknown pixels and against the
+frame are no boundaries. Distances come from an exact Euclidean distance transform and are counted in a histogram, so they add.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from vigie.verify.classes import LabelledTile
+from vigie.verify.tally import Metric, Tally
+
+Mask = NDArray[np.bool_]
+
+EDGES_M = np.concatenate([np.arange(0.0, 1000.0, 5.0), np.arange(1000.0, 10_001.0, 50.0)])
+"""Bins of the distance histogram: quantiles are exact to 5 m below 1 km and to 50 m above."""
+
+CAP_M = float(EDGES_M[-1])
+"""Longer distances, and those to a boundary that does not exist, count as this. For results that do not depend on tiling, a
+tile's halo must be at least this wide."""
+
+TOLERANCES_PX = (1, 2, 3)
+
+DIRECTIONS = ("mapped to reference", "reference to mapped")
+
+
+def boundary(mask: Mask, known: Mask) -> Mask:
+    """Mark pixels of a mask that have a 4-neighbour known to lie outside it.
+
+    Examples
+    --------
+    >>> row = np.array([[True, True, False, False]])
+    >>> boundary(row, np.ones_like(row)).tolist()
+    [[False, True, False, False]]
+    """
+    edge: Mask = mask & known & ndimage.binary_dilation(known & ~mask)
+    return edge
+
+
+def distance_px(edge: Mask) -> NDArray[np.float64]:
+    """Give each pixel's distance to the nearest boundary pixel (centre to centre); infinite where there is none."""
+    if not edge.any():
+        return np.full(edge.shape, np.inf)
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~edge)
+    return distance
+
+
+def count_boundaries(tile: LabelledTile) -> Tally:
+    """Count boundary distances and tolerant overlaps of every label.
+
+    Variables: `distance_m` (label, direction) summed, and `histogram` (label, direction, distance bin); `near` (label,
+    direction, tolerance) boundary pixels within the tolerance of the other boundary, weight = boundary pixels; `band` and
+    `interior` (label, tolerance) intersections, weights = unions.
+    """
+    counts = [_count_label(tile, row) for row in range(len(tile.labels))]
+    stacked = {name: np.stack([count[name] for count in counts]) for name in counts[0]}
+    coords = {
+        "label": list(tile.labels),
+        "direction": list(DIRECTIONS),
+        "distance": np.append((EDGES_M[:-1] + EDGES_M[1:]) / 2, CAP_M),
+        "tolerance_px": list(TOLERANCES_PX),
+    }
+    both, each = ("label", "direction"), ("label", "tolerance_px")
+    total = {
+        "distance_m": (both, stacked["distance_m"]),
+        "histogram": ((*both, "distance"), stacked["histogram"]),
+        "near": ((*both, "tolerance_px"), stacked["near"]),
+        "band": (each, stacked["band"]),
+        "interior": (each, stacked["interior"]),
+    }
+    pixels = (both, stacked["pixels"])
+    weight = {
+        "distance_m": pixels,
+        "histogram": pixels,
+        "near": pixels,
+        "band": (each, stacked["band_union"]),
+        "interior": (each, stacked["interior_union"]),
+    }
+    names = {name: coords[name] for name in ("label", "direction", "tolerance_px")}
+    return Tally(xr.Dataset(total, coords=coords), xr.Dataset(weight, coords=names))
+
+
+def _count_label(tile: LabelledTile, row: int) -> dict[str, NDArray[np.generic]]:
+    """Count one label of one tile."""
+    known = tile.rows >= 0
+    mapped, reference = (tile.decided() == row) & known, (tile.rows == row) & known
+    edges = [boundary(mapped, known), boundary(reference, known)]
+    distances = [distance_px(edge) for edge in edges]
+    kept = tile.kept
+    counts: dict[str, list[NDArray[np.generic]]] = {"distance_m": [], "histogram": [], "near": [], "pixels": []}
+    for edge, to_other in zip(edges, reversed(distances), strict=True):
+        px = to_other[kept][edge[kept]]
+        metres = np.minimum(px * tile.gsd_m, CAP_M)
+        counts["distance_m"].append(np.asarray(metres.sum()))
+        counts["histogram"].append(np.histogram(metres, np.append(EDGES_M, np.inf))[0])
+        counts["near"].append(np.array([(px <= tolerance).sum() for tolerance in TOLERANCES_PX]))
+        counts["pixels"].append(np.asarray(px.size))
+    overlaps = _overlaps(tile, (mapped, reference), known, distances)
+    return {name: np.stack(values) for name, values in counts.items()} | overlaps
+
+
+def _overlaps(
+    tile: LabelledTile, masks: tuple[Mask, Mask], known: Mask, distances: list[NDArray[np.float64]]
+) -> dict[str, NDArray[np.generic]]:
+    """Intersections and unions of the bands along both boundaries, and of what lies away from the reference boundary."""
+    kept = tile.kept
+    mapped, reference = (mask[kept] for mask in masks)
+    to_mapped, to_reference = (distance[kept] for distance in distances)
+    pairs: dict[str, list[int]] = {"band": [], "band_union": [], "interior": [], "interior_union": []}
+    for tolerance in TOLERANCES_PX:
+        bands = (mapped & (to_mapped < tolerance), reference & (to_reference < tolerance))
+        away = known[kept] & (to_reference > tolerance)
+        for name, (a, b) in {"band": bands, "interior": (mapped & away, reference & away)}.items():
+            pairs[name].append(int((a & b).sum()))
+            pairs[f"{name}_union"].append(int((a | b).sum()))
+    return {name: np.array(values) for name, values in pairs.items()}
+
+
+def finish_boundaries(tally: Tally) -> xr.Dataset:
+    """Turn counts into distances and tolerant overlaps.
+
+    `boundary_mean_m`, `boundary_median_m`, `boundary_p95_m` (label, direction); `boundary_f1` (label, tolerance): harmonic mean
+    of the shares of both boundaries that lie within the tolerance of the other; `boundary_iou` (label, tolerance): IoU of the
+    bands of that width inside both boundaries (Cheng et al. 2021); `interior_iou` (label, tolerance): IoU without pixels
+    within the tolerance of the reference boundary, for references whose georeference is no better.
+
+    Examples
+    --------
+    >>> rows = np.array([[0, 0, 1, 1, 1]] * 3, np.int16)
+    >>> shifted = np.array([[0, 0, 0, 1, 1]] * 3)
+    >>> tile = LabelledTile(np.stack([1 - shifted, shifted]).astype(np.float32), rows, ("land", "ice"), 10.0)
+    >>> scores = finish_boundaries(count_boundaries(tile))
+    >>> float(scores["boundary_mean_m"].sel(label="ice", direction="mapped to reference"))
+    10.0
+    """
+    mean = tally.mean()
+    near = mean["near"]
+    forth, back = (near.sel(direction=name, drop=True) for name in DIRECTIONS)
+    return xr.Dataset(
+        {
+            "boundary_mean_m": mean["distance_m"],
+            "boundary_median_m": quantile_m(tally.total["histogram"], 0.50),
+            "boundary_p95_m": quantile_m(tally.total["histogram"], 0.95),
+            "boundary_f1": (2 * forth * back / (forth + back).where(forth + back > 0)).where((forth + back) != 0, 0.0),
+            "boundary_iou": mean["band"],
+            "interior_iou": mean["interior"],
+        }
+    )
+
+
+def quantile_m(histogram: xr.DataArray, share: float) -> xr.DataArray:
+    """Find the centre of the distance bin that holds a quantile; NaN where nothing was counted.
+
+    Distances on a pixel grid take few values, so the bin's centre (off by half a bin at most) says more than interpolation.
+    """
+    cumulated = histogram.cumsum("distance")
+    everything = cumulated.isel(distance=-1)
+    reached = cumulated >= share * everything
+    centre = histogram["distance"][reached.argmax("distance")].drop_vars("distance")
+    return centre.where(everything > 0)
+
+
+BOUNDARIES: Metric[LabelledTile] = Metric(count_boundaries, finish_boundaries)
+"""Scores of boundaries."""
