@@ -48,9 +48,7 @@ def safe(folder: Path, offset: str = "-1000", dark: int = 1500) -> Path:
             where = root / f"GRANULE/L2A_T45RVL_A041826_20230625T234624/IMG_DATA/R{gsd}m"
             write(where / f"T45RVL_20230625T234621_{name}_{gsd}m.tif", 4 if name == "SCL" else dark, gsd)
     offsets = "".join(f'<BOA_ADD_OFFSET band_id="{i}">{offset}</BOA_ADD_OFFSET>' for i in range(13)) if offset else ""
-    (root / "MTD_MSIL2A.xml").write_text(
-        f"<P><BOA_QUANTIFICATION_VALUE>10000</BOA_QUANTIFICATION_VALUE>{offsets}</P>"
-    )
+    (root / "MTD_MSIL2A.xml").write_text(f"<P><BOA_QUANTIFICATION_VALUE>10000</BOA_QUANTIFICATION_VALUE>{offsets}</P>")
     return root
 
 
@@ -58,7 +56,8 @@ def muscate(folder: Path, kinds=("FRE", "SRE")) -> Path:
     root = folder / MUSCATE
     for kind in kinds:
         for band in MUSCATE_BANDS:
-            write(root / f"{MUSCATE}_{kind}_{band}.tif", 1200, 20 if band not in ("B2", "B3", "B4", "B8") else 10, dtype="int16")
+            gsd = 10 if band in ("B2", "B3", "B4", "B8") else 20
+            write(root / f"{MUSCATE}_{kind}_{band}.tif", 1200, gsd, dtype="int16")
     for mask in ("CLM", "MG2", "EDG", "SAT"):
         for resolution, gsd in (("R1", 10), ("R2", 20)):
             write(root / f"MASKS/{MUSCATE}_{mask}_{resolution}.tif", 0, gsd, dtype="uint8")
@@ -113,9 +112,7 @@ def test_safe_without_offsets_has_none(tmp_path):
     assert {b.offset for b in scene.bands} == {0.0}
 
 
-@pytest.mark.parametrize(
-    ("offset", "dark", "says"), [("-1000", 200, "below -0.05"), ("", 1020, "the offset is still in")]
-)
+@pytest.mark.parametrize(("offset", "dark", "says"), [("-1000", 200, "below -0.05"), ("", 1020, "the offset is still in")])
 def test_pixels_that_contradict_the_offset_are_refused(tmp_path, offset, dark, says):
     with pytest.raises(VigieError, match=says):
         scenes_of(safe(tmp_path, offset, dark))
@@ -184,7 +181,7 @@ def test_landsat_level_1_takes_its_scene_coefficients(tmp_path):
 def test_earth_search_folder(tmp_path):
     folder = tmp_path / "S2B_45RVL_20200106_0_L2A"
     for band in ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12", "SCL"):
-        write(folder / f"{band}.tif", 4 if band == "SCL" else 900, 20)
+        write(folder / f"{band}.tif", 4 if band == "SCL" else 300, 20)
     item = folder / f"{folder.name}.json"
     item.write_text('{"properties": {"earthsearch:boa_offset_applied": true, "s2:processing_baseline": "05.00"}}')
     (scene,) = scenes_of(folder)
@@ -253,7 +250,8 @@ masks = [{ index = 3, values = { cloud = [7] } }]
     write(tmp_path / "MYCAM-2021-07-14.tif", 5, count=3, gsd=5, dtype="int16")
     (scene,) = gather([SourceSettings(images="MYCAM*.tif", sensor="mycam.toml")], tmp_path)
     green, vv = scene.bands
-    assert (scene.datetime, green.scale, green.offset, vv.index, vv.nodata, vv.units) == ("2021-07-14", 1e-3, -0.01, 2, -99, "dB")
+    assert (scene.datetime, green.scale, green.offset) == ("2021-07-14", 1e-3, -0.01)
+    assert (vv.index, vv.nodata, vv.units) == (2, -99, "dB")
     assert (scene.masks[0].index, scene.masks[0].values) == (3, {"cloud": (7,)})
 
 
@@ -323,7 +321,7 @@ def test_footprint_follows_bent_edges_and_the_antimeridian(tmp_path):
     assert shape(plain).is_valid and shape(plain).area > 0
     across = read_header(write(tmp_path / "b.tif", gsd=60, crs="EPSG:32601", origin=(166000, 7200000)).as_posix())
     wide = read_header(
-        write(tmp_path / "c.tif", np.ones((1, 200, 200), "uint8"), 1000, "EPSG:32601", (100000, 7300000)).as_posix()
+        write(tmp_path / "c.tif", np.ones((1, 400, 400), "uint8"), 1000, "EPSG:32601", (100000, 7300000)).as_posix()
     )
     assert shape(footprint(across)).bounds[2] - shape(footprint(across)).bounds[0] < 1
     outline = shape(footprint(wide))
@@ -332,9 +330,7 @@ def test_footprint_follows_bent_edges_and_the_antimeridian(tmp_path):
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    lon=st.floats(-179, 179), lat=st.floats(-79, 79), size=st.integers(2, 40), gsd=st.sampled_from([1e-4, 1e-3, 1e-2])
-)
+@given(lon=st.floats(-179, 179), lat=st.floats(-79, 79), size=st.integers(2, 40), gsd=st.sampled_from([1e-4, 1e-3, 1e-2]))
 def test_footprints_contain_the_centre(tmp_path_factory, lon, lat, size, gsd):
     path = tmp_path_factory.mktemp("f") / "x.tif"
     write(path, np.ones((1, size, size), "uint8"), gsd, "EPSG:4326", (lon, lat))
@@ -370,7 +366,8 @@ def test_files_of_no_known_product(tmp_path):
 @pytest.mark.parametrize("keep", [0.3, 0.9])
 def test_truncated_tif(tmp_path, keep):
     rng = np.random.default_rng(0)
-    path = write(tmp_path / "DZB1216-500280L002001.tif", rng.integers(1, 255, (1, 300, 300), dtype=np.uint8), compress="deflate")
+    grain = rng.integers(1, 255, (1, 300, 300), dtype=np.uint8)
+    path = write(tmp_path / "DZB1216-500280L002001.tif", grain, compress="deflate")
     raw = path.read_bytes()
     path.write_bytes(raw[: int(len(raw) * keep)])
     with pytest.raises(VigieError, match="cannot be read as a raster"):

@@ -40,10 +40,7 @@ def test_offset_is_per_band_and_never_by_date():
 
 
 def test_an_incomplete_list_of_offsets_is_refused():
-    text = (
-        "<P><BOA_QUANTIFICATION_VALUE>10000</BOA_QUANTIFICATION_VALUE>"
-        '<BOA_ADD_OFFSET band_id="1">-1000</BOA_ADD_OFFSET></P>'
-    )
+    text = '<P><BOA_QUANTIFICATION_VALUE>10000</BOA_QUANTIFICATION_VALUE><BOA_ADD_OFFSET band_id="1">-1000</BOA_ADD_OFFSET></P>'
     with pytest.raises(VigieError, match="no offset for some bands"):
         sentinel2_safe(text, "x.xml")
     with pytest.raises(VigieError, match="not the metadata of a Level-2A product"):

@@ -10,7 +10,7 @@ import pytest
 
 from vigie.acquire import sensor as sensors
 from vigie.acquire.local import recognise
-from vigie.acquire.sensor import Sensor, known_sensors, load_sensor
+from vigie.acquire.sensor import Sensor, all_sensors, known_sensors, load_sensor
 from vigie.core.errors import VigieError
 
 TOY = """
@@ -52,7 +52,8 @@ NAMES = {
     "IMG_SPOT7_P_201508032015087_ORT_ABC_R2C1.TIF": ("spot-7", "panchromatic", "20150803201508"),
     "IMG_PHR1B_MS-N_201408032015087_ORT_ABC_R1C1.JP2": ("pleiades-1b", "natural colour", "20140803201508"),
     "AST_07XT_00411282015022621_20250809164339_SRF_VNIR_B03N.tif": ("aster", "AST_07 surface reflectance", "11282015022621"),
-    "AST_L1T_00309122003230211_20190913112425_15725_ImageData3N.tif": ("aster", "AST_L1T, one GeoTIFF a band", "09122003230211"),
+    "AST_L1T_00309122003230211_20190913112425_15725_ImageData3N.tif": (
+        "aster", "AST_L1T, one GeoTIFF a band", "09122003230211"),
     "DS1117-2056DF005.tif": ("corona-kh4", "USGS entity", None),
     "DZB1216-500280L002001_ortho.tif": ("hexagon-kh9", "USGS entity", None),
     "D3C1213-200346A003.tif": ("hexagon-kh9-panoramic", "USGS entity", None),
@@ -73,7 +74,7 @@ def test_every_sensor_file_loads_under_its_own_name():
 
 @pytest.fixture(scope="module")
 def everything():
-    return [load_sensor(name) for name in known_sensors()]
+    return all_sensors()
 
 
 @pytest.mark.parametrize("path", NAMES)

@@ -171,8 +171,8 @@ def _download(sample: Sample, target: Path) -> Path:
         ) from error
     except OSError as error:
         raise VigieError(
-            f"sample {sample.path} cannot be fetched: no network",
-            found=type(error).__name__,
+            f"sample {sample.path} cannot be fetched",
+            found=f"no network, or the address has gone ({type(error).__name__})",
             expected=sample.url,
             do=f"connect, or set {FOLDER_VARIABLE} to a folder that mirrors the samples",
         ) from error

@@ -206,6 +206,17 @@ def load_sensor(name_or_path: str | Path) -> Sensor:
     return parse_sensor(resource.read_text(encoding="utf-8"), resource.name)
 
 
+def all_sensors() -> list[Sensor]:
+    """Load every known sensor, in the order of their names.
+
+    Examples
+    --------
+    >>> len(all_sensors()) == len(known_sensors())
+    True
+    """
+    return [parse_sensor(entry.read_text(encoding="utf-8"), entry.name) for _, entry in sorted(_shelf().items())]
+
+
 def known_sensors() -> tuple[str, ...]:
     """Name every sensor that `load_sensor` finds, those of third parties too.
 

@@ -19,7 +19,7 @@ from vigie.acquire.local import find_scenes, parse_date
 from vigie.acquire.raster import footprint, read_header
 from vigie.acquire.samples import SCHEME, resolve
 from vigie.acquire.search import StacSettings, search_scenes
-from vigie.acquire.sensor import Sensor, known_sensors, load_sensor
+from vigie.acquire.sensor import Sensor, all_sensors, load_sensor
 from vigie.acquire.truth import counterpart, read_truth, sidecars
 from vigie.core.errors import VigieError
 from vigie.core.scene import Band, Scene
@@ -143,7 +143,7 @@ def _stac_scenes(source: SourceSettings, base: Path) -> Iterator[tuple[Scene, st
 
 def _sensors(source: SourceSettings, base: Path) -> list[Sensor]:
     if source.sensor == AUTO:
-        return [load_sensor(name) for name in known_sensors()]
+        return all_sensors()
     path = base / source.sensor
     return [load_sensor(path if source.sensor.endswith(".toml") else source.sensor)]
 

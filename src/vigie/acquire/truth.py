@@ -89,7 +89,7 @@ def sidecars(path: Path) -> list[Path]:
 
 def _vector_outline(path: Path) -> BaseGeometry:
     try:
-        layer = pyogrio.read_info(path, force_total_bounds=True)
+        layer = pyogrio.read_info(path, force_total_bounds=True, force_feature_count=True)
     except pyogrio.errors.DataSourceError as error:
         raise VigieError(f"{path} cannot be read as a vector layer", found=error, do="check the file") from error
     if not layer["crs"] or not layer["features"]:

@@ -18,10 +18,12 @@ from vigie.core.scene import Scene
 from vigie.harmonize.settings import GridSettings
 
 Pixels = NDArray[np.float64]
+Bounds = tuple[float, float, float, float]
+"""West, south, east, north."""
 SAME_GRID_PX = 1e-3
 """Pixel centres closer than this, in source pixels, are the same place."""
 FAR_PX = 8
-"""Places outside the source are pulled to this many pixels from its edge: still missing, and no window grows without end."""
+"""Places outside the source are pulled so near to its edge, beside two target pixels, that windows do not grow without end."""
 
 
 def scene_grid(scene: Scene) -> GeoBox:
@@ -70,9 +72,31 @@ def _resolution_m(grid: GeoBox) -> float:
     return float(np.sqrt(abs(grid.affine.determinant)))
 
 
-def _bounds(grids: Sequence[GeoBox], crs: str) -> tuple[float, float, float, float]:
-    boxes = [grid.footprint(crs).boundingbox if str(grid.crs) != crs else grid.boundingbox for grid in grids]
-    return min(b.left for b in boxes), min(b.bottom for b in boxes), max(b.right for b in boxes), max(b.top for b in boxes)
+def _bounds(grids: Sequence[GeoBox], crs: str) -> Bounds:
+    west, south, east, north = zip(*(bounds_in(grid, crs) for grid in grids), strict=True)
+    return min(west), min(south), max(east), max(north)
+
+
+def bounds_in(grid: GeoBox, crs: str) -> Bounds:
+    """Give west, south, east and north of a grid in another coordinate system.
+
+    Examples
+    --------
+    >>> [round(v, 3) for v in bounds_in(cover((4.9e5, 3e6, 5.1e5, 3.01e6), "EPSG:32645", 10), "EPSG:4326")]
+    [86.899, 27.122, 87.101, 27.212]
+    """
+    box = grid.boundingbox
+    bounds = box.left, box.bottom, box.right, box.top
+    if str(grid.crs) == crs:
+        return bounds
+    west, south, east, north = Transformer.from_crs(str(grid.crs), crs, always_xy=True).transform_bounds(*bounds)
+    return float(west), float(south), float(east), float(north)
+
+
+def apart(one: GeoBox, other: GeoBox) -> bool:
+    """Say that two grids have no ground in common, as far as their bounds tell."""
+    a, b = bounds_in(one, str(other.crs)), bounds_in(other, str(other.crs))
+    return a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
 
 
 @dataclass(frozen=True)
@@ -141,12 +165,13 @@ class Placement:
         return s.d * x + s.e * y + s.f, s.a * x + s.b * y + s.c
 
     def near(self, rows: Pixels, columns: Pixels) -> tuple[Pixels, Pixels]:
-        """Like `places`, with whatever lies outside the source pulled to `FAR_PX` from its edge."""
+        """Like `places`, with what lies far outside the source pulled near; target pixels that touch it stay as they are."""
         y, x = self.places(rows, columns)
         height, width = self.source.shape
+        far = FAR_PX + float(np.ceil(2 * self.ratio))
 
         def pull(v: Pixels, size: int) -> Pixels:
-            return np.clip(np.nan_to_num(v, nan=-FAR_PX), -FAR_PX, size + FAR_PX)
+            return np.clip(np.nan_to_num(v, nan=-far), -far, size + far)
 
         return pull(y, height), pull(x, width)
 

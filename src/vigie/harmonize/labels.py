@@ -16,6 +16,7 @@ from shapely.geometry import box
 from vigie.core.errors import VigieError
 from vigie.core.scene import Truth
 from vigie.core.tiles import Window
+from vigie.harmonize.grids import bounds_in
 from vigie.harmonize.warp import read_nearest
 
 Codes = NDArray[np.uint8]
@@ -72,10 +73,10 @@ def _block(grid: GeoBox, row: int, column: int) -> GeoBox:
 def _burn_block(truth: Truth, code: int, block: GeoBox, beyond: int) -> Codes:
     """Burn the layer's extent as background, then its outlines."""
     layer = _layer(truth.href)
-    near = block.footprint(layer["crs"]).boundingbox
-    outlines = geopandas.read_file(truth.href, bbox=(near.left, near.bottom, near.right, near.top)).to_crs(str(block.crs))
+    west, south, east, north = bounds_in(block, layer["crs"])
+    outlines = geopandas.read_file(truth.href, bbox=(west, south, east, north)).to_crs(str(block.crs))
     extent = geopandas.GeoSeries([box(*layer["total_bounds"])], crs=layer["crs"])
-    sides = extent.segmentize(float(max(near.right - near.left, near.top - near.bottom)) / 8).to_crs(str(block.crs))
+    sides = extent.segmentize(max(east - west, north - south) / 8).to_crs(str(block.crs))
     shapes = [(sides.iloc[0], BACKGROUND), *((g, code) for g in outlines.geometry if g is not None and not g.is_empty)]
     burnt: Codes = rasterize(shapes, block.shape, fill=beyond, transform=block.affine, dtype="uint8", all_touched=False)
     return burnt

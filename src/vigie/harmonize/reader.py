@@ -16,7 +16,7 @@ from vigie.core.cube import FLAGS, band_coordinates, flags_attributes
 from vigie.core.errors import VigieError
 from vigie.core.scene import Band, QualityMask, Scene
 from vigie.core.tiles import Window
-from vigie.harmonize.grids import scene_grid
+from vigie.harmonize.grids import apart, scene_grid
 from vigie.harmonize.labels import BACKGROUND, UNKNOWN, read_truth
 from vigie.harmonize.settings import HarmonizeSettings
 from vigie.harmonize.terrain import DERIVED, derive
@@ -73,7 +73,7 @@ class SceneReader:
         """Refuse scenes that cannot give a pixel."""
         if not self.scene.bands:
             raise VigieError(f"scene '{self.scene.id}' has no band", expected="one band at least")
-        if not scene_grid(self.scene).footprint(self.grid.crs).intersects(self.grid.footprint(self.grid.crs)):
+        if apart(scene_grid(self.scene), self.grid):
             raise VigieError(
                 f"scene '{self.scene.id}' does not touch the grid",
                 found=f"scene {scene_grid(self.scene).boundingbox}, grid {self.grid.boundingbox}",

@@ -79,7 +79,7 @@ def area_taps(y: Pixels, x: Pixels) -> Iterator[Tap]:
 
 
 def _overlaps(begin: Pixels, end: Pixels) -> Iterator[tuple[Index, Pixels]]:
-    first, length = np.floor(begin), end - begin
+    first, length = np.floor(begin), np.where(end > begin, end - begin, 1.0)
     for k in range(int((np.ceil(end) - first).max(initial=0))):
         weight = np.minimum(end, first + k + 1) - np.maximum(begin, first + k)
         index = np.minimum(first + k, np.maximum(np.ceil(end) - 1, first))

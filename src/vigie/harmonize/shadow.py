@@ -16,6 +16,8 @@ from vigie.core.scene import Band
 NEAR_INFRARED_UM = (0.75, 1.0)
 SHARE = 0.25
 """Shadow is darker than this share of the bright quartile (our formulation)."""
+SHARE_ABOVE_DARK = 0.2
+"""The same share counted from the darkest ground: both tests agree where that is 6 % of the bright quartile."""
 BRIGHT = 75.0
 DARK = 1.0
 """Percentiles that stand for sunlit ground and for the darkest ground, which path radiance and sensor offset lift alike."""
@@ -40,8 +42,8 @@ def near_infrared(bands: Sequence[Band]) -> Band | None:
 def shadow_threshold(values: NDArray[np.floating], test: Literal["gain", "affine"]) -> float | None:
     """Give the near-infrared value below which a pixel lies in shadow.
 
-    'gain': 0.25 x P75, unchanged in its verdict by any gain. 'affine': P1 + 0.25 x (P75 - P1), unchanged by gain and offset,
-    for radiometry whose zero is unknown; it takes the darkest ground for black, so it flags a little more where haze is absent.
+    'gain': 0.25 x P75, unchanged in its verdict by any gain. 'affine': P1 + 0.2 x (P75 - P1), unchanged by gain and offset,
+    for radiometry whose zero is unknown; it takes the darkest ground for black.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ def shadow_threshold(values: NDArray[np.floating], test: Literal["gain", "affine
     --------
     >>> scene = np.linspace(0.0, 1.0, 101)
     >>> round(shadow_threshold(scene, "gain"), 4), round(shadow_threshold(scene, "affine"), 4)
-    (0.1875, 0.195)
+    (0.1875, 0.158)
     """
     valid = values[np.isfinite(values)]
     if not valid.size:
@@ -64,4 +66,4 @@ def shadow_threshold(values: NDArray[np.floating], test: Literal["gain", "affine
     dark, bright = np.percentile(valid, [DARK, BRIGHT])
     if test == "gain":
         return float(SHARE * bright)
-    return float(dark + SHARE * (bright - dark))
+    return float(dark + SHARE_ABOVE_DARK * (bright - dark))

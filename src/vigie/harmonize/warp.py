@@ -35,7 +35,7 @@ Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Pixels = NDArray[np.float64]
 
-SAME_SIZE = 1e-3
+SAME_SIZE = 0.1
 """Target pixels larger than source pixels by more than this share are averages, others are interpolated."""
 SOURCE_PIXELS = 1 << 24
 """Source pixels held at once, all bands together; more and the window is cut, which changes no bit of the result."""

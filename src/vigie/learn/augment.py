@@ -173,8 +173,9 @@ def bend(z: Tensor, amount: Tensor) -> Tensor:
     tensor([-0.7869,  0.0000,  1.2974])
     """
     inner = z.clamp(-5.0, 5.0)
-    safe = torch.where(amount.abs() < 1e-4, 1e-4, amount)
-    return torch.expm1(safe * inner) / safe + (z - inner) * torch.exp(safe * inner)
+    straight = amount.abs() < 1e-4
+    safe = torch.where(straight, 1.0, amount)
+    return torch.where(straight, z, torch.expm1(safe * inner) / safe + (z - inner) * torch.exp(safe * inner))
 
 
 def drop_bands(batch: Batch, limit: float, generator: torch.Generator) -> Batch:

@@ -136,6 +136,19 @@ class LogitSample:
         order = torch.topk(keys, min(self.limit, len(keys)), largest=False).indices
         self.kept[sensor] = (keys[order], flat[:, order], allowed[order])
 
+    def __add__(self, other: LogitSample) -> LogitSample:
+        """Join the samples of two folds; ensembles of different size are cut to the smaller."""
+        joined = LogitSample(self.limit + other.limit, self.seed, dict(self.kept))
+        for sensor, (keys, logits, allowed) in other.kept.items():
+            old = joined.kept.get(sensor)
+            if old is None:
+                joined.kept[sensor] = (keys, logits, allowed)
+                continue
+            members = min(len(old[1]), len(logits))
+            both = torch.cat([old[1][:members], logits[:members]], 1)
+            joined.kept[sensor] = (torch.cat([old[0], keys]), both, torch.cat([old[2], allowed]))
+        return joined
+
     def pixels(self, sensor: str) -> int:
         """Number of pixels kept of a sensor."""
         return len(self.kept[sensor][0])

@@ -85,7 +85,7 @@ def write_cog(path: Path, raster: Raster, read: ReadWindow) -> None:
             NUM_THREADS="ALL_CPUS",
         )
         _check_whole(cog)
-        os.replace(cog, draft)
+        cog.replace(draft)
 
 
 def write_windows(raster: Raster) -> list[Tile]:

@@ -31,6 +31,12 @@ AXES = {
 }
 """What CF calls the axes of a grid."""
 
+PACKING = ("scale_factor", "add_offset", "dtype", "_FillValue")
+"""What of a variable's encoding says how its numbers are stored."""
+
+TYPED = ("flag_values", "flag_masks", "valid_min", "valid_max", "valid_range", "_FillValue")
+"""Attributes that CF wants in the type of the stored variable."""
+
 DESCRIBED = ("units", "flag_values", "flag_masks")
 """A data variable must have one of these."""
 
@@ -65,7 +71,7 @@ def write_netcdf(path: Path, dataset: xr.Dataset, title: str, provenance: Mappin
     """
     check_described(dataset)
     ready = _blocks(_described(dataset, title, provenance))
-    encoding = {str(name): _encoding(variable) for name, variable in ready.variables.items()}
+    encoding = {str(name): _encoding(str(name), variable) for name, variable in ready.variables.items()}
     with whole_file(path) as draft:
         ready.to_netcdf(draft, engine="h5netcdf", format="NETCDF4", encoding=encoding)
 
@@ -116,36 +122,45 @@ def _described(dataset: xr.Dataset, title: str, provenance: Mapping[str, Any]) -
         **({"license": provenance["licence"]} if provenance.get("licence") else {}),
     }
     for axis in set(AXES) & set(map(str, described.dims)) & set(map(str, described.coords)):
-        described[axis].attrs = _axis_units(described[axis].attrs) | AXES[axis]
-    if CRS_VARIABLE in described.variables:
-        for variable in described.data_vars.values():
-            if len(set(variable.dims) & set(AXES)) == 2:
-                variable.encoding.pop("grid_mapping", None)
-                variable.attrs["grid_mapping"] = CRS_VARIABLE
-    return described
+        described[axis].attrs = _axis_attributes(described[axis].attrs) | AXES[axis]
+    for variable in described.variables.values():
+        variable.encoding = {key: variable.encoding[key] for key in PACKING if key in variable.encoding}
+        variable.attrs |= {key: np.asarray(variable.attrs[key], _stored(variable)) for key in TYPED if key in variable.attrs}
+    if CRS_VARIABLE not in described.variables:
+        return described
+    for array in described.data_vars.values():
+        if len(set(array.dims) & set(AXES)) == 2:
+            array.attrs["grid_mapping"] = CRS_VARIABLE
+    return described.reset_coords(CRS_VARIABLE) if CRS_VARIABLE in described.coords else described
 
 
-def _axis_units(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
-    """CF spells the unit of length 'm'."""
-    return {**attributes, "units": {"metre": "m"}.get(attributes.get("units", ""), attributes.get("units", ""))}
+def _stored(variable: xr.Variable) -> np.dtype[Any]:
+    """The type a variable has on disk."""
+    dtype: np.dtype[Any] = np.dtype(variable.encoding.get("dtype", variable.dtype))
+    return dtype
+
+
+def _axis_attributes(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
+    """CF spells the unit of length 'm', and an axis has no missing values."""
+    units = attributes.get("units", "")
+    return {key: v for key, v in attributes.items() if key != "_FillValue"} | {"units": "m" if units == "metre" else units}
 
 
 def _blocks(dataset: xr.Dataset) -> xr.Dataset:
-    """Make lazy arrays stream: whole along the first dimensions, BLOCK along the last two."""
-    lazy = {name: v for name, v in dataset.data_vars.items() if not v.variable._in_memory}
-    return dataset.assign({name: v.drop_encoding().chunk({d: BLOCK for d in v.dims[-2:]}) for name, v in lazy.items()})
+    """Make large arrays stream: whole along the first dimensions, BLOCK along the last two."""
+    large = {name: v for name, v in dataset.data_vars.items() if v.size > BLOCK * BLOCK}
+    return dataset.assign({name: v.chunk(dict.fromkeys(v.dims[-2:], BLOCK)) for name, v in large.items()})
 
 
-def _encoding(variable: xr.Variable) -> dict[str, Any]:
-    """Compression and fill of one variable; attributes that say how it is packed are left alone."""
+def _encoding(name: str, variable: xr.Variable) -> dict[str, Any]:
+    """Compression and fill of one variable; what says how it is packed is left alone."""
     if variable.dtype.kind not in "fiub" or variable.ndim == 0:
         return {}
-    packing = {key: variable.encoding[key] for key in ("scale_factor", "add_offset", "dtype") if key in variable.encoding}
-    if "_FillValue" in variable.encoding:
-        packing["_FillValue"] = variable.encoding["_FillValue"]
-    elif "_FillValue" not in variable.attrs:
-        coordinate = variable.ndim == 1 and variable.dtype.kind == "f" and isinstance(variable, xr.IndexVariable)
-        packing["_FillValue"] = fill_value(variable.dtype) if variable.dtype.kind == "f" and not coordinate else None
+    packing = dict(variable.encoding)
+    if variable.dims == (name,):
+        packing["_FillValue"] = None
+    elif "_FillValue" not in {*variable.encoding, *variable.attrs}:
+        packing["_FillValue"] = fill_value(variable.dtype) if variable.dtype.kind == "f" else None
     last = variable.ndim - 2
     chunks = tuple(min(n, CHUNK) if i >= last else 1 for i, n in enumerate(variable.shape))
     return packing | {"zlib": True, "complevel": 4, "shuffle": True, "chunksizes": chunks}

@@ -51,6 +51,7 @@ class Raster:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Refuse what a GeoTIFF cannot hold or a GIS would misread."""
         _check_type(self)
         if self.legend is not None:
             _check_classes(self, self.legend)

@@ -41,6 +41,7 @@ class BandStatistics:
         return cls(values.size, good.size, float(good.min()), float(good.max()), mean, squares)
 
     def __add__(self, other: BandStatistics) -> BandStatistics:
+        """Merge the statistics of two disjoint parts."""
         valid = self.valid + other.valid
         step = other.mean - self.mean
         share = other.valid / valid if valid else 0.0
@@ -88,6 +89,7 @@ class ClassCounts:
         return cls(np.bincount(codes.ravel(), minlength=256))
 
     def __add__(self, other: ClassCounts) -> ClassCounts:
+        """Sum the counts of two disjoint parts."""
         return ClassCounts(self.counts + other.counts)
 
 

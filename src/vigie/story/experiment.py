@@ -103,8 +103,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> tuple[App, Experiment]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise VigieError(f"{path} is not TOML", found=error, expected="a TOML 1.0 file in UTF-8") from error
-    for override in overrides:
-        _override(content, override)
+    for text in overrides:
+        override(content, text)
     return validate(content, str(path))
 
 
@@ -138,20 +138,21 @@ def to_json(experiment: Experiment) -> str:
     return json.dumps(experiment.model_dump(mode="json"), sort_keys=True)
 
 
-def _override(content: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def override(content: dict[str, Any], text: str) -> None:
+    """Set one key of an experiment's content from `key.key=value`."""
+    key, equals, value_text = text.partition("=")
     if not equals or not key.strip():
-        raise VigieError("an override is not understood", found=override, expected="key.key=value, for instance train.steps=20")
+        raise VigieError("an override is not understood", found=text, expected="key.key=value, for instance train.steps=20")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {value_text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text
+        value = value_text
     *parents, last = key.strip().split(".")
     place = content
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise VigieError(f"override '{override}' goes through '{parent}'", expected="a table there")
+            raise VigieError(f"override '{text}' goes through '{parent}'", expected="a table there")
     place[last] = value
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from vigie.core import store
 from vigie.core.grid import coordinates
+from vigie.core.tiles import Window
 from vigie.harmonize.cube import CubeReader
 from vigie.learn.model import read_card
 from vigie.learn.scaling import measure
@@ -87,3 +90,9 @@ def annotated(run: Run, node: xr.Dataset, work: ScenePrediction, part: Part) -> 
     }
     return node
 
+
+
+def read_probability(path: Path, part: str, window: Window) -> NDArray[np.float32]:
+    """Read calibrated probabilities (class, y, x) of a window of a predicted part, NaN where there are none."""
+    with xr.open_zarr(path, group=group_of(part), consolidated=False, chunks=None) as node:
+        return node["probability"].isel({d: window[d] for d in ("y", "x")}).values.astype(np.float32)

@@ -171,8 +171,10 @@ def facts(run: Run, scenes: Sequence[LabelledScene], lesson: Lesson, model: Mode
     learnt = sorted({region.scene for region in lesson.learn})
     held = sorted({region.scene for region in lesson.held_out})
     used = {scene.id: scene for scene in catalogued(run)}
+    recipe = run.experiment.model_dump(mode="json")
     return {
         "experiment": run.experiment.name,
+        "origin": {key: recipe[key] for key in ("app", "harmonize", "predict")},
         "sensors": sorted({used[name].sensor for name in learnt}),
         "bands": sorted({band.name for name in learnt for band in used[name].bands}),
         "labels": sorted({scene.labels.name for scene in scenes}),

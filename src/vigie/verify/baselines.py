@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from zlib import crc32
 
 import numpy as np
 import xarray as xr
@@ -103,6 +104,14 @@ def gradient_boosting(iterations: int = 150, rate: float = 0.08, seed: int = 0) 
 
 
 @dataclass(frozen=True)
+class Samples:
+    """Training pixels: features (pixel, feature) and label rows (pixel)."""
+
+    table: NDArray[np.float32]
+    rows: NDArray[np.int16]
+
+
+@dataclass(frozen=True)
 class FittedTrees:
     """A tree ensemble that has learned; `rows` are the label rows of its classes."""
 
@@ -146,25 +155,32 @@ class Trees:
 
     def fit(self, scenes: Sequence[xr.Dataset]) -> FittedTrees:
         """Draw pixels from the scenes and train."""
-        rng = np.random.default_rng(self.seed)
-        drawn = [self._draw(copy, rng) for scene in scenes for copy in self.copies(scene, rng)]
-        rows = np.concatenate([r for _, r in drawn]) if drawn else np.empty(0, np.int16)
+        return self.learn([self.draw(scene) for scene in scenes])
+
+    def draw(self, scene: xr.Dataset) -> Samples:
+        """Draw training pixels of one scene: the same ones whatever other scenes take part."""
+        rng = np.random.default_rng([self.seed, crc32(str(scene.attrs.get("scene", "")).encode())])
+        parts = [self._draw(copy, rng) for copy in self.copies(scene, rng)]
+        return Samples(np.concatenate([part.table for part in parts]), np.concatenate([part.rows for part in parts]))
+
+    def learn(self, samples: Sequence[Samples]) -> FittedTrees:
+        """Train on pixels already drawn, for instance those of a fold's scenes."""
+        rows = np.concatenate([part.rows for part in samples]) if samples else np.empty(0, np.int16)
         if np.unique(rows).size < 2:
             raise VigieError(
                 "a baseline needs training pixels of at least two classes",
                 found=f"{rows.size} pixels, classes {[self.labels.names[r] for r in np.unique(rows)]}",
                 do="give more scenes with truth",
             )
-        classifier = self.classifier().fit(np.concatenate([table for table, _ in drawn]), rows)
+        classifier = self.classifier().fit(np.concatenate([part.table for part in samples]), rows)
         return FittedTrees(self.recipe, classifier, self.labels)
 
-    def _draw(self, scene: xr.Dataset, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-        """Draw pixels of one scene: features (pixel, feature) and rows (pixel)."""
+    def _draw(self, scene: xr.Dataset, rng: np.random.Generator) -> Samples:
         table = self.recipe(scene)
         rows = self.labels.rows(scene["truth"].values).ravel()
         candidates = np.flatnonzero((rows >= 0) & usable(scene, table).ravel())
         chosen = rng.choice(candidates, min(self.pixels, candidates.size), replace=False)
-        return table.values.reshape(table.sizes["feature"], -1)[:, chosen].T, rows[chosen]
+        return Samples(table.values.reshape(table.sizes["feature"], -1)[:, chosen].T, rows[chosen])
 
 
 def usable(scene: xr.Dataset, table: xr.DataArray) -> NDArray[np.bool_]:

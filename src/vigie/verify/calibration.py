@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from vigie.verify.classes import LabelledTile
 from vigie.verify.tally import Metric, Tally
 
+Counts = NDArray[np.int64]
+
 BINS = 10
 """Equal bins of probability, as in Guo et al. 2017 and the notes' ECE."""
 
@@ -84,14 +86,12 @@ CALIBRATION: Metric[LabelledTile] = Metric(count_calibration, finish_calibration
 """Scores of probabilities."""
 
 
-def _binned(
-    p: NDArray[np.float64], hit: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.integer], NDArray[np.integer]]:
-    """Sum probabilities, hits and pixels by bin (three arrays); p = 1 belongs to the last bin."""
+def _binned(p: NDArray[np.float64], hit: NDArray[np.bool_]) -> tuple[NDArray[np.float64], Counts, Counts]:
+    """Sum probabilities, hits and pixels by bin; p = 1 belongs to the last bin."""
     at = np.clip((p * BINS).astype(np.int64), 0, BINS - 1)
-    said = np.bincount(at, weights=p, minlength=BINS)
-    came = np.bincount(at[hit], minlength=BINS)
-    return said, came, np.bincount(at, minlength=BINS)
+    said = np.bincount(at, weights=p, minlength=BINS).astype(np.float64)
+    came = np.bincount(at[hit], minlength=BINS).astype(np.int64)
+    return said, came, np.bincount(at, minlength=BINS).astype(np.int64)
 
 
 def _gap(gap: xr.DataArray, pixels: xr.DataArray) -> xr.DataArray:

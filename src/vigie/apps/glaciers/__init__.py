@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from vigie.apps.glaciers.baselines import BASELINES
 from vigie.apps.glaciers.classes import CLASSES
 from vigie.apps.glaciers.settings import GlacierExperiment
-from vigie.story import prediction, stages, training
+from vigie.story import prediction, stages, training, verification
 from vigie.story.app import App
 
 app = App(
@@ -17,7 +18,7 @@ app = App(
     harmonize=stages.harmonize,
     train=partial(training.train, classes=CLASSES),
     predict=prediction.predict,
-    verify=lambda run: None,
+    verify=partial(verification.verify, classes=CLASSES, baselines=BASELINES),
     publish=lambda run: None,
     demo=lambda folder: {},
 )

@@ -77,8 +77,8 @@ def snow_chance(times: xr.DataArray, clearest_day: int, lowest: float, highest: 
     """
     if not 0 <= lowest <= highest <= 1:
         raise VigieError("chances of snow are wrong", found=f"{lowest}, {highest}", expected="0 <= lowest <= highest <= 1")
-    angle = np.pi * (times.dt.dayofyear - clearest_day) / DAYS_A_YEAR
-    return lowest + (highest - lowest) * np.sin(angle) ** 2
+    swing = np.sin(np.pi * (times.dt.dayofyear.values - clearest_day) / DAYS_A_YEAR) ** 2
+    return xr.DataArray(lowest + (highest - lowest) * swing, dims=times.dims)
 
 
 def snow_confusion(chance: xr.DataArray, legend: Legend, hidden: Sequence[str], seen_as: str) -> xr.DataArray:

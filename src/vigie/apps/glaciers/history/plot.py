@@ -69,7 +69,7 @@ def _mark_years(ax: Axes, flagged: pd.DataFrame) -> None:
             ax.annotate(text, (at, area), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7)
     dates = flagged["date"][flagged["area_km2"].isna()]
     ground = ax.get_xaxis_transform()
-    ax.scatter(dates, [0.0] * len(dates), 80, "black", "|", transform=ground, label="not mapped", clip_on=False)
+    ax.scatter(dates, [0.0] * len(dates), s=80, c="black", marker="|", transform=ground, label="not mapped", clip_on=False)
 
 
 def write_plot(figure: Figure, path: Path, dpi: int) -> None:

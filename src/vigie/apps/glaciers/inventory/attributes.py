@@ -24,8 +24,8 @@ NO_TOPOGRAPHY: dict[str, Any] = {"aspect_sec": 9, "dem_coverage": None}
 def identify(shapes: earth.Shapes, parents: gpd.GeoDataFrame, settings: InventorySettings) -> gpd.GeoDataFrame:
     """Name glaciers, place them, and carry over what is known of the outlines they came from.
 
-    The largest glacier that came from an outline keeps its `rgi_id`; other pieces of it and new glaciers get new ones, counted by
-    distance to the westernmost glacier. All pieces keep the `glims_id`, which the RGI does not ask to be unique.
+    The largest glacier that came from an outline keeps its `rgi_id`; other pieces of it and new glaciers get new ones, counted
+    by distance to the westernmost glacier. All pieces keep the `glims_id`, which the RGI does not ask to be unique.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def identify(shapes: earth.Shapes, parents: gpd.GeoDataFrame, settings: Inventor
     A table in the order of `shapes` with the 17 attributes that need no DEM, `is_rgi6` 0, and `parent_id`.
     """
     table = place(shapes)
-    known = parents.reindex(columns=["rgi_id", "glims_id", "glac_name", "o1region", "o2region", *KEPT])
-    made = pd.Series(earth.point_ids(table["cenlon"].to_numpy(), table["cenlat"].to_numpy(), "G"))
+    known = parents.reindex(columns=["rgi_id", "glims_id", "glac_name", "o1region", "o2region", *KEPT]).astype("object")
+    made = pd.Series(earth.point_ids(table["cenlon"].to_numpy(), table["cenlat"].to_numpy(), "G"), dtype="object")
     table["glims_id"] = known["glims_id"].fillna(made)
     table["glac_name"] = known["glac_name"]
     table["o1region"] = known["o1region"].fillna(settings.o1region)
@@ -59,17 +59,19 @@ def place(shapes: earth.Shapes) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(columns, geometry=list(shapes), crs=earth.WGS84)
 
 
-def _keep_or_number(table: gpd.GeoDataFrame, settings: InventorySettings, product: str) -> pd.Series:
+def _keep_or_number(table: gpd.GeoDataFrame, settings: InventorySettings, product: str) -> list[str]:
     """Keep the identifier for the largest piece of each outline; count all others from the west."""
     largest = table.sort_values("area_km2", ascending=False).drop_duplicates("parent_id")
     kept = table["parent_id"].where(table.index.isin(largest.index))
-    new = kept.isna()
-    ids, taken, count = kept.astype(object), set(kept.dropna()), 0
-    for row in west_to_east(table.geometry.array)[new.to_numpy()[west_to_east(table.geometry.array)]]:
-        count += 1
-        while (name := f"{settings.collection}-{product}-{table['o1region'].iloc[row]}-{count:05d}") in taken:
+    ids: list[str] = kept.to_list()
+    taken, count = set(kept.dropna()), 0
+    regions = table["o1region"].to_list()
+    for row in west_to_east(np.asarray(table.geometry.array, dtype=object)).tolist():
+        if pd.isna(ids[row]):
             count += 1
-        ids.iloc[row] = name
+            while (name := f"{settings.collection}-{product}-{regions[row]}-{count:05d}") in taken:
+                count += 1
+            ids[row] = name
     return ids
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from pyproj import Proj
 from scipy import ndimage
 
@@ -39,7 +39,7 @@ class Inventory:
 class ClassMap:
     """A class map taken apart into masks on a metric grid. `ice` holds the ponds and specks that belong to glaciers."""
 
-    grid: Any
+    grid: GeoBox
     ice: Mask
     debris: Mask
     water: Mask
@@ -54,7 +54,7 @@ class ClassMap:
 
 def glacier_inventory(
     classes: NDArray[np.uint8],
-    grid: Any,
+    grid: GeoBox,
     legend: Legend,
     dem: NDArray[np.float32] | None = None,
     probability: NDArray[np.float32] | None = None,
@@ -70,8 +70,8 @@ def glacier_inventory(
     legend: must hold the classes that `settings` names for clean ice, debris-covered ice and water.
     dem: (y, x) elevations (m) on the same grid, NaN where unknown; without it topography is empty and termini are not assigned.
     probability: (class, y, x) calibrated probabilities in the legend's channel order, for expected areas.
-    outlines: polygons (RGI or other earlier outlines, see `read_outlines`) or divide lines that cut complexes into glaciers, in any
-        CRS. Without them complexes are cut along the watersheds of the DEM, or not at all when there is no DEM.
+    outlines: polygons (RGI or other earlier outlines, see `read_outlines`) or divide lines that cut complexes into glaciers, in
+        any CRS. Without them complexes are cut along the watersheds of the DEM, or not at all when there is no DEM.
     settings: the rules; `InventorySettings()` when left out.
 
     Raises
@@ -85,7 +85,8 @@ def glacier_inventory(
     >>> from vigie.core.legend import LegendClass
     >>> names = ("land", "clean ice", "debris-covered ice", "water")
     >>> legend = Legend("g", tuple(LegendClass(code, name, "#888888") for code, name in enumerate(names)))
-    >>> grid = GeoBox.from_bbox((500000, 3100000, 500600, 3100600), "EPSG:32645", resolution=30, tight=True)
+    >>> from affine import Affine
+    >>> grid = GeoBox((20, 20), Affine(30, 0, 500000, 0, -30, 3100600), "EPSG:32645")
     >>> classes = np.zeros((20, 20), np.uint8)
     >>> classes[5:15, 5:15] = 1
     >>> glacier_inventory(classes, grid, legend).glaciers.area_km2.round(2).tolist()
@@ -122,14 +123,14 @@ class _Found:
     chances: _Chances | None
 
 
-def read_map(classes: NDArray[np.uint8], grid: Any, legend: Legend, settings: InventorySettings) -> ClassMap:
+def read_map(classes: NDArray[np.uint8], grid: GeoBox, legend: Legend, settings: InventorySettings) -> ClassMap:
     """Take a class map apart, after checking that it fits its grid and its legend."""
     earth.pixel_size_m(grid)
     if classes.shape != tuple(grid.shape):
         raise VigieError("the class map does not fit its grid", found=classes.shape, expected=tuple(grid.shape))
     strange = sorted(set(np.unique(classes).tolist()) - set(legend.codes.tolist()) - {legend.unknown})
     if strange:
-        raise VigieError("the class map holds codes that its legend does not know", found=strange, expected=legend.codes.tolist())
+        raise VigieError("the class map holds codes its legend does not know", found=strange, expected=legend.codes.tolist())
     code = {name: legend.codes[legend.channel(name)] for name in (settings.clean, settings.debris, settings.water)}
     debris, water = classes == code[settings.debris], classes == code[settings.water]
     ice = (classes == code[settings.clean]) | debris
@@ -157,13 +158,13 @@ def _check(
         raise VigieError("probabilities do not fit the class map", found=probability.shape, expected=shape)
 
 
-def _smallest_px(grid: Any, settings: InventorySettings) -> int:
+def _smallest_px(grid: GeoBox, settings: InventorySettings) -> int:
     """Pixels of the smallest glacier: half a pixel is lost by cutting corners, and map areas differ by up to a thousandth."""
     return int(np.ceil(1.001 * settings.min_glacier_km2 * 1e6 / earth.pixel_size_m(grid) ** 2 + 0.5))
 
 
 def _owners(
-    complexes: Labels, grid: Any, outlines: gpd.GeoDataFrame | None, dem: Dem | None, settings: InventorySettings
+    complexes: Labels, grid: GeoBox, outlines: gpd.GeoDataFrame | None, dem: Dem | None, settings: InventorySettings
 ) -> divides.Owners:
     """Choose how complexes are cut: outlines or lines given, otherwise the flow of the DEM, otherwise not at all."""
     if outlines is not None:
@@ -185,7 +186,9 @@ def _parents(outlines: gpd.GeoDataFrame | None, owner: NDArray[np.int32]) -> gpd
     return known.reindex(owner - 1).reset_index(drop=True)
 
 
-def _chances(probability: NDArray[np.float32] | None, legend: Legend, world: ClassMap, settings: InventorySettings) -> _Chances | None:
+def _chances(
+    probability: NDArray[np.float32] | None, legend: Legend, world: ClassMap, settings: InventorySettings
+) -> _Chances | None:
     if probability is None:
         return None
     ice = probability[legend.channel(settings.clean)] + probability[legend.channel(settings.debris)]
@@ -207,16 +210,19 @@ def _tables(found: _Found, settings: InventorySettings) -> Inventory:
     water = found.chances.water if found.chances else None
     beside = lakes.Beside(world.ponds, near, found.dem.elevation_m if found.dem else None, water, world.cut)
     lake_table = lakes.lake_table(ponds_and_lakes, glaciers, beside, settings)
-    order = attributes.west_to_east(np.asarray(glaciers.geometry.array, dtype=object))
-    ordered = glaciers.iloc[order].reset_index(drop=True)
+    ordered = _from_west(glaciers)
     return Inventory(
         glaciers=schema.conform(ordered, schema.fields("glacier", "glacier_extra")),
-        complexes=complexes.iloc[attributes.west_to_east(np.asarray(complexes.geometry.array, dtype=object))].reset_index(drop=True),
+        complexes=_from_west(complexes),
         intersects=attributes.intersects(ordered, settings),
         lakes=lake_table,
-        hypsometry=hypsometry.set_index("rgi_id").loc[[i for i in ordered["rgi_id"] if i in set(hypsometry["rgi_id"])]].reset_index(),
+        hypsometry=ordered[["rgi_id"]].merge(hypsometry, on="rgi_id"),
         settings=settings,
     )
+
+
+def _from_west(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    return table.iloc[attributes.west_to_east(np.asarray(table.geometry.array, dtype=object))].reset_index(drop=True)
 
 
 def _surroundings(found: _Found, traced: lakes.Lakes, settings: InventorySettings) -> attributes.Surroundings | None:

@@ -1,12 +1,13 @@
 """Main centreline of a glacier: the longest of the least-cost paths from its heads down to its terminus.
 
-After Kienholz et al. (2014), The Cryosphere 8, 503-519: heads are local maxima along the outline, and the cost of a cell grows with
-its nearness to the margin and its height above the terminus, so that lines keep to the middle and do not climb.
+After Kienholz et al. (2014), The Cryosphere 8, 503-519: heads are local maxima along the outline, and the cost of a cell grows
+with its nearness to the margin and its height above the terminus, so that lines keep to the middle and do not climb.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
@@ -46,7 +47,7 @@ def main_centreline(local: Relief) -> Centreline | None:
     if not np.isfinite(z[inside]).any():
         return None
     z = _fill(z)
-    inside = _with_terminus(inside, z)
+    inside = _largest_part(inside)
     margin = ndimage.distance_transform_edt(inside)
     rim = inside & (margin <= 1.0)
     rows, cols = np.nonzero(rim)
@@ -67,7 +68,7 @@ def _fill(z: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(z[tuple(nearest)])
 
 
-def _with_terminus(inside: NDArray[np.bool_], z: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _largest_part(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Keep the largest 8-connected part: a narrow neck can fall between pixel centres."""
     labels, count = ndimage.label(inside, np.ones((3, 3)))
     if count <= 1:
@@ -115,8 +116,8 @@ def _path(
     return best
 
 
-def _graph(cost: NDArray[np.float64], number: NDArray[np.int64]) -> csr_array:
-    """Edges between the eight neighbours inside, weighted by mean cost times distance."""
+def _graph(cost: NDArray[np.float64], number: NDArray[np.int64]) -> Any:
+    """Edges (scipy sparse) between the eight neighbours inside, weighted by mean cost times distance."""
     rows, cols = number.shape
     ends, weights = [], []
     for dy, dx in ((0, 1), (1, -1), (1, 0), (1, 1)):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import rasterio.features
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
 from vigie.apps.glaciers.inventory.earth import Shapes
@@ -25,7 +26,7 @@ class Owners:
     sure: Mask
 
 
-def by_outlines(complexes: Labels, outlines: Shapes, grid: Any) -> Owners:
+def by_outlines(complexes: Labels, outlines: Shapes, grid: GeoBox) -> Owners:
     """Give each ice pixel to the outline that holds it, otherwise to the nearest outline that reaches its complex.
 
     Owner n is outline n - 1. A complex that no outline reaches owns itself, under a number above those of the outlines.
@@ -40,7 +41,7 @@ def by_outlines(complexes: Labels, outlines: Shapes, grid: Any) -> Owners:
     return Owners(spread(seeds, complexes, len(outlines)), (seeds > 0))
 
 
-def by_lines(complexes: Labels, lines: Shapes, grid: Any) -> Owners:
+def by_lines(complexes: Labels, lines: Shapes, grid: GeoBox) -> Owners:
     """Cut complexes along lines; a line that does not cross a complex from side to side leaves it whole."""
     if not len(lines):
         return whole(complexes)
@@ -59,8 +60,8 @@ def by_flow(complexes: Labels, elevation_m: NDArray[np.float32], smoothing_px: f
     """Cut complexes along the watersheds of the ice surface.
 
     Ice flows down the steepest of eight neighbours within its complex, to a low point of the ice; low points are the termini.
-    Basins are merged across their lowest pass, lowest passes first, until every terminus lies at least `relief_m` below each pass to
-    a neighbour (topological persistence; our formulation of the merging of pour points in Bolch et al. 2010 and Kienholz et
+    Basins are merged across their lowest pass, lowest passes first, until every terminus lies at least `relief_m` below each
+    pass to a neighbour (topological persistence; our formulation of the merging of pour points in Bolch et al. 2010 and Kienholz et
     al. 2013). Ice without elevation goes to the nearest basin of its complex.
 
     Parameters

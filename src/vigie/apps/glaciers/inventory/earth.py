@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from pyproj import CRS, Geod, Transformer
 
 from vigie.core.errors import VigieError
@@ -97,11 +96,11 @@ def centres(shapes: Shapes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def lonlat(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Bring a table to EPSG:4326; one without a CRS is refused, because nobody can guess it."""
     if table.crs is None:
-        raise VigieError("geometries have no CRS", expected="a CRS in the file", do="assign it, for instance with ogr2ogr -a_srs")
+        raise VigieError("geometries have no CRS", expected="a CRS in the file", do="assign it: ogr2ogr -a_srs")
     return table if table.crs == CRS.from_epsg(4326) else table.to_crs(WGS84)
 
 
-def pixel_size_m(grid: Any) -> float:
+def pixel_size_m(grid: GeoBox) -> float:
     """Side (m) of a grid's pixels; the grid must be projected in metres, north-up, and have square pixels.
 
     Raises

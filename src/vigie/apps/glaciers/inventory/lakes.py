@@ -8,8 +8,8 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import shapely
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
 from vigie.apps.glaciers.inventory import earth, schema
@@ -26,7 +26,7 @@ class Lakes:
 
     labels: Labels
     shapes: earth.Shapes
-    grid: Any
+    grid: GeoBox
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Nearness:
     glacier: Labels
 
 
-def trace(water: Mask, grid: Any, smallest_px: int) -> Lakes:
+def trace(water: Mask, grid: GeoBox, smallest_px: int) -> Lakes:
     """Find the lakes of a water mask; smaller ones than the minimum mapping unit are left out."""
     labels, _ = patches(water, smallest_px)
     return Lakes(labels, polygonise(labels, grid.affine, stairs)[1], grid)
@@ -59,7 +59,7 @@ def enclosed(water: Mask, ice: Mask) -> Mask:
         open_side |= ~beside
     leaking = np.bincount(labels[open_side & water], minlength=count + 1) > 0
     leaking[0] = True
-    return ~leaking[labels]
+    return np.asarray(~leaking[labels])
 
 
 def nearness(glaciers: Labels) -> Nearness:
@@ -72,7 +72,7 @@ def nearness(glaciers: Labels) -> Nearness:
 
 @dataclass(frozen=True)
 class Shore:
-    """Per lake (entry 0 unused): share of the shore that touches ice, distance to the nearest glacier, and which glacier it is."""
+    """Per lake (entry 0 unused): share of the shore that touches ice, distance to the nearest glacier, and its number."""
 
     contact: NDArray[np.float64]
     distance_px: NDArray[np.float64]
@@ -113,13 +113,17 @@ def _shore_edges(lakes: Labels, near: Nearness) -> tuple[NDArray[Any], NDArray[A
 
 
 def lake_types(
-    table: pd.DataFrame, inside: Mask, contact: NDArray[np.float64], glacier_zmed_m: NDArray[np.float64], settings: InventorySettings
+    table: pd.DataFrame,
+    inside: Mask,
+    contact: NDArray[np.float64],
+    glacier_zmed_m: NDArray[np.float64],
+    settings: InventorySettings,
 ) -> list[str]:
     """Type lakes by their position relative to glaciers (names after Ma 2022; the rule is ours).
 
-    Supraglacial: ice encloses the lake, or touches at least `supraglacial_contact` of its shore. Ice-contacted: ice touches less.
-    Ice-uncontacted: no touch, within `glacier_fed_m` of a glacier and, where elevations are known, below its median elevation, so
-    that its meltwater can reach the lake. Non-glacier-fed: all others.
+    Supraglacial: ice encloses the lake, or touches at least `supraglacial_contact` of its shore. Ice-contacted: ice touches
+    less. Ice-uncontacted: no touch, within `glacier_fed_m` of a glacier and, where elevations are known, below its median
+    elevation, so that its meltwater can reach the lake. Non-glacier-fed: all others.
     """
     z, distance = table["zmean_m"].to_numpy(dtype=float), table["dist_glacier_m"].to_numpy(dtype=float)
     above = np.isfinite(z) & np.isfinite(glacier_zmed_m) & (z >= glacier_zmed_m)
@@ -131,7 +135,7 @@ def lake_types(
 
 @dataclass(frozen=True)
 class Beside:
-    """What lakes are seen against: the ponds inside glaciers, nearness to glaciers, elevations, water probability, cut pixels."""
+    """What lakes are seen against: ponds inside glaciers, nearness to glaciers, elevation, water probability, cut pixels."""
 
     ponds: Mask
     near: Nearness

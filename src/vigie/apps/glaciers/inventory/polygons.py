@@ -1,7 +1,7 @@
 """Class rasters to polygons: minimum mapping unit, tracing on the pixel lattice, one outline for both neighbours.
 
-Every 4-connected patch becomes one polygon. Neighbours share their vertices exactly, nodes where three patches meet included, so
-that the polygons stay a coverage (no gap, no overlap) in any projection.
+Every 4-connected patch becomes one polygon. Neighbours share their vertices exactly, nodes where three patches meet included,
+so that the polygons stay a coverage (no gap, no overlap) in any projection.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
@@ -18,6 +17,7 @@ import rasterio.features
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -35,7 +35,8 @@ class Rings:
     """Closed rings on the pixel lattice, one unit step after the other, first point not repeated.
 
     `xy` (n, 2) corner coordinates in pixels, `corner` marks ring corners, `node` marks points that every outline keeps because
-    three patches meet there, `start` the first point of each ring and the end, `polygon` the first ring of each polygon and the end.
+    three patches meet there, `start` is the first point of each ring and the end, `polygon` the first ring of each polygon and
+    the end.
     """
 
     xy: NDArray[np.int64]
@@ -75,7 +76,8 @@ def pieces(labels: Labels) -> tuple[Labels, NDArray[np.int32]]:
     [0, 7, 3, 3]
     """
     padded = np.pad(labels, ((0, 0), (1, 0)), constant_values=-1)
-    run = (np.cumsum(padded[:, 1:] != padded[:, :-1], dtype=np.int32) - 1).reshape(labels.shape)  # horizontal runs: few, where pixels are many
+    # horizontal runs are few where pixels are many
+    run = (np.cumsum(padded[:, 1:] != padded[:, :-1], dtype=np.int32) - 1).reshape(labels.shape)
     first = np.flatnonzero(np.diff(run.ravel(), prepend=-1))
     value = labels.ravel()[first]
     same = labels[1:] == labels[:-1]
@@ -134,7 +136,8 @@ def _rings(polygons: list[list[list[tuple[float, float]]]], node: Mask) -> Rings
     """Flatten GDAL's rings and walk them in unit steps."""
     lengths = np.array([len(ring) - 1 for polygon in polygons for ring in polygon])
     corners = chain.from_iterable(ring[:-1] for polygon in polygons for ring in polygon)
-    xy = np.fromiter(chain.from_iterable(corners), dtype=np.float64, count=2 * int(lengths.sum())).reshape(-1, 2).astype(np.int64)
+    flat = np.fromiter(chain.from_iterable(corners), dtype=np.float64, count=2 * int(lengths.sum()))
+    xy = flat.reshape(-1, 2).astype(np.int64)
     start = np.concatenate([[0], np.cumsum(lengths)])
     step = np.roll(xy, -1, axis=0) - xy
     step[start[1:] - 1] = xy[start[:-1]] - xy[start[1:] - 1]
@@ -201,7 +204,7 @@ def simplify(shapes: Shapes, tolerance_m: float) -> Shapes:
     return np.asarray(shapely.coverage_simplify(shapes, tolerance_m), dtype=object)
 
 
-def burn(shapes: Shapes, values: NDArray[np.int32], grid: Any) -> Labels:
+def burn(shapes: Shapes, values: NDArray[np.int32], grid: GeoBox) -> Labels:
     """Rasterise polygons onto a grid: a pixel takes the value of the polygon that holds its centre, 0 elsewhere.
 
     Shapes are in the grid's CRS; where two overlap the later one wins.

@@ -39,7 +39,7 @@ class Field:
     maximum: float | None = None
     allowed: tuple[Any, ...] | None = None
 
-    def dtype(self, has_nulls: bool) -> Any:
+    def dtype(self, has_nulls: bool) -> object:
         """Give the pandas type of the column: integers with gaps need a nullable one."""
         plain = {"str": TEXT, "int": "int64", "float": "float64", "bool": "bool"}
         return "Int64" if self.type == "int" and has_nulls else plain[self.type]
@@ -64,11 +64,13 @@ def fields(table: str, *more: str) -> tuple[Field, ...]:
     for name in (table, *more):
         if name not in known:
             raise VigieError(f"no inventory table '{name}'", expected=", ".join(known), do=nearest(name, list(known)))
-    return tuple(
-        Field(name=key, **{k: tuple(v) if k == "allowed" else v for k, v in rule.items()})
-        for name in (table, *more)
-        for key, rule in known[name].items()
-    )
+    return tuple(_field(key, rule) for name in (table, *more) for key, rule in known[name].items())
+
+
+def _field(name: str, rule: dict[str, Any]) -> Field:
+    allowed = {"allowed": tuple(rule["allowed"])} if "allowed" in rule else {}
+    entries: dict[str, Any] = rule | allowed
+    return Field(name=name, **entries)
 
 
 def names(table: str, *more: str) -> list[str]:
@@ -93,7 +95,8 @@ def conform(table: pd.DataFrame, columns: Sequence[Field]) -> pd.DataFrame:
     plain = pd.DataFrame(data, index=table.index).reset_index(drop=True)
     if not isinstance(table, gpd.GeoDataFrame):
         return plain
-    return gpd.GeoDataFrame(plain, geometry=list(table.geometry.array), crs=table.crs)
+    shaped: pd.DataFrame = gpd.GeoDataFrame(plain, geometry=list(table.geometry.array), crs=table.crs)
+    return shaped
 
 
 def _typed(column: pd.Series | None, field: Field, index: pd.Index) -> pd.Series:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+ISO_DATE = r"^\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}:\d{2})?)?)?$"
+
 
 class InventorySettings(BaseModel):
     """Rules of an inventory; every value is written beside the products.
@@ -21,7 +23,7 @@ class InventorySettings(BaseModel):
     collection: str = Field("VIGIE-v1", pattern=r"^[A-Za-z0-9.\-]+$", description="first part of new identifiers")
     o1region: str = Field("00", pattern=r"^\d{2}$", description="RGI first-order region; 00 where none applies")
     o2region: str = Field("00-00", pattern=r"^\d{2}-\d{2}$", description="RGI second-order region; 00-00 where none applies")
-    date: str | None = Field(None, pattern=r"^\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}:\d{2})?)?)?$", description="image date, ISO 8601")
+    date: str | None = Field(None, pattern=ISO_DATE, description="image date, ISO 8601")
     source: str = Field("", description="images the map was made from")
     dem_source: str | None = Field(None, description="name of the DEM, for instance COPDEM30")
     submission_id: int = Field(0, ge=0, description="GLIMS submission; 0 while not submitted")

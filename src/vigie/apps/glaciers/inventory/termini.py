@@ -16,9 +16,10 @@ LAND, MARINE, LAKE, SHELF, NOT_ASSIGNED = 0, 1, 2, 3, 9
 
 
 def terminus(local: Relief, line: Centreline, relief_m: float) -> NDArray[np.float64]:
-    """Points (n, 2), half a cell apart, of the outline within `relief_m` of its lowest point, on both sides of the centreline's end.
+    """Walk the outline both ways from the centreline's end while it stays within `relief_m` of its lowest point.
 
-    The part is contiguous: another low place of the outline, beyond higher ground, does not belong to it (our definition).
+    Gives points (n, 2), half a cell apart. The part is contiguous: another low place of the outline, beyond higher ground, does
+    not belong to it (our definition).
     """
     rings = shapely.get_exterior_ring(shapely.get_parts(local.outline))
     end = shapely.Point(line.xy[-1])

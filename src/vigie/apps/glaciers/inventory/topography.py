@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import rasterio.features
@@ -11,6 +10,7 @@ import rasterio.warp
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from pyproj import CRS
 from rasterio.enums import Resampling
 
@@ -26,7 +26,7 @@ class Dem:
     """A digital elevation model: elevations (m, NaN where unknown) on a grid of any CRS, and the name of its source."""
 
     elevation_m: NDArray[np.float32]
-    grid: Any
+    grid: GeoBox
     source: str | None = None
 
 
@@ -59,7 +59,7 @@ def spacing_m(area_km2: float) -> float:
 def relief(shape: shapely.Geometry, area_km2: float, dem: Dem) -> Relief:
     """Bring a DEM onto a glacier's local UTM grid by cubic resampling.
 
-    A pixel is glacier when its centre lies inside the outline; a glacier too narrow to hold a centre takes every pixel it touches.
+    A pixel is glacier when its centre lies inside the outline; one too narrow to hold a centre takes all it touches.
 
     Parameters
     ----------
@@ -92,16 +92,15 @@ def _resample(dem: Dem, size: tuple[int, int], transform: Affine, crs: CRS) -> N
     source_crs = str(dem.grid.crs)
     west, south, east, north = rasterio.warp.transform_bounds(crs.to_wkt(), source_crs, *bounds)
     inverse = ~dem.grid.affine
-    (x0, y0), (x1, y1) = inverse @ (west, north), inverse @ (east, south)
-    rows = _clip(y0, y1, dem.elevation_m.shape[0])
-    cols = _clip(x0, x1, dem.elevation_m.shape[1])
+    rows = _clip(inverse.e * north + inverse.f, inverse.e * south + inverse.f, dem.elevation_m.shape[0])
+    cols = _clip(inverse.a * west + inverse.c, inverse.a * east + inverse.c, dem.elevation_m.shape[1])
     local = np.full(size, np.nan, dtype=np.float64)
     part = dem.elevation_m[rows, cols]
     if part.size:
         rasterio.warp.reproject(
             part.astype(np.float64),
             local,
-            src_transform=dem.grid.affine * Affine.translation(cols.start, rows.start),
+            src_transform=dem.grid[rows, cols].affine,
             src_crs=source_crs,
             src_nodata=np.nan,
             dst_transform=transform,

@@ -29,7 +29,7 @@ def buffer_error_km2(shapes: Shapes, distance_m: float) -> NDArray[np.float64]:
     --------
     >>> square = np.array([shapely.box(0, 0, 1000, 1000)])
     >>> round(float(buffer_error_km2(square, 10.0)[0]), 4)
-    0.0400
+    0.04
     """
     grown = shapely.area(shapely.buffer(shapes, distance_m, quad_segs=BUFFER_SEGMENTS))
     shrunk = shapely.area(shapely.buffer(shapes, -distance_m, quad_segs=BUFFER_SEGMENTS))
@@ -60,8 +60,8 @@ def rim(glaciers: Labels, debris: Mask) -> Rim:
     count = int(glaciers.max(initial=0)) + 1
     on_rim = free > 0
     labels, edges, covered = glaciers[on_rim], free[on_rim], debris[on_rim]
-    by_debris = [np.bincount(labels[covered == d], edges[covered == d], minlength=count).astype(np.int64) for d in (False, True)]
-    return Rim(*by_debris)
+    kinds = [np.bincount(labels[kind], edges[kind], minlength=count).astype(np.int64) for kind in (~covered, covered)]
+    return Rim(*kinds)
 
 
 def complex_errors(
@@ -69,8 +69,8 @@ def complex_errors(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Buffer uncertainty (km2) of complexes and its share for each glacier.
 
-    A complex's two buffers, one for clean ice and one for debris, are weighted by the length of either along its outline. Glaciers
-    share the result by the length and kind of their free outline, so that they add up to the complex.
+    A complex's two buffers, one for clean ice and one for debris, are weighted by the length of either along its outline.
+    Glaciers share the result by the length and kind of their free outline, so that they add up to the complex.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ def probable_area_px(
     """Mean and standard deviation (pixels) of the area of each zone under calibrated probabilities.
 
     The mean is the sum of p. Errors of neighbouring pixels go together: with s = sqrt(p (1 - p)) and correlation
-    exp(-d^2 / 2 L^2), the variance is the double sum of s_i s_j rho(d_ij), computed as one Gaussian convolution. Pixels taken for
-    independent (L = 0) would give a far too small spread.
+    exp(-d^2 / 2 L^2), the variance is the double sum of s_i s_j rho(d_ij), computed as one Gaussian convolution. Pixels taken
+    for independent (L = 0) would give a far too small spread.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def probable_area_px(
     spread = np.sqrt(np.clip(p * (1 - p), 0, None)).astype(np.float64)
     near = spread if correlation_px == 0 else _correlated(spread, correlation_px)
     count = int(zones.max(initial=0)) + 1
-    mean = np.bincount(zones.ravel(), p.ravel(), minlength=count)
+    mean = np.bincount(zones.ravel(), p.ravel(), minlength=count).astype(np.float64)
     variance = np.bincount(zones.ravel(), (spread * near).ravel(), minlength=count)
     return mean, np.sqrt(variance)
 
@@ -170,5 +170,5 @@ def calibration_factor(reference: NDArray[np.float64], mean: NDArray[np.float64]
     2.0
     """
     if len(reference) < 2 or (std <= 0).any():
-        raise VigieError("areas cannot be calibrated", found=f"{len(reference)} glaciers", expected="2 or more, of positive spread")
+        raise VigieError("areas cannot be calibrated", found=f"{len(reference)} glaciers", expected="2 of positive spread")
     return float(np.sqrt(np.mean(((reference - mean) / std) ** 2)))

@@ -1,0 +1,25 @@
+"""Reference methods that glacier mappers would otherwise use, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from vigie.core.legend import LabelLegend
+from vigie.verify.baselines import Baseline, Trees, gradient_boosting, random_forest
+from vigie.verify.features import film_local, four_bands_local, pixel_and_context
+from vigie.verify.thresholds import IndexThreshold, MedianClean, OwnOtsu, TrainOtsu, ndsi, ndwi, pan, red_swir_ratio
+
+BASELINES: dict[str, Callable[[LabelLegend], Baseline]] = {
+    "random-forest": lambda labels: Trees(pixel_and_context, random_forest, labels),
+    "gradient-boosting": lambda labels: Trees(pixel_and_context, gradient_boosting, labels),
+    "random-forest-4-bands": lambda labels: Trees(four_bands_local, partial(random_forest, 200), labels, pixels=60_000),
+    "random-forest-film": lambda labels: Trees(film_local, partial(random_forest, 200), labels, pixels=60_000),
+    "otsu-own": lambda labels: OwnOtsu(),
+    "otsu-train": lambda labels: TrainOtsu(),
+    "otsu-cleaned": lambda labels: TrainOtsu(pan, MedianClean(11, 2000)),
+    "ndsi": lambda labels: IndexThreshold(ndsi, 0.4),
+    "band-ratio": lambda labels: IndexThreshold(red_swir_ratio, 2.0),
+    "ndwi": lambda labels: IndexThreshold(ndwi, 0.3),
+}
+"""Trees learn from what the network learnt from; thresholds are the literature's (NDSI: Hall 1995; ratio: Paul 2002)."""

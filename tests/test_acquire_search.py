@@ -1,0 +1,150 @@
+"""Scenes from STAC catalogues: ours exactly, foreign ones by their assets' names; filters; a closed network."""
+
+from __future__ import annotations
+
+import json
+import socket
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from pydantic import ValidationError
+from rasterio.transform import Affine
+
+from vigie.acquire.catalog import scene_to_item
+from vigie.acquire.search import StacSettings, find_items, item_scene, search_scenes
+from vigie.acquire.sensor import all_sensors, load_sensor
+from vigie.acquire.sources import SourceSettings, gather
+from vigie.core.errors import VigieError
+
+S2_ASSETS = {
+    "blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05", "rededge2": "B06", "rededge3": "B07", "nir": "B08",
+    "nir08": "B8A", "swir16": "B11", "swir22": "B12", "scl": "SCL",
+}  # fmt: skip
+
+
+def tiff(path: Path, value: int, gsd: float = 20.0) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    layout = {"transform": Affine(gsd, 0, 500000, 0, -gsd, 3100000), "crs": "EPSG:32645", "dtype": "uint16"}
+    with rasterio.open(path, "w", driver="GTiff", count=1, height=6, width=6, **layout) as target:
+        target.write(np.full((1, 6, 6), value, "uint16"))
+    return path.as_posix()
+
+
+def s2_item(folder: Path, day: date, cloud: float = 10.0, remote: str = "") -> pystac.Item:
+    name = f"S2B_45RVL_{day:%Y%m%d}_0_L2A"
+    item = pystac.Item(
+        id=name,
+        geometry={"type": "Polygon", "coordinates": [[[87, 27.9], [87.1, 27.9], [87.1, 28], [87, 28], [87, 27.9]]]},
+        bbox=[87, 27.9, 87.1, 28],
+        datetime=datetime(day.year, day.month, day.day, 4, 55, 1, tzinfo=UTC),
+        properties={"eo:cloud_cover": cloud, "earthsearch:boa_offset_applied": True, "s2:processing_baseline": "05.00"},
+    )
+    grid = {"proj:code": "EPSG:32645", "proj:shape": [6, 6], "proj:transform": [20, 0, 500000, 0, -20, 3100000]}
+    for key, layer in S2_ASSETS.items():
+        where = f"{remote}/{name}/{layer}.tif?sig=abc" if remote else tiff(folder / name / f"{layer}.tif", 400)
+        item.add_asset(key, pystac.Asset(where, extra_fields={**grid, "raster:bands": [{"nodata": 0}]} if remote else {}))
+    return item
+
+
+@pytest.fixture
+def static(tmp_path):
+    """A static catalogue on disk: one collection, three days."""
+    days = [date(2020, 1, 6), date(2020, 7, 6), date(2021, 1, 6)]
+    items = [s2_item(tmp_path / "data", day, cloud) for day, cloud in zip(days, (5.0, 60.0, 15.0), strict=True)]
+    extent = pystac.Extent(pystac.SpatialExtent([[87, 27.9, 87.1, 28]]), pystac.TemporalExtent([[items[0].datetime, None]]))
+    collection = pystac.Collection("sentinel-2-l2a", "Sentinel-2", extent)
+    collection.add_items(items)
+    catalog = pystac.Catalog("local", "a catalogue on disk")
+    catalog.add_child(collection)
+    catalog.normalize_hrefs((tmp_path / "stac").as_posix())
+    catalog.save(pystac.CatalogType.SELF_CONTAINED)
+    return tmp_path / "stac/catalog.json"
+
+
+def test_static_catalogue_to_scenes(static):
+    scenes = gather([SourceSettings(stac=StacSettings(url=str(static)), region="Everest")])
+    assert [scene.datetime for scene in scenes] == ["2020-01-06T04:55:01Z", "2020-07-06T04:55:01Z", "2021-01-06T04:55:01Z"]
+    scene = scenes[0]
+    assert (scene.sensor, scene.region, scene.crs, scene.shape) == ("sentinel-2", "Everest", "EPSG:32645", (6, 6))
+    assert {(b.scale, b.offset) for b in scene.bands} == {(1e-4, 0.0)}
+    assert len(scene.sha256) == 11
+    assert {s.group for s in scenes} == {scene.id}
+
+
+@pytest.mark.parametrize(
+    ("filters", "count"),
+    [
+        ({"cloud_cover": 20}, 2),
+        ({"period": (date(2020, 1, 6), date(2020, 12, 31))}, 2),
+        ({"period": (date(2020, 1, 7), date(2020, 7, 6))}, 1),
+        ({"bbox": (87.05, 27.95, 88, 29)}, 3),
+        ({"collections": ("sentinel-2-l2a",), "limit": 2}, 2),
+    ],
+)
+def test_filters(static, filters, count):
+    assert len(list(find_items(StacSettings(url=str(static), **filters)))) == count
+
+
+def test_nothing_found_and_unknown_collection(static):
+    with pytest.raises(VigieError, match="has no such scenes"):
+        search_scenes(StacSettings(url=str(static), bbox=(0, 0, 1, 1)), [load_sensor("sentinel-2")])
+    with pytest.raises(VigieError, match="did you mean 'sentinel-2-l2a'"):
+        list(find_items(StacSettings(url=str(static), collections=("sentinel-2-l2",))))
+
+
+def test_remote_items_are_not_opened(tmp_path):
+    item = s2_item(tmp_path, date(2020, 1, 6), remote="https://example.org/cogs")
+    scene = item_scene(item, all_sensors(), bands=("red", "swir16"))
+    assert [b.name for b in scene.bands] == ["red", "swir16"]
+    assert scene.bands[0].href == "https://example.org/cogs/S2B_45RVL_20200106_0_L2A/B04.tif?sig=abc"
+    assert (scene.bands[0].nodata, scene.shape, scene.transform[:3]) == (0, (6, 6), (20, 0, 500000))
+    assert scene.sha256 == {}
+
+
+def test_our_own_items_come_back_exactly(static, tmp_path):
+    (scene, *_) = search_scenes(StacSettings(url=str(static)), [load_sensor("sentinel-2")])
+    catalog = pystac.Catalog("ours", "written by us")
+    catalog.add_item(pystac.Item.from_dict(scene_to_item(scene)))
+    catalog.normalize_hrefs((tmp_path / "ours").as_posix())
+    catalog.save(pystac.CatalogType.SELF_CONTAINED)
+    assert search_scenes(StacSettings(url="ours/catalog.json"), [], tmp_path) == [scene]
+
+
+def test_items_of_no_known_sensor(tmp_path):
+    item = s2_item(tmp_path, date(2020, 1, 6), remote="https://example.org/cogs")
+    item.assets = {"visual": pystac.Asset("https://example.org/visual.tif")}
+    with pytest.raises(VigieError, match="does not give one scene"):
+        item_scene(item, [load_sensor("sentinel-2")])
+
+
+def test_files_that_are_no_catalogue(tmp_path):
+    with pytest.raises(VigieError, match="there is no STAC catalogue"):
+        list(find_items(StacSettings(url="nowhere.json"), tmp_path))
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(VigieError, match="is not a STAC catalogue"):
+        list(find_items(StacSettings(url="broken.json"), tmp_path))
+    (tmp_path / "item.json").write_text(json.dumps(s2_item(tmp_path, date(2020, 1, 6)).to_dict()))
+    with pytest.raises(VigieError, match="is not a STAC catalogue"):
+        list(find_items(StacSettings(url="item.json"), tmp_path))
+
+
+def test_a_closed_network_is_one_clear_line():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(VigieError, match="cannot be reached; found no network") as caught:
+        list(find_items(StacSettings(url=f"http://127.0.0.1:{port}/")))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"bbox": (10, 0, 5, 1)}, {"period": (date(2021, 1, 1), date(2020, 1, 1))}, {"cloud_cover": 120}, {"colections": ["x"]}],
+)
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        StacSettings(url="catalog.json", **wrong)
