@@ -59,7 +59,7 @@ def test_what_is_loaded_predicts_the_same(saved):
 
 
 def test_saving_twice_leaves_the_same_bytes(saved):
-    model, folder = saved
+    folder = saved[1]
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     load(folder).save(folder)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
@@ -147,7 +147,7 @@ def edit(folder, **changes):
         (lambda f: edit(f, format=99), "found format 99"),
         (lambda f: edit(f, members={"../other.safetensors": "0"}), "names a file outside"),
         (lambda f: edit(f, members={}), "found no member"),
-        (lambda f: edit(f, network={"name": "unet-groupnorm", "depth": 9}), "found .*depth"),
+        (lambda f: edit(f, network={"name": "unet-groupnorm", "depth": 9}), r"found .*depth"),
         (
             lambda f: edit(f, legend={"name": "g", "unknown": 255, "classes": [{"code": 0, "name": "a", "color": "#000000"}]}),
             "weights member-00.safetensors do not fit the network",

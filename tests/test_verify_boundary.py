@@ -111,7 +111,10 @@ def test_tiles_with_a_wide_halo_add_to_the_whole() -> None:
     for y in range(0, 40, 20):
         for x in range(0, 50, 25):
             read = slice(max(0, y - 12), y + 32), slice(max(0, x - 12), x + 37)
-            inner = {"y": slice(y - read[0].start, y - read[0].start + 20), "x": slice(x - read[1].start, x - read[1].start + 25)}
+            inner = {
+                "y": slice(y - read[0].start, y - read[0].start + 20),
+                "x": slice(x - read[1].start, x - read[1].start + 25),
+            }
             parts.append(count_boundaries(tile(mapped[read], rows[read], 1000.0, inner=inner)))
     added = parts[0] + parts[1] + parts[2] + parts[3]
     xr.testing.assert_allclose(added.total, whole.total)

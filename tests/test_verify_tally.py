@@ -26,8 +26,7 @@ maps = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).in
 def test_any_partition_in_any_order_adds_to_the_whole(pair: np.ndarray, cuts: list[int], random: object) -> None:
     rows, decided = pair[0], np.maximum(pair[1], 0)
     parts = [
-        count_classes(tile_of(r, d))
-        for r, d in zip(np.split(rows, sorted(cuts)), np.split(decided, sorted(cuts)), strict=True)
+        count_classes(tile_of(r, d)) for r, d in zip(np.split(rows, sorted(cuts)), np.split(decided, sorted(cuts)), strict=True)
     ]
     random.shuffle(parts)  # type: ignore[attr-defined]
     whole = count_classes(tile_of(rows, decided))
@@ -37,7 +36,10 @@ def test_any_partition_in_any_order_adds_to_the_whole(pair: np.ndarray, cuts: li
 
 
 def test_labels_are_kept_apart_and_grouped() -> None:
-    tallies = {name: Tally(xr.Dataset({"e": value}), xr.Dataset({"e": 1})) for name, value in {"3": 1.0, "155": 2.0, "157": 4.0}.items()}
+    tallies = {
+        name: Tally(xr.Dataset({"e": value}), xr.Dataset({"e": 1}))
+        for name, value in {"3": 1.0, "155": 2.0, "157": 4.0}.items()
+    }
     scenes = add_all(tally.at(scene=name) for name, tally in tallies.items())
     assert scenes.total["e"].sel(scene="157").item() == 4.0
     regions = scenes.regroup("scene", "region", {"3": "Sikkim", "155": "Everest", "157": "Everest"})

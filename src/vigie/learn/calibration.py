@@ -64,14 +64,18 @@ def fit_temperature(logits: Tensor, rows: Tensor, matrix: Tensor) -> float:
     return _minimum(logits[..., known, :], matrix[rows[known]] > 0)
 
 
+def _nothing() -> VigieError:
+    return VigieError(
+        "there is no labelled pixel to calibrate on",
+        expected="labels in the calibration fold",
+        do="choose another fold, or label a part of it",
+    )
+
+
 def _minimum(logits: Tensor, allowed: Tensor) -> float:
     """Minimise over ln T: a grid finds the valley, golden sections its floor."""
     if not len(allowed):
-        raise VigieError(
-            "there is no labelled pixel to calibrate on",
-            expected="labels in the calibration fold",
-            do="choose another fold, or label a part of it",
-        )
+        raise _nothing()
 
     def at(x: float) -> float:
         return negative_log_likelihood(logits, allowed, exp(x))
@@ -125,6 +129,8 @@ class LogitSample:
         """Take in windows: logits (M, N, C, H, W), rows (N, H, W) with -1 where unknown, matrix (K, C)."""
         rows, matrix = rows.cpu().flatten(), matrix.cpu()
         known = torch.nonzero(rows >= 0).flatten()
+        if not len(known):
+            return
         keys = torch.rand(len(known), generator=self.generator, dtype=torch.float64)
         chosen = torch.topk(keys, min(self.limit, len(keys)), largest=False).indices
         pixels = known[chosen]
@@ -154,10 +160,11 @@ class LogitSample:
         return len(self.kept[sensor][0])
 
     def temperatures(self) -> dict[str, float]:
-        """Temperature of every sensor, and under '*' that of all of them together, each sensor with the same weight."""
+        """Temperature of every sensor, and under '*' that of all of them together, each sensor with as many pixels."""
+        if not self.kept:
+            raise _nothing()
         found = {sensor: _minimum(logits, allowed) for sensor, (_, logits, allowed) in self.kept.items()}
-        share = min((len(keys) for keys, _, _ in self.kept.values()), default=0)
-        parts = [(logits[:, :share], allowed[:share]) for _, logits, allowed in self.kept.values()]
-        if not share:
-            return found | {"*": _minimum(torch.empty(1, 0, 1), torch.empty(0, 1, dtype=torch.bool))}
-        return found | {"*": _minimum(torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts]))}
+        share, members = (min(part[1].shape[d] for part in self.kept.values()) for d in (1, 0))
+        first = {sensor: torch.topk(part[0], share, largest=False).indices for sensor, part in self.kept.items()}
+        logits = torch.cat([part[1][:members, first[sensor]] for sensor, part in self.kept.items()], 1)
+        return found | {"*": _minimum(logits, torch.cat([part[2][first[sensor]] for sensor, part in self.kept.items()]))}

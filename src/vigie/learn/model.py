@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 import vigie
@@ -96,7 +97,7 @@ class Model:
                 write_tensors(draft / _member(number), member.state_dict())
             hashes = {_member(n): _sha256(draft / _member(n)) for n in range(len(self.members))}
             record = self.card(hashes)
-            (draft / "card.json").write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8")
+            (draft / "card.json").write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
             (draft / "card.md").write_text(card_text(record), encoding="utf-8")
 
     def card(self, hashes: Mapping[str, str]) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def load(
     VigieError: a file is missing, truncated or changed, or the model is for another legend.
     """
     card = read_card(folder)
-    own = _legend(card["legend"])
+    own, settings, scaling = _declared(folder, card)
     if legend is not None and legend != own:
         raise VigieError(
             f"{folder} was trained for another legend",
@@ -141,7 +142,6 @@ def load(
             do="train a model for this legend, or predict with the model's own",
         )
     # The members' weights follow: the encoder's initial ones need not be fetched.
-    settings = NetworkSettings.model_validate(card["network"])
     bare = settings.model_copy(update={"weights": "none"})
     members = []
     for name, digest in card["members"].items():
@@ -151,7 +151,6 @@ def load(
         copy_into(network.state_dict(), read_tensors(folder / name), f"weights {name}")
         network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         members.append(network.eval().requires_grad_(False))
-    scaling = RobustScaling.model_validate(card["scaling"])
     return Model(members, settings, own, scaling, card["temperature"], card["facts"], precision)
 
 
@@ -160,20 +159,38 @@ def read_card(folder: Path) -> dict[str, Any]:
     path = folder / "card.json"
     try:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"format", "members", "network", "legend", "scaling", "temperature", "facts"} - set(card)
-        problem: object = f"no {', '.join(sorted(missing))}" if missing else None
     except (OSError, ValueError) as error:
-        card, problem = {}, error
-    if problem is None and card["format"] != FORMAT:
-        problem = f"format {card['format']}"
-    if problem is not None:
-        raise VigieError(
-            f"{path} is not the card of a model",
-            found=problem,
-            expected=f"a card of format {FORMAT}, written by `vigie run`",
-            do="copy the whole model folder again, or train again",
-        )
+        raise _no_card(path, error) from error
+    missing = {"format", "members", "network", "legend", "scaling", "temperature", "facts"} - set(card)
+    if missing:
+        raise _no_card(path, f"no {', '.join(sorted(missing))}")
+    if card["format"] != FORMAT:
+        raise _no_card(path, f"format {card['format']}")
+    if not card["members"]:
+        raise _no_card(path, "no member")
+    outside = [name for name in card["members"] if Path(name).name != name]
+    if outside:
+        raise _no_card(path, f"a member that names a file outside the folder, '{outside[0]}'")
     return card
+
+
+def _no_card(path: Path, found: object) -> VigieError:
+    return VigieError(
+        f"{path} is not the card of a model",
+        found=found,
+        expected=f"a card of format {FORMAT}, written by `vigie run`",
+        do="copy the whole model folder again, or train again",
+    )
+
+
+def _declared(folder: Path, card: Mapping[str, Any]) -> tuple[Legend, NetworkSettings, RobustScaling]:
+    """The legend, network and scaling that a card declares."""
+    try:
+        record = card["legend"]
+        legend = Legend(record["name"], tuple(LegendClass(**c) for c in record["classes"]), record["unknown"])
+        return legend, NetworkSettings.model_validate(card["network"]), RobustScaling.model_validate(card["scaling"])
+    except (ValidationError, KeyError, TypeError) as error:
+        raise _no_card(folder / "card.json", error) from error
 
 
 def card_text(card: Mapping[str, Any]) -> str:
@@ -216,10 +233,6 @@ def _told(value: object) -> list[str]:
     if isinstance(value, (list, tuple)):
         return [f"- {part}" for part in value]
     return [str(value)]
-
-
-def _legend(record: Mapping[str, Any]) -> Legend:
-    return Legend(record["name"], tuple(LegendClass(**c) for c in record["classes"]), record["unknown"])
 
 
 def _member(number: int) -> str:

@@ -7,7 +7,6 @@ with its nearness to the margin and its height above the terminus, so that lines
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import shapely
@@ -17,7 +16,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from vigie.apps.glaciers.inventory import earth
-from vigie.apps.glaciers.inventory.topography import Relief
+from vigie.apps.glaciers.inventory.topography import Relief, filled
 
 MARGIN_WEIGHT, MARGIN_POWER = 1000.0, 4.25
 HEIGHT_WEIGHT, HEIGHT_POWER = 3000.0, 3.7
@@ -46,7 +45,7 @@ def main_centreline(local: Relief) -> Centreline | None:
     inside, z = local.inside, local.elevation_m
     if not np.isfinite(z[inside]).any():
         return None
-    z = _fill(z)
+    z = filled(z)
     inside = _largest_part(inside)
     margin = ndimage.distance_transform_edt(inside)
     rim = inside & (margin <= 1.0)
@@ -61,11 +60,6 @@ def main_centreline(local: Relief) -> Centreline | None:
     length = float(np.hypot(*np.diff(xy, axis=0).T).sum())
     point = earth.reproject(np.array([shapely.Point(end)], dtype=object), local.crs, earth.WGS84)[0]
     return Centreline(xy, length, point.x, point.y)
-
-
-def _fill(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    nearest = ndimage.distance_transform_edt(~np.isfinite(z), return_distances=False, return_indices=True)
-    return np.asarray(z[tuple(nearest)])
 
 
 def _largest_part(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -116,7 +110,7 @@ def _path(
     return best
 
 
-def _graph(cost: NDArray[np.float64], number: NDArray[np.int64]) -> Any:
+def _graph(cost: NDArray[np.float64], number: NDArray[np.int64]) -> csr_array:
     """Edges (scipy sparse) between the eight neighbours inside, weighted by mean cost times distance."""
     rows, cols = number.shape
     ends, weights = [], []
@@ -151,4 +145,5 @@ def _on_outline(local: Relief, xy: NDArray[np.float64]) -> NDArray[np.float64]:
     """The point of the exterior ring nearest to a cell, where the line ends."""
     rings = shapely.get_exterior_ring(shapely.get_parts(local.outline))
     nearest = rings[int(np.argmin(shapely.distance(rings, shapely.Point(xy))))]
-    return np.asarray(shapely.get_coordinates(shapely.line_interpolate_point(nearest, nearest.project(shapely.Point(xy)))))[0]
+    end = shapely.line_interpolate_point(nearest, nearest.project(shapely.Point(xy)))
+    return np.array([end.x, end.y])

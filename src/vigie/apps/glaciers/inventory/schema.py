@@ -17,7 +17,7 @@ from vigie.core.errors import VigieError, nearest
 
 BAND_M = 50
 PER_MILLE = 1000
-TEXT = pd.Series(["text"]).dtype
+TEXT = str(pd.Series(["text"]).dtype)
 """The text type of the installed pandas: `str` from pandas 3 on, `object` before."""
 
 
@@ -39,7 +39,7 @@ class Field:
     maximum: float | None = None
     allowed: tuple[Any, ...] | None = None
 
-    def dtype(self, has_nulls: bool) -> object:
+    def dtype(self, has_nulls: bool) -> str:
         """Give the pandas type of the column: integers with gaps need a nullable one."""
         plain = {"str": TEXT, "int": "int64", "float": "float64", "bool": "bool"}
         return "Int64" if self.type == "int" and has_nulls else plain[self.type]

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from vigie.apps.glaciers.inventory import earth
 from vigie.apps.glaciers.inventory.centreline import Centreline
-from vigie.apps.glaciers.inventory.topography import Relief
+from vigie.apps.glaciers.inventory.topography import Relief, filled
 
 LAND, MARINE, LAKE, SHELF, NOT_ASSIGNED = 0, 1, 2, 3, 9
 
@@ -28,7 +28,7 @@ def terminus(local: Relief, line: Centreline, relief_m: float) -> NDArray[np.flo
     along = (ring.project(end) + np.arange(count) * ring.length / count) % ring.length
     points = shapely.get_coordinates(shapely.line_interpolate_point(ring, along))
     z = _sample(local, points)
-    low = z <= np.nanmin(z) + relief_m
+    low = z <= z.min() + relief_m
     low[0] = True
     forward = int(np.argmin(low)) if not low.all() else count
     backward = int(np.argmin(low[::-1])) if not low.all() else 0
@@ -39,7 +39,7 @@ def terminus(local: Relief, line: Centreline, relief_m: float) -> NDArray[np.flo
 def _sample(local: Relief, points: NDArray[np.float64]) -> NDArray[np.float64]:
     cols = (points[:, 0] - local.transform.c) / local.transform.a - 0.5
     rows = (points[:, 1] - local.transform.f) / local.transform.e - 0.5
-    return np.asarray(ndimage.map_coordinates(local.elevation_m, [rows, cols], order=1, mode="nearest", cval=np.nan))
+    return np.asarray(ndimage.map_coordinates(filled(local.elevation_m), [rows, cols], order=1, mode="nearest"))
 
 
 def contact_fraction(points: NDArray[np.float64], crs: CRS, lakes: shapely.STRtree, lakes_crs: object, reach_m: float) -> float:

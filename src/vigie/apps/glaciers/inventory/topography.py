@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS
 from rasterio.enums import Resampling
+from scipy import ndimage
 
 from vigie.apps.glaciers.inventory import earth
 from vigie.apps.glaciers.inventory.schema import BAND_M, PER_MILLE
@@ -156,6 +157,14 @@ def slope_aspect(elevation_m: NDArray[np.float64], step_m: float) -> tuple[NDArr
     slope = np.degrees(np.arctan(np.hypot(north, east)))
     azimuth = np.degrees(np.arctan2(-east, -north)) % 360.0
     return slope, np.where((north == 0) & (east == 0), np.nan, azimuth)
+
+
+def filled(elevation_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give cells without elevation their nearest neighbour's, for work that must cross voids; at least one must be known."""
+    if np.isfinite(elevation_m).all():
+        return elevation_m
+    nearest = ndimage.distance_transform_edt(~np.isfinite(elevation_m), return_distances=False, return_indices=True)
+    return np.asarray(elevation_m[tuple(nearest)])
 
 
 def circular_mean_deg(azimuth: NDArray[np.float64]) -> float | None:
