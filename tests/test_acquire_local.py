@@ -17,7 +17,7 @@ from shapely.geometry import shape
 from vigie.acquire.files import digests, list_files
 from vigie.acquire.local import find_scenes, parse_date
 from vigie.acquire.raster import footprint, read_header
-from vigie.acquire.sensor import known_sensors, load_sensor
+from vigie.acquire.sensor import load_sensor
 from vigie.acquire.sources import SourceSettings, gather
 from vigie.core.errors import VigieError
 
@@ -443,7 +443,3 @@ def test_digests_stream_the_bytes(tmp_path):
     assert digests([path.as_posix(), "https://example.org/x.tif"]) == {
         path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
     }
-
-
-def test_known_sensors_load_once_for_auto():
-    assert len(known_sensors()) == len(set(known_sensors()))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pystac
@@ -14,7 +18,7 @@ import rasterio
 from pydantic import ValidationError
 from rasterio.transform import Affine
 
-from vigie.acquire.catalog import scene_to_item
+from vigie.acquire.catalog import catalog_hash, scene_to_item
 from vigie.acquire.search import StacSettings, find_items, item_scene, search_scenes
 from vigie.acquire.sensor import all_sensors, load_sensor
 from vigie.acquire.sources import SourceSettings, gather
@@ -112,6 +116,79 @@ def test_our_own_items_come_back_exactly(static, tmp_path):
     catalog.normalize_hrefs((tmp_path / "ours").as_posix())
     catalog.save(pystac.CatalogType.SELF_CONTAINED)
     assert search_scenes(StacSettings(url="ours/catalog.json"), [], tmp_path) == [scene]
+
+
+def test_checksums_of_the_catalogue_are_kept(tmp_path):
+    item = s2_item(tmp_path, date(2020, 1, 6), remote="https://example.org/cogs")
+    item.assets["red"].extra_fields["file:checksum"] = "1220" + "ab" * 32
+    scene = item_scene(item, [load_sensor("sentinel-2")])
+    assert list(scene.sha256.values()) == ["ab" * 32]
+    resigned = replace(
+        scene, bands=tuple(replace(b, href=b.href.replace("sig=abc", "sig=xyz")) for b in scene.bands), sha256={}
+    )
+    assert catalog_hash([replace(scene, sha256={})]) == catalog_hash([resigned])
+
+
+class Api(BaseHTTPRequestHandler):
+    """The least a STAC API says: a landing page and a search that gives one page."""
+
+    items: ClassVar[list[dict[str, Any]]] = []
+    asked: ClassVar[list[dict[str, Any]]] = []
+
+    def do_GET(self):
+        root = f"http://127.0.0.1:{self.server.server_port}/"
+        conforms = ["https://api.stacspec.org/v1.0.0/core", "https://api.stacspec.org/v1.0.0/item-search"]
+        conforms.append("https://api.stacspec.org/v1.0.0/item-search#query")
+        links = [{"rel": "self", "href": root}, {"rel": "search", "href": root + "search", "method": "POST"}]
+        self.answer(
+            {"type": "Catalog", "id": "api", "description": "x", "stac_version": "1.0.0", "conformsTo": conforms}
+            | {"links": links}
+        )
+
+    def do_POST(self):
+        self.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.answer({"type": "FeatureCollection", "features": self.items, "links": []})
+
+    def answer(self, body):
+        raw = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture
+def api():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}/"
+        http.shutdown()
+        thread.join()
+
+
+def test_an_api_is_asked_once_with_every_filter(api, tmp_path, monkeypatch):
+    item = s2_item(tmp_path, date(2020, 1, 6), remote="https://example.org/cogs")
+    monkeypatch.setattr(Api, "items", [item.to_dict()])
+    monkeypatch.setattr(Api, "asked", [])
+    settings = StacSettings(
+        url=api,
+        collections=("s2",),
+        bbox=(86, 27, 88, 29),
+        period=(date(2020, 1, 1), date(2020, 2, 1)),
+        cloud_cover=20,
+        limit=5,
+    )
+    (scene,) = search_scenes(settings, [load_sensor("sentinel-2")])
+    assert scene.id == item.id
+    (asked,) = Api.asked
+    assert asked["collections"] == ["s2"] and asked["bbox"] == [86, 27, 88, 29]
+    assert asked["datetime"] == "2020-01-01T00:00:00Z/2020-02-01T23:59:59Z"
+    assert asked["query"] == {"eo:cloud_cover": {"lte": 20}}
 
 
 def test_items_of_no_known_sensor(tmp_path):

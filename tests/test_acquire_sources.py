@@ -104,6 +104,8 @@ def test_a_missing_label_of_one_image_is_named(chips):
 
 def test_patterns_that_do_not_correspond():
     assert counterpart("/d/a/b1_x.tif", "*/b*_x.tif", "l/*/m*.tif") == "l/a/m1.tif"
+    assert counterpart("/d/a/image3.tif", "**/image*.tif", "l*.tif") == "l3.tif"
+    assert counterpart("/d/b7/image3.tif", "b?/im*[!4].ti?", "label*.tif") == "labelage.tif"
     with pytest.raises(VigieError, match="do not correspond"):
         counterpart("/d/image3.tif", "image3.tif", "label*.tif")
 
@@ -147,6 +149,7 @@ def test_the_same_name_twice_is_refused(chips):
         {"images": "a.tif", "sensr": "x"},
         {"images": "a.tif", "truth": "b.gpkg", "legend": "x", "burn": 255},
         {"stac": {"url": "x"}, "truth": "l*.tif", "legend": "x"},
+        {"stac": {"url": "x"}, "date": "2020-01-01"},
     ],
 )
 def test_wrong_settings_are_refused(wrong):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from vigie.apps.glaciers.history.hmm import forward_backward, generator, likelihood, transitions, viterbi
 from vigie.core.errors import VigieError
 

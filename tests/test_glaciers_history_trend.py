@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, t
+
 from vigie.apps.glaciers.history.trend import FIRST_LEVEL_SD, FIRST_SLOPE_SD, local_trend, robust_smooth, smooth
 
 
@@ -16,10 +17,14 @@ def dense_prior(years, level_var, slope_var):
     covariance[:2, :2] = np.diag([FIRST_LEVEL_SD**2, FIRST_SLOPE_SD**2])
     for i, dt in enumerate(np.diff(years), start=1):
         step = np.array([[1, dt], [0, 1]])
-        noise = np.array([[level_var * dt + slope_var * dt**3 / 3, slope_var * dt**2 / 2], [slope_var * dt**2 / 2, slope_var * dt]])
+        noise = np.array(
+            [[level_var * dt + slope_var * dt**3 / 3, slope_var * dt**2 / 2], [slope_var * dt**2 / 2, slope_var * dt]]
+        )
         covariance[2 * i : 2 * i + 2, : 2 * i] = step @ covariance[2 * i - 2 : 2 * i, : 2 * i]
         covariance[: 2 * i, 2 * i : 2 * i + 2] = covariance[2 * i : 2 * i + 2, : 2 * i].T
-        covariance[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = step @ covariance[2 * i - 2 : 2 * i, 2 * i - 2 : 2 * i] @ step.T + noise
+        covariance[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = (
+            step @ covariance[2 * i - 2 : 2 * i, 2 * i - 2 : 2 * i] @ step.T + noise
+        )
     return covariance
 
 

@@ -165,7 +165,8 @@ def test_interpolation_agrees_with_gdal(tmp_path, refine, how, crs):
     oracle = gdal(coarse, source, target, how)
     edge = read_band(band(save(tmp_path / "e.tif", np.pad(np.ones((53, 39), np.float32), 4), source)), target)[0] == 1
     assert edge.mean() > 0.3
-    np.testing.assert_allclose(values[edge], oracle[edge], rtol=2e-5)
+    # GDAL's places across projections are 1e-4 pixels from where PROJ puts them, whatever the tolerance
+    np.testing.assert_allclose(values[edge], oracle[edge], rtol=2e-5 if crs == UTM else 1e-4)
 
 
 def test_a_turned_source_is_placed_right(tmp_path):

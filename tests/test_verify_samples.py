@@ -44,7 +44,7 @@ def test_chips_are_as_in_the_notes(chips: dict[str, xr.Dataset]) -> None:
     fractions = {"3": 0.037, "126": 0.156, "151": 0.158, "155": 0.143, "157": 0.070, "163": 0.175}
     for name, expected in fractions.items():
         cube.check(chips[name])
-        assert float((chips[name]["truth"] == 1).mean()) == pytest.approx(expected, abs=5e-4)
+        assert float((chips[name]["truth"] == 1).mean()) == pytest.approx(expected, abs=6e-4)
         assert grid.pixel_m(grid.grid_of(chips[name])) == pytest.approx(10.0)
     assert chips["155"].attrs["group"] == chips["157"].attrs["group"] != chips["151"].attrs["group"]
 

@@ -67,7 +67,7 @@ def test_tables_read_well(two_models: xr.Dataset) -> None:
     ]  # fmt: skip
     assert frame.loc["net", "iou"].startswith(f"{two_models['iou'].sel(model='net', label='debris').item():.3f} [")
     scenes = scores_.by_scene(two_models, "iou", "debris")
-    assert scenes.columns.tolist() == ["3", "126", "151", "pooled"]
+    assert scenes.columns.tolist() == ["126", "151", "3", "pooled"]
     out = Console(file=io.StringIO(), width=120)
     out.print(scores_.rich_table(scenes, "IoU of debris"))
     assert f"{scenes.loc['rf', 'pooled']:.3f}" in out.file.getvalue()  # type: ignore[attr-defined]

@@ -69,7 +69,8 @@ def read_catalog(path: Path) -> list[Scene]:
 def catalog_hash(scenes: Iterable[Scene]) -> str:
     """Digest what the scenes hold, wherever their files lie: paths are replaced by the digests of their files.
 
-    The order of scenes does not count. A file without a digest (a remote one) counts by its address.
+    The order of scenes does not count. A file without a digest (a remote one) counts by its address,
+    less the signature that some archives add after a question mark.
     """
     lines = sorted(json.dumps(_placeless(scene).to_dict(), sort_keys=True) for scene in scenes)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -156,7 +157,7 @@ def _free(taken: Mapping[str, Any], name: str) -> str:
 
 def _placeless(scene: Scene) -> Scene:
     def place(href: str) -> str:
-        return f"sha256:{scene.sha256[href]}" if href in scene.sha256 else href
+        return f"sha256:{scene.sha256[href]}" if href in scene.sha256 else href.split("?")[0]
 
     return replace(
         scene,

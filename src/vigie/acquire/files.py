@@ -69,8 +69,8 @@ def digests(hrefs: Iterable[str]) -> dict[str, str]:
         if member:
             wanted.setdefault(archive, {})[member] = href
         else:
-            with Path(archive).open("rb") as stream:
-                found[href] = _digest(stream)
+            with Path(archive).open("rb") as file:
+                found[href] = _digest(file)
     for archive, members in wanted.items():
         for name, stream in _streams(Path(archive), members):
             found[members[name]] = _digest(stream)

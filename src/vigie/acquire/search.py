@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time
 from datetime import date as Day
 from pathlib import Path
@@ -86,7 +87,7 @@ def item_scene(item: pystac.Item, sensors: Sequence[Sensor], bands: Sequence[str
     Grids come from the item's projection fields where it has them, else from the files; Sentinel-2 offsets from its properties.
     """
     if SCENE_PROPERTY in item.properties:
-        return item_to_scene({"properties": item.properties})
+        return _chosen(item_to_scene({"properties": item.properties}), bands)
     assets = {asset.get_absolute_href() or asset.href: asset for asset in item.assets.values()}
     signed = {href.split("?")[0]: href for href in assets}
     found = recognise(list(signed), sensors, named=len(sensors) == 1)
@@ -102,7 +103,23 @@ def item_scene(item: pystac.Item, sensors: Sequence[Sensor], bands: Sequence[str
     if entry.product.metadata and entry.product.metadata.reader.startswith("sentinel-2"):
         coefficients = sentinel2_item(item.to_dict(transform_hrefs=False), item.id)
     date = iso_datetime(item.datetime, True) if item.datetime else None
-    return build_scene(entry, date, bands, coefficients, lambda href: _header(item, assets[href], href))
+    scene = build_scene(entry, date, bands, coefficients, lambda href: _header(item, assets[href], href))
+    return replace(scene, sha256={**_checksums(scene, assets), **scene.sha256})
+
+
+def _chosen(scene: Scene, names: Sequence[str] | None) -> Scene:
+    known = [band.name for band in scene.bands]
+    for name in names or ():
+        if name not in known:
+            raise VigieError(f"scene '{scene.id}' has no band '{name}'", expected=", ".join(known), do=nearest(name, known))
+    return replace(scene, bands=tuple(band for band in scene.bands if names is None or band.name in names))
+
+
+def _checksums(scene: Scene, assets: Mapping[str, pystac.Asset]) -> dict[str, str]:
+    """The sha256 that the catalogue gives of files the scene uses (multihash code 12, 20 bytes in hexadecimal)."""
+    used = [band.href for band in scene.bands] + [mask.href for mask in scene.masks]
+    told = {href: str(assets[href].extra_fields.get("file:checksum", "")) for href in used}
+    return {href: code[4:] for href, code in told.items() if code.startswith("1220") and len(code) == 68}
 
 
 def _from_disk(settings: StacSettings, base: Path) -> Iterator[pystac.Item]:

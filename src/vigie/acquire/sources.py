@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date as Day
 from datetime import datetime as Moment
 from glob import has_magic
+from os.path import expanduser
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -61,6 +62,8 @@ class SourceSettings(BaseModel):
     def _consistent(self) -> Self:
         if bool(self.images) == bool(self.stac):
             raise ValueError("a source needs either images or stac")
+        if self.stac and self.date:
+            raise ValueError("date is for images: the items of a STAC catalogue carry their own")
         if self.stac and self.truth and "*" in self.truth:
             raise ValueError("with stac, a truth names its scene by {scene}, not by *")
         if self.truth and not self.legend:
@@ -110,12 +113,13 @@ def expand(pattern: str, base: Path) -> list[Path]:
     """
     if pattern.startswith(SCHEME):
         return resolve(pattern)
-    full = (base / Path(pattern).expanduser()).absolute()
-    if not has_magic(pattern):
+    full = (base / pattern).absolute()
+    if full.exists() or not has_magic(pattern):
         if not full.exists():
             raise VigieError(f"{full} does not exist", do="check the path; relative ones start from the experiment's folder")
         return [full]
-    found = sorted(Path(full.anchor).glob(full.relative_to(full.anchor).as_posix()))
+    root = Path(full.anchor) if Path(pattern).is_absolute() else base.absolute()
+    found = sorted(root.glob(str(full.relative_to(root))))
     if not found:
         raise VigieError(f"nothing matches '{pattern}'", found=f"no file under {base.absolute()}", do="check the pattern")
     return found
@@ -125,7 +129,7 @@ def _local_scenes(source: SourceSettings, base: Path) -> Iterator[tuple[Scene, s
     """Scenes of local files, each with the pattern and the path that led to it."""
     labels = set(_truth_files(source, base))
     origins: dict[str, tuple[str, Path]] = {}
-    for pattern in source.images:
+    for pattern in map(expanduser, source.images):
         for path in expand(pattern, base):
             if path not in labels:
                 origins |= dict.fromkeys(list_files(path), (pattern, path))
@@ -150,9 +154,7 @@ def _sensors(source: SourceSettings, base: Path) -> list[Sensor]:
 
 def _truth_files(source: SourceSettings, base: Path) -> list[Path]:
     """Label files that the truth pattern names, so that a wide images pattern does not take them for images."""
-    if source.truth is None or "{scene}" in source.truth:
-        return []
-    return expand(source.truth, base)
+    return expand(source.truth.replace("{scene}", "*"), base) if source.truth else []
 
 
 def _refuse_unclaimed(source: SourceSettings, origins: dict[str, tuple[str, Path]], scenes: Sequence[Scene]) -> None:

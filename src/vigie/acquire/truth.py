@@ -36,8 +36,7 @@ def counterpart(image: str, images: str, truth: str, scene: str = "") -> str:
     named = truth.replace("{scene}", scene)
     if "*" not in named:
         return named
-    stars = re.compile("(?:^|.*/)" + re.escape(images).replace(r"\*", "([^/]*)") + "$")
-    match = stars.match(image)
+    match = re.match("(?:^|.*/)" + _glob_regex(images) + "$", image)
     if match is None or len(match.groups()) != named.count("*"):
         raise VigieError(
             "the patterns of images and truth do not correspond",
@@ -47,6 +46,15 @@ def counterpart(image: str, images: str, truth: str, scene: str = "") -> str:
         )
     words = iter(match.groups())
     return re.sub(r"\*", lambda _: next(words), named)
+
+
+def _glob_regex(pattern: str) -> str:
+    """Translate a glob, with a group for each star; `**/` and character classes are matched without one."""
+    words = {"**/": "(?:.*/)?", "*": "([^/]*)", "?": "[^/]"}
+    tokens = re.split(r"(\*\*/|\*|\?|\[[^\]]+\])", pattern)
+    return "".join(
+        words.get(token) or (token.replace("[!", "[^") if token.startswith("[") else re.escape(token)) for token in tokens
+    )
 
 
 def read_truth(path: Path, legend: str, burn: int | None, epoch: str | None, image: Mapping[str, Any]) -> Truth:

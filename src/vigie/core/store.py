@@ -36,13 +36,13 @@ def create(path: Path, template: xr.Dataset, chunks: Mapping[str, int], group: s
     ----------
     path, group: the store and the group inside it.
     template: variables as they are stored (packed, if they are packed), with their attributes; data may be anything that has a
-        shape (`empty` makes it cheaply). Encoding `_FillValue` is kept.
+        shape (`empty` makes it cheaply). Encoding `_FillValue` is kept, and is what pixels hold that nobody wrote.
     chunks: chunk length of each dimension; tiles written later must keep whole chunks.
     """
     encoding = {
         str(name): {
             "chunks": tuple(max(1, min(chunks.get(str(d), n), n)) for d, n in zip(v.dims, v.shape, strict=True)),
-            **({"_FillValue": v.encoding["_FillValue"]} if "_FillValue" in v.encoding else {}),
+            **{key: v.encoding["_FillValue"] for key in ("_FillValue", "fill_value") if "_FillValue" in v.encoding},
         }
         for name, v in template.data_vars.items()
     }

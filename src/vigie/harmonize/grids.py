@@ -83,7 +83,7 @@ def bounds_in(grid: GeoBox, crs: str) -> Bounds:
     Examples
     --------
     >>> [round(v, 3) for v in bounds_in(cover((4.9e5, 3e6, 5.1e5, 3.01e6), "EPSG:32645", 10), "EPSG:4326")]
-    [86.899, 27.122, 87.101, 27.212]
+    [86.899, 27.122, 87.101, 27.213]
     """
     box = grid.boundingbox
     bounds = box.left, box.bottom, box.right, box.top

@@ -82,14 +82,18 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], f
 
 
 def latest(folder: Path) -> tuple[dict[str, Weights], dict[str, Any]] | None:
-    """Read the newest checkpoint, or None; drafts that a killed run left are removed."""
-    _remove(folder.glob(".*.step-*"))
+    """Read the newest checkpoint, or None."""
     found = sorted(folder.glob("step-*"))
     if not found:
         return None
     tensors = {path.stem: read_tensors(path) for path in sorted(found[-1].glob("*.safetensors"))}
     facts: dict[str, Any] = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
     return tensors, facts
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove the checkpoints that a killed run had not finished."""
+    _remove(folder.glob(".*.step-*"))
 
 
 def _remove(folders: Iterable[Path]) -> None:

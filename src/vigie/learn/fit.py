@@ -140,7 +140,7 @@ def connect(settings: FitSettings, accelerator: str = "auto") -> Fabric:
 def fit(task: Task, settings: FitSettings, folder: Path, fabric: Fabric, report: Report = lambda facts: None) -> Fitted:
     """Train a network, going on from the last checkpoint in `folder` where there is one.
 
-    The network is left with the weights that are returned.
+    The network is left with the weights that are returned; on several devices those of the first process are the ones to keep.
 
     Raises
     ------
@@ -273,6 +273,8 @@ class _Trainer:
 
     def resume(self) -> None:
         """Go back to the last checkpoint, if there is one."""
+        if self.fabric.is_global_zero:
+            checkpoint.clear_drafts(self.folder)
         found = checkpoint.latest(self.folder)
         if found is None:
             self.trim(0)

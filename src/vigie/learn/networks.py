@@ -32,7 +32,8 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     ----------
     name
         "unet-groupnorm" or "unet-channelnorm" (ours), "unet", "deeplabv3plus", "segformer", "dpt-dinov3" (timm encoders), or
-        the name of an entry point in `vigie.networks`.
+        the name of an entry point in `vigie.networks`. "unet-channelnorm" alone gives the same output however an image is cut
+        into tiles; "deeplabv3plus" needs at least two windows a batch to train (its image pooling is batch-normalised).
     encoder
         timm name of the encoder ("" takes the network's own default); ours have none.
     weights

@@ -196,16 +196,17 @@ def _scale_offset(
     scene: xr.Dataset, statistics: xr.Dataset, scaling: RobustScaling
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Divisor and offset of every band; a NaN divisor marks a band that says nothing."""
-    names, kinds = scene["band"].values.tolist(), scene["kind"].values.tolist()
-    unknown = sorted(set(names) - set(statistics["band"].values.tolist()))
+    names, kinds, known = scene["band"].values.tolist(), scene["kind"].values.tolist(), statistics["band"].values.tolist()
+    unknown = sorted(set(names) - set(known))
     if unknown:
         raise VigieError(
             f"scene '{scene.attrs.get('scene', '?')}': bands without statistics",
             found=unknown,
-            expected=statistics["band"].values.tolist(),
+            expected=known,
             do="measure the whole scene again: its bands have changed",
         )
-    low, middle, high = (statistics[name].sel(band=names).values for name in scaling.names)
+    at = [known.index(name) for name in names]
+    low, middle, high = (statistics[name].values[at] for name in scaling.names)
     scale = np.where(high > low, high - low, np.nan)
     offset = np.array(middle, dtype=np.float64)
     for i, (name, kind) in enumerate(zip(names, kinds, strict=True)):

@@ -199,10 +199,16 @@ def edge_weights(rows: Tensor, edge_px: int, edge_weight: float) -> Tensor:
     known = rows >= 0
     if edge_px == 0:
         return known.float()
-    values, side, above = rows.float(), 2 * edge_px + 1, float(rows.max()) + 1
-    highest = F.max_pool2d(torch.where(known, values, -1.0), side, 1, edge_px)
-    lowest = -F.max_pool2d(-torch.where(known, values, above), side, 1, edge_px)
+    values = rows.float()
+    highest = _maximum(torch.where(known, values, float("-inf")), edge_px)
+    lowest = -_maximum(torch.where(known, -values, float("-inf")), edge_px)
     return torch.where(highest > lowest, edge_weight, 1.0) * known
+
+
+def _maximum(values: Tensor, reach: int) -> Tensor:
+    """Largest value of the square around each pixel: along lines, then along columns."""
+    along = F.max_pool2d(values, (1, 2 * reach + 1), 1, (0, reach))
+    return F.max_pool2d(along, (2 * reach + 1, 1), 1, (reach, 0))
 
 
 def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:

@@ -5,7 +5,7 @@ Written for QGIS 3; the layout follows what QGIS itself saves with "Save style a
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET  # noqa: S405 - only writes
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

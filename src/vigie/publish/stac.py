@@ -146,7 +146,7 @@ def _moment(text: str) -> datetime:
 
 def _bbox(footprint: Mapping[str, Any]) -> list[float]:
     """West, south, east, north; west exceeds east where a footprint cut at the antimeridian lies on both sides (RFC 7946)."""
-    geometry = shape(footprint)
+    geometry = shape(dict(footprint))
     west, south, east, north = geometry.bounds
     parts = [part.bounds for part in getattr(geometry, "geoms", [])]
     if west == -180 and east == 180 and len(parts) > 1:

@@ -17,7 +17,7 @@ from vigie.verify.tally import Metric, Tally
 Mask = NDArray[np.bool_]
 
 EDGES_M = np.concatenate([np.arange(0.0, 1000.0, 5.0), np.arange(1000.0, 10_001.0, 50.0)])
-"""Bins of the distance histogram: quantiles are exact to 5 m below 1 km and to 50 m above."""
+"""Bins of the distance histogram. A quantile is given as the mean distance of its bin, off by less than the bin's width."""
 
 CAP_M = float(EDGES_M[-1])
 """Longer distances, and those to a boundary that does not exist, count as this. For results that do not depend on tiling, a
@@ -41,20 +41,20 @@ def boundary(mask: Mask, known: Mask) -> Mask:
     return edge
 
 
-def distance_px(edge: Mask) -> NDArray[np.float64]:
-    """Give each pixel's distance to the nearest boundary pixel (centre to centre); infinite where there is none."""
-    if not edge.any():
-        return np.full(edge.shape, np.inf)
-    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~edge)
+def distance_px(target: Mask) -> NDArray[np.float64]:
+    """Give each pixel's distance to the nearest marked pixel (centre to centre); infinite where none is marked."""
+    if not target.any():
+        return np.full(target.shape, np.inf)
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~target)
     return distance
 
 
 def count_boundaries(tile: LabelledTile) -> Tally:
     """Count boundary distances and tolerant overlaps of every label.
 
-    Variables: `distance_m` (label, direction) summed, and `histogram` (label, direction, distance bin); `near` (label,
-    direction, tolerance) boundary pixels within the tolerance of the other boundary, weight = boundary pixels; `band` and
-    `interior` (label, tolerance) intersections, weights = unions.
+    Variables: `histogram` and `distance_m` (label, direction, distance bin), how many boundary pixels lie that far from the
+    other boundary and the sum of their distances; `near` (label, direction, tolerance), boundary pixels within the tolerance;
+    weights = boundary pixels. `band` and `interior` (label, tolerance): intersections, weights = unions.
     """
     counts = [_count_label(tile, row) for row in range(len(tile.labels))]
     stacked = {name: np.stack([count[name] for count in counts]) for name in counts[0]}
@@ -66,7 +66,7 @@ def count_boundaries(tile: LabelledTile) -> Tally:
     }
     both, each = ("label", "direction"), ("label", "tolerance_px")
     total = {
-        "distance_m": (both, stacked["distance_m"]),
+        "distance_m": ((*both, "distance"), stacked["distance_m"]),
         "histogram": ((*both, "distance"), stacked["histogram"]),
         "near": ((*both, "tolerance_px"), stacked["near"]),
         "band": (each, stacked["band"]),
@@ -95,8 +95,9 @@ def _count_label(tile: LabelledTile, row: int) -> dict[str, NDArray[np.generic]]
     for edge, to_other in zip(edges, reversed(distances), strict=True):
         px = to_other[kept][edge[kept]]
         metres = np.minimum(px * tile.gsd_m, CAP_M)
-        counts["distance_m"].append(np.asarray(metres.sum()))
-        counts["histogram"].append(np.histogram(metres, np.append(EDGES_M, np.inf))[0])
+        at = np.searchsorted(EDGES_M, metres, side="right") - 1
+        counts["distance_m"].append(np.bincount(at, weights=metres, minlength=EDGES_M.size))
+        counts["histogram"].append(np.bincount(at, minlength=EDGES_M.size))
         counts["near"].append(np.array([(px <= tolerance).sum() for tolerance in TOLERANCES_PX]))
         counts["pixels"].append(np.asarray(px.size))
     overlaps = _overlaps(tile, (mapped, reference), known, distances)
@@ -110,10 +111,11 @@ def _overlaps(
     kept = tile.kept
     mapped, reference = (mask[kept] for mask in masks)
     to_mapped, to_reference = (distance[kept] for distance in distances)
+    across = np.where(masks[1], distance_px(known & ~masks[1]), distance_px(masks[1]))[kept]  # to the other side, 1 at least
     pairs: dict[str, list[int]] = {"band": [], "band_union": [], "interior": [], "interior_union": []}
     for tolerance in TOLERANCES_PX:
         bands = (mapped & (to_mapped < tolerance), reference & (to_reference < tolerance))
-        away = known[kept] & (to_reference > tolerance)
+        away = known[kept] & (across > tolerance)
         for name, (a, b) in {"band": bands, "interior": (mapped & away, reference & away)}.items():
             pairs[name].append(int((a & b).sum()))
             pairs[f"{name}_union"].append(int((a | b).sum()))
@@ -125,8 +127,8 @@ def finish_boundaries(tally: Tally) -> xr.Dataset:
 
     `boundary_mean_m`, `boundary_median_m`, `boundary_p95_m` (label, direction); `boundary_f1` (label, tolerance): harmonic mean
     of the shares of both boundaries that lie within the tolerance of the other; `boundary_iou` (label, tolerance): IoU of the
-    bands of that width inside both boundaries (Cheng et al. 2021); `interior_iou` (label, tolerance): IoU without pixels
-    within the tolerance of the reference boundary, for references whose georeference is no better.
+    bands of that width inside both boundaries (Cheng et al. 2021); `interior_iou` (label, tolerance): IoU without the
+    pixels of that many rows on either side of the reference boundary, for references whose georeference is no better.
 
     Examples
     --------
@@ -142,9 +144,9 @@ def finish_boundaries(tally: Tally) -> xr.Dataset:
     forth, back = (near.sel(direction=name, drop=True) for name in DIRECTIONS)
     return xr.Dataset(
         {
-            "boundary_mean_m": mean["distance_m"],
-            "boundary_median_m": quantile_m(tally.total["histogram"], 0.50),
-            "boundary_p95_m": quantile_m(tally.total["histogram"], 0.95),
+            "boundary_mean_m": mean["distance_m"].sum("distance").where(mean["histogram"].notnull().any("distance")),
+            "boundary_median_m": quantile_m(tally.total, 0.50),
+            "boundary_p95_m": quantile_m(tally.total, 0.95),
             "boundary_f1": (2 * forth * back / (forth + back).where(forth + back > 0)).where((forth + back) != 0, 0.0),
             "boundary_iou": mean["band"],
             "interior_iou": mean["interior"],
@@ -152,16 +154,14 @@ def finish_boundaries(tally: Tally) -> xr.Dataset:
     )
 
 
-def quantile_m(histogram: xr.DataArray, share: float) -> xr.DataArray:
-    """Find the centre of the distance bin that holds a quantile; NaN where nothing was counted.
-
-    Distances on a pixel grid take few values, so the bin's centre (off by half a bin at most) says more than interpolation.
-    """
-    cumulated = histogram.cumsum("distance")
-    everything = cumulated.isel(distance=-1)
-    reached = cumulated >= share * everything
-    centre = histogram["distance"][reached.argmax("distance")].drop_vars("distance")
-    return centre.where(everything > 0)
+def quantile_m(counts: xr.Dataset, share: float) -> xr.DataArray:
+    """Find the mean distance of the bin that holds a quantile; NaN where nothing was counted."""
+    cumulated = counts["histogram"].cumsum("distance")
+    everything = cumulated.isel(distance=-1, drop=True)
+    bin_ = (cumulated >= share * everything).argmax("distance")
+    pixels = counts["histogram"].isel(distance=bin_).drop_vars("distance")
+    distance = counts["distance_m"].isel(distance=bin_).drop_vars("distance")
+    return distance / pixels.where(pixels > 0)
 
 
 BOUNDARIES: Metric[LabelledTile] = Metric(count_boundaries, finish_boundaries)

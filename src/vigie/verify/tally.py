@@ -68,8 +68,8 @@ class Tally:
 
     def at(self, **labels: str) -> Tally:
         """Say where the tally was counted, one new dimension a label: `tally.at(scene="155")`."""
-        place = {name: [label] for name, label in labels.items()}
-        return self.map(lambda data: data.expand_dims(place))
+        place = {name: (name, np.array([label], dtype=np.str_)) for name, label in labels.items()}
+        return self.map(lambda data: data.expand_dims(list(labels)).assign_coords(place))
 
     def sum(self, dim: str) -> Tally:
         """Pool over a labelled dimension."""

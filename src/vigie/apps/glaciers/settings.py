@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
+from vigie.apps.glaciers.classes import CLEAN, DEBRIS, LAND, WATER
+from vigie.apps.glaciers.inventory.settings import InventorySettings
+from vigie.story.experiment import Settings
 from vigie.story.settings import MapExperiment
+
+
+class HistorySettings(Settings):
+    """How maps of several dates are made consistent and followed through time."""
+
+    dwell_years: Mapping[str, float] = Field(
+        default={LAND: 200.0, CLEAN: 60.0, DEBRIS: 60.0, WATER: 40.0},
+        description="years that a pixel stays in a class; nothing says that ice may only retreat",
+    )
+    prior: Mapping[str, float] = Field(
+        default={LAND: 0.55, CLEAN: 0.25, DEBRIS: 0.12, WATER: 0.08}, description="class shares the networks were trained on"
+    )
+    confidence: float = Field(default=0.9, gt=0, le=1, description="chance that a date's image shows what is there")
+    hidden_confidence: float = Field(default=0.3, ge=0, le=1, description="the same where shadow, cloud or saturation is flagged")
+    clearest_day: int = Field(default=235, ge=1, le=366, description="day of the year with the least seasonal snow")
+    snow: tuple[float, float] = Field(default=(0.02, 0.5), description="chance of snow on land on that day and half a year off")
+
+
+class PublishSettings(Settings):
+    """What is delivered."""
+
+    outlines: str | None = Field(default=None, description="known outlines (RGI 6 or 7): glaciers keep identity and divides")
+    inventory: InventorySettings = Field(default_factory=lambda: InventorySettings())
+    history: HistorySettings = Field(default_factory=HistorySettings)
 
 
 class GlacierExperiment(MapExperiment):
     """An experiment that maps clean ice, debris-covered ice and water, and inventories glaciers and lakes."""
 
-    app: str = Field(default="glaciers", description="'glaciers'")
+    publish: PublishSettings = Field(default_factory=PublishSettings)

@@ -19,7 +19,7 @@ from vigie.core.tiles import Tile, Window, tiles
 
 DAYS_A_YEAR = 365.2425
 PIXELS_AT_ONCE = 1 << 15
-"""Pixels treated together: bounds the memory to some tens of MB however large the tile."""
+"""Pixels treated together: bounds the working arrays (a few of dates x classes x this) however large the tile."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def consistent_classes(
     years = _years_between(probabilities, model)
     dates, count, rows, columns = probabilities.shape
     chance = transitions(model.rates, years)
-    flat = np.asarray(probabilities.values, dtype=np.float64).reshape(dates, count, -1)
+    flat = probabilities.values.reshape(dates, count, -1)
     _check_probabilities(flat)
     sure = np.broadcast_to(_in_order(confidence, ("time", "y", "x")), (dates, rows, columns)).reshape(dates, -1)
     mixing = None if confusion is None else _in_order(confusion, ("time", "true", "apparent"))
@@ -157,7 +157,7 @@ def consistent_classes(
     marginal = np.empty(flat.shape, dtype=np.float32)
     for begin in range(0, flat.shape[2], PIXELS_AT_ONCE):
         block = slice(begin, begin + PIXELS_AT_ONCE)
-        seen = likelihood(flat[:, :, block], model.prior, sure[:, block], mixing)
+        seen = likelihood(flat[:, :, block].astype(np.float64), model.prior, sure[:, block], mixing)
         marginal[:, :, block] = forward_backward(seen, chance, model.prior)[0]
         path[:, block] = viterbi(seen, chance, model.prior)
     return _dataset(probabilities, model.legend, path.reshape(dates, rows, columns), marginal.reshape(probabilities.shape))
@@ -230,7 +230,7 @@ def _years_between(probabilities: xr.DataArray, model: Chain) -> Floats:
     return np.asarray(np.diff(times) / np.timedelta64(1, "D") / DAYS_A_YEAR, dtype=np.float64)
 
 
-def _check_probabilities(flat: Floats) -> None:
+def _check_probabilities(flat: NDArray[np.floating]) -> None:
     total = flat.sum(axis=1)
     wrong = (np.abs(total - 1) > 1e-2) | (flat.min(axis=1) < 0)
     if wrong.any():
@@ -247,9 +247,7 @@ def _in_order(values: xr.DataArray | float, dims: tuple[str, ...]) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def _dataset(
-    probabilities: xr.DataArray, legend: Legend, path: NDArray[np.uint8], marginal: NDArray[np.float32]
-) -> xr.Dataset:
+def _dataset(probabilities: xr.DataArray, legend: Legend, path: NDArray[np.uint8], marginal: NDArray[np.float32]) -> xr.Dataset:
     own = np.where(np.isnan(probabilities.values), -1.0, probabilities.values)
     seen = own.max(axis=1) >= 0
     never = ~seen.any(axis=0)

@@ -50,9 +50,7 @@ def median_departure(areas: Floats, samples: int = 5) -> Floats:
     return _relative(np.asarray(areas, dtype=np.float64), middle)
 
 
-def judge(
-    years: Floats, areas: Floats, rules: Rules | None = None, merged: NDArray[np.bool_] | None = None
-) -> pd.DataFrame:
+def judge(years: Floats, areas: Floats, rules: Rules | None = None, merged: NDArray[np.bool_] | None = None) -> pd.DataFrame:
     """Judge every sample of one object's area series, repair what is a glitch, and give the trend under it.
 
     Parameters

@@ -21,7 +21,7 @@ from scipy.special import digamma, gammaln
 
 Floats = NDArray[np.float64]
 
-NOISE = np.geomspace(0.004, 0.4, 9)
+NOISE = np.geomspace(0.004, 0.4, 17)
 """Scale s of the observation noise, as a share of the median area."""
 LEVEL_STEP = np.geomspace(0.002, 0.2, 6)
 """sqrt(ql): random step of the level in a year, as a share of the median area."""
@@ -31,7 +31,8 @@ FIRST_LEVEL_SD, FIRST_SLOPE_SD = 10.0, 1.0
 """What is known before the first sample: practically nothing, as shares of the median area (per year)."""
 LEAST_SAMPLES = 4
 """Fewer samples than this hold no trend to speak of."""
-ROUNDS, STILL = 100, 1e-3
+ROUNDS, STILL = 40, 1e-3
+"""Grid points that are not still by then are far from the data and weigh nothing."""
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,8 @@ def by_flow(complexes: Labels, elevation_m: NDArray[np.float32], smoothing_px: f
 
     Ice flows down the steepest of eight neighbours within its complex, to a low point of the ice; low points are the termini.
     Basins are merged across their lowest pass, lowest passes first, until every terminus lies at least `relief_m` below each
-    pass to a neighbour (topological persistence; our formulation of the merging of pour points in Bolch et al. 2010 and Kienholz
-    et al. 2013). Ice without elevation goes to the nearest basin of its complex.
+    pass to a neighbour (topological persistence; our formulation of the merging of pour points in Bolch et al. 2010 and
+    Kienholz et al. 2013). Ice without elevation goes to the nearest basin of its complex.
 
     Parameters
     ----------

@@ -102,12 +102,12 @@ def conform(table: pd.DataFrame, columns: Sequence[Field]) -> pd.DataFrame:
 def _typed(column: pd.Series | None, field: Field, index: pd.Index) -> pd.Series:
     values = pd.Series([None] * len(index), index=index, dtype="object") if column is None else column
     try:
-        if field.type == "float":
-            return pd.to_numeric(values).astype("float64")
-        if field.type == "int":
-            numbers = pd.to_numeric(values).astype("Float64")
-            return numbers.astype("Int64").astype(field.dtype(bool(numbers.isna().any())))
-        return values.astype(field.dtype(False))
+        dtype: Any = field.dtype(bool(field.type == "int" and values.isna().any()))
+        if field.type in ("int", "float"):
+            numbers = pd.to_numeric(values)
+            whole = numbers.astype("Float64").astype("Int64") if field.type == "int" else numbers
+            return pd.Series(whole.astype(dtype))
+        return pd.Series(values.astype(dtype))
     except (TypeError, ValueError) as error:
         raise VigieError(f"column '{field.name}' holds values of another type", found=error, expected=field.type) from error
 

@@ -1,0 +1,92 @@
+"""Areas seen at several dates: maps made consistent in time, one inventory an epoch, glaciers and lakes followed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import geopandas as gpd
+import numpy as np
+import xarray as xr
+
+from vigie.apps.glaciers.classes import CLEAN, LAND, LEGEND, WATER
+from vigie.apps.glaciers.history.build import History, build_history
+from vigie.apps.glaciers.history.classes import chain, consistent_classes, snow_chance, snow_confusion
+from vigie.apps.glaciers.inventories import Surface, inventory_of
+from vigie.apps.glaciers.inventory.build import Inventory
+from vigie.apps.glaciers.settings import HistorySettings
+from vigie.core.cube import flagged
+from vigie.core.grid import pixel_m
+from vigie.story.products import open_prediction
+from vigie.story.run import Run
+
+HIDING = ("shadow", "cloud", "saturated")
+"""Flags of pixels whose image says little."""
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """One area at several dates: consistent maps (time, y, x), their inventories, and the objects followed through them."""
+
+    name: str
+    surfaces: tuple[Surface, ...]
+    consistent: xr.Dataset
+    inventories: Mapping[date, Inventory]
+    glaciers: History
+    lakes: History
+
+
+def areas_of(surfaces: Sequence[Surface]) -> dict[str, list[Surface]]:
+    """Gather surfaces that lie on the same grid and have dates: an area needs two different dates to have a history."""
+    areas: dict[object, list[Surface]] = {}
+    for surface in surfaces:
+        if surface.scene.datetime is not None:
+            areas.setdefault(surface.grid, []).append(surface)
+    dated = [sorted(area, key=lambda s: str(s.scene.datetime)) for area in areas.values()]
+    several = [area for area in dated if len({day_of(surface) for surface in area}) > 1]
+    return {area[0].scene.group or area[0].scene.id: area for area in several}
+
+
+def day_of(surface: Surface) -> date:
+    """The day a surface was seen."""
+    return date.fromisoformat(str(surface.scene.datetime)[:10])
+
+
+def follow(run: Run, name: str, area: Sequence[Surface], settings: HistorySettings) -> Epochs:
+    """Make an area's maps consistent, inventory every epoch, and follow its glaciers and lakes."""
+    consistent = consistent_maps(run, area, settings)
+    inventories = {}
+    elevation = next((surface.elevation_m for surface in reversed(area) if surface.elevation_m is not None), None)
+    for number, surface in enumerate(area):
+        smoothed = replace(
+            surface,
+            codes=consistent["map"].values[number],
+            probability=consistent["probability"].values[number],
+            elevation_m=elevation,
+        )
+        inventories[day_of(surface)] = inventory_of(run, smoothed)
+    gsd_m = pixel_m(area[0].grid)
+    crs = str(area[0].grid.crs)
+    glaciers = build_history({day: _metric(i.glaciers, crs) for day, i in inventories.items()}, gsd_m)
+    lakes = build_history({day: _metric(i.lakes, crs) for day, i in inventories.items()}, gsd_m)
+    return Epochs(name, tuple(area), consistent, inventories, glaciers, lakes)
+
+
+def consistent_maps(run: Run, area: Sequence[Surface], settings: HistorySettings) -> xr.Dataset:
+    """Smooth the class probabilities of all dates with the hidden Markov model, minding season, shadow and saturation."""
+    times = xr.DataArray(np.array([day_of(surface) for surface in area], dtype="datetime64[ns]"), dims="time")
+    probabilities = xr.DataArray(
+        np.stack([surface.probability / np.maximum(surface.probability.sum(axis=0), 1e-6) for surface in area]),
+        dims=("time", "class", "y", "x"),
+        coords={"time": times.values},
+    )
+    hidden = np.stack([flagged(open_prediction(run, surface.part)["flags"], *HIDING).values for surface in area])
+    confidence = xr.DataArray(np.where(hidden, settings.hidden_confidence, settings.confidence), dims=("time", "y", "x"))
+    chance = snow_chance(times, settings.clearest_day, *settings.snow)
+    snow = snow_confusion(chance, LEGEND, [LAND, WATER], seen_as=CLEAN)
+    return consistent_classes(probabilities, chain(LEGEND, settings.dwell_years, settings.prior), confidence, snow)
+
+
+def _metric(table: gpd.GeoDataFrame, crs: str) -> gpd.GeoDataFrame:
+    return table[["geometry"]].to_crs(crs)

@@ -1,0 +1,92 @@
+"""Inventories of a run: glaciers and lakes of every part at its date, from its class map, terrain and probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import cast
+
+import geopandas as gpd
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from vigie.acquire.sources import expand
+from vigie.apps.glaciers.classes import LEGEND
+from vigie.apps.glaciers.inventory.build import Inventory, glacier_inventory
+from vigie.apps.glaciers.inventory.read import read_outlines
+from vigie.apps.glaciers.settings import GlacierExperiment, PublishSettings
+from vigie.core.grid import grid_of
+from vigie.core.scene import Scene
+from vigie.story.prediction import read_probability
+from vigie.story.products import open_prediction, scene_of
+from vigie.story.run import Run
+from vigie.story.scenes import Cropped, Part, opened, part_sizes
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A part's map at one date: class codes and probabilities on a grid, with elevation where the scene brings it."""
+
+    part: Part
+    scene: Scene
+    grid: GeoBox
+    codes: NDArray[np.uint8]
+    probability: NDArray[np.float32]
+    elevation_m: NDArray[np.float32] | None
+
+
+def settings_of(run: Run) -> PublishSettings:
+    """What the run delivers."""
+    return cast(GlacierExperiment, run.experiment).publish
+
+
+def surface_of(run: Run, part: Part) -> Surface:
+    """Read what was predicted for a part, and its elevation."""
+    prediction = open_prediction(run, part)
+    sizes = dict(zip(("y", "x"), part_sizes(part), strict=True))
+    whole = {d: slice(0, n) for d, n in sizes.items()}
+    probability = read_probability(run.artefact("predict"), part.name, whole)
+    scene = scene_of(run, part)
+    observation = Cropped(opened(run, scene), part.window)(whole)
+    return Surface(part, scene, grid_of(prediction), prediction["map"].values, probability, elevation_of(observation))
+
+
+def elevation_of(observation: xr.Dataset) -> NDArray[np.float32] | None:
+    """Elevation in metres (y, x), where the scene has it."""
+    if "elevation" not in observation["band"].values:
+        return None
+    return np.asarray(observation["observation"].sel(band="elevation").values, dtype=np.float32)
+
+
+def inventory_of(run: Run, surface: Surface) -> Inventory:
+    """Make the inventory of one part at its date."""
+    settings = settings_of(run)
+    date = None if surface.scene.datetime is None else surface.scene.datetime[:10]
+    rules = settings.inventory.model_copy(update={"date": settings.inventory.date or date, "source": surface.scene.id})
+    return glacier_inventory(
+        surface.codes,
+        surface.grid,
+        LEGEND,
+        dem=surface.elevation_m,
+        probability=surface.probability,
+        outlines=known_outlines(run, surface.grid),
+        settings=rules,
+    )
+
+
+def known_outlines(run: Run, grid: GeoBox) -> gpd.GeoDataFrame | None:
+    """Read the given outlines that touch a grid; None where none are given or none touch it."""
+    pattern = settings_of(run).outlines
+    if pattern is None:
+        return None
+    outlines = _read(expand(pattern, run.base)[0])
+    near = outlines[outlines.intersects(grid.footprint("EPSG:4326").geom)]
+    return None if near.empty else near
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path) -> gpd.GeoDataFrame:
+    return read_outlines(path).table.to_crs("EPSG:4326")
