@@ -16,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from lightning.fabric import Fabric
 from pydantic import ValidationError
 from torch import nn
 
@@ -186,6 +187,16 @@ def test_the_loop_is_adamw_with_its_schedule_clipping_and_average(average, tmp_p
             averaged[name] = averaged[name] * decay + tensor * (1 - decay) if tensor.is_floating_point() else tensor
     for name, tensor in (averaged if average else plain.state_dict()).items():
         torch.testing.assert_close(fitted.weights[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_the_second_of_two_devices_takes_every_second_batch_and_writes_nothing(tmp_path):
+    class Second(Fabric):
+        world_size, global_rank, is_global_zero = 2, 1, False
+
+    steps, wanted = [], FitSettings(**STEPS | {"steps": 4})
+    task = Task(network(), loss, lambda step: steps.append(step) or batch(step), score)
+    fit(task, wanted, tmp_path, Second(accelerator="cpu", devices=1))
+    assert steps == [1, 3, 5, 7] and list(tmp_path.iterdir()) == []
 
 
 def test_it_learns(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vigie.core.errors import VigieError
 from vigie.verify.classes import LabelledTile, count_classes
-from vigie.verify.tally import Tally, add_all, field_tally, join
+from vigie.verify.tally import Tally, add_all, field_tally
 
 
 def tile_of(rows: np.ndarray, decided: np.ndarray, n: int = 3) -> LabelledTile:
@@ -75,12 +75,6 @@ def test_field_tallies_are_nan_aware_means() -> None:
 def test_nothing_counted_is_nan_not_zero() -> None:
     tally = field_tally({"x": xr.DataArray([np.nan], dims="x")}, over=["x"])
     assert np.isnan(tally.mean()["x"])
-
-
-def test_joined_metrics_keep_their_variables() -> None:
-    one = Tally(xr.Dataset({"a": 1}), xr.Dataset({"a": 1})).at(scene="s")
-    two = Tally(xr.Dataset({"b": 2}), xr.Dataset({"b": 2})).at(scene="s")
-    assert set(join({"one": one, "two": two}).mean().data_vars) == {"a", "b"}
 
 
 def test_faults_are_named() -> None:

@@ -38,7 +38,8 @@ def cover(bounds: tuple[float, float, float, float], crs: str, resolution_m: flo
 
 def crop(grid: GeoBox, window: Window) -> GeoBox:
     """Cut the part of a grid that a window {"y": ..., "x": ...} covers."""
-    return grid[window["y"], window["x"]]
+    y, x = (slice(window[d].start, min(window[d].stop, size)) for d, size in zip(("y", "x"), grid.shape, strict=True))
+    return grid[y, x]
 
 
 def pixel_m(grid: GeoBox) -> float:

@@ -40,7 +40,25 @@ def harmonize_scene(
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
-    """Bring a scene onto the grid its settings ask for, and keep it as one node of a cube; see `fill`."""
+    """Bring a scene onto the grid its settings ask for, and keep it as one node of a cube; see `fill`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import rasterio
+    >>> from vigie.core.scene import Band
+    >>> frame = (10.0, 0.0, 5e5, 0.0, -10.0, 3e6)
+    >>> shape = {"driver": "GTiff", "height": 20, "width": 30, "count": 1, "dtype": "uint8", "crs": "EPSG:32645"}
+    >>> with rasterio.open("/vsimem/film.tif", "w", transform=frame, **shape) as file:
+    ...     file.write((np.arange(600).reshape(1, 20, 30) % 200).astype(np.uint8))
+    >>> film = Band("film", "pan", "/vsimem/film.tif", 1, 10.0, "1", nodata=0)
+    >>> scene = Scene("film-1980", "kh9", "1980-08-22", (film,), "EPSG:32645", frame, (20, 30), {})
+    >>> cube = Path(tempfile.mkdtemp()) / "cube.zarr"
+    >>> harmonize_scene(scene, cube, "grid/film-1980")["nodata"]
+    3
+    >>> open_scene(cube, "grid/film-1980")({"y": slice(0, 1), "x": slice(0, 3)})["observation"].values.tolist()
+    [[[nan, 1.0, 2.0]]]
+    """
     settings = settings or HarmonizeSettings()
     reader = SceneReader(scene, target_grid([scene], settings.grid), settings=settings)
     return fill(reader, path, group, engine, progress)

@@ -19,12 +19,7 @@ Float = NDArray[np.float32]
 
 def measured(reader: SceneReader) -> SceneReader:
     """Measure the levels that the settings ask for; the same scene on the same grid always gives the same levels.
-
-    Examples
-    --------
-    A reader whose settings ask for nothing comes back with empty levels::
-
-        measured(SceneReader(scene, grid)).levels == Levels()
+    Tiles then all use these, so a tile's own content never moves a threshold.
     """
     settings = reader.settings
     saturated = tuple(_saturated(reader)) if settings.saturation == "detect" else ()

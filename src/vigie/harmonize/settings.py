@@ -48,7 +48,7 @@ class HarmonizeSettings(BaseModel):
     labels: Literal["layer", "everywhere"] = Field(
         default="layer", description="outside the extent of a vector layer labels are unknown, or background 'everywhere'"
     )
-    chunk: int = Field(default=512, ge=16, description="side of a chunk of the cube, pixels")
+    chunk: int = Field(default=256, ge=16, description="side of a chunk of the cube, pixels")
     tile: int = Field(default=1024, ge=16, description="side of a tile that is read, computed and written at once, pixels")
 
     @model_validator(mode="after")

@@ -68,6 +68,26 @@ def read_band(band: Band, grid: GeoBox, window: Window | None = None, refine: Re
     Returns
     -------
     Values (y, x) float32 in physical units, NaN where missing, and saturated (y, x) bool.
+
+    Raises
+    ------
+    VigieError
+        If the file cannot be read, lies nowhere on Earth, or has no such band.
+
+    Examples
+    --------
+    >>> import rasterio
+    >>> from affine import Affine
+    >>> grid = GeoBox((2, 2), Affine(10, 0, 5e5, 0, -10, 3e6), "EPSG:32645")
+    >>> shape = {"driver": "GTiff", "height": 2, "width": 2, "count": 1, "dtype": "uint16"}
+    >>> with rasterio.open("/vsimem/red.tif", "w", crs="EPSG:32645", transform=grid.affine, **shape) as file:
+    ...     file.write(np.array([[[0, 5000], [10000, 2500]]], dtype=np.uint16))
+    >>> red = Band("red", "reflectance", "/vsimem/red.tif", 1, 10.0, "1", scale=1e-4, nodata=0)
+    >>> read_band(red, grid)[0].tolist()
+    [[nan, 0.5], [1.0, 0.25]]
+    >>> coarse = GeoBox((1, 1), Affine(20, 0, 5e5, 0, -20, 3e6), "EPSG:32645")
+    >>> round(float(read_band(red, coarse)[0][0, 0]), 4)
+    0.5833
     """
     read = read_bands([band], grid, window or whole(grid), refine)
     return read.values[0], read.saturated[0]

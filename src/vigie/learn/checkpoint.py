@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vigie.core.errors import VigieError
 from vigie.core.store import whole_folder
@@ -53,6 +54,33 @@ def copy_into(target: Mapping[str, Tensor], source: Mapping[str, Tensor], what: 
     with torch.no_grad():
         for name, tensor in target.items():
             tensor.copy_(source[name])
+
+
+def copied(weights: Mapping[str, Tensor]) -> Weights:
+    """Copy weights, so that training on does not change them."""
+    return {name: tensor.detach().clone() for name, tensor in weights.items()}
+
+
+@contextmanager
+def wearing(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Give a network other weights and evaluation mode for a while.
+
+    Examples
+    --------
+    >>> line = nn.Linear(1, 1)
+    >>> with wearing(line, {"weight": torch.ones(1, 1), "bias": torch.zeros(1)}):
+    ...     float(line(torch.ones(1)))
+    1.0
+    """
+    own, training = copied(network.state_dict()), network.training
+    copy_into(network.state_dict(), weights, "other weights")
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train(training)
+        copy_into(network.state_dict(), own, "own weights")
 
 
 def moments(optimiser: torch.optim.Optimizer) -> Weights:

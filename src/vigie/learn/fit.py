@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from vigie.core.errors import VigieError
 from vigie.core.store import disk, write_text
 from vigie.learn import checkpoint
-from vigie.learn.checkpoint import Weights
+from vigie.learn.checkpoint import Weights, copied, copy_into, wearing
 from vigie.learn.windows import Batch, prefetch
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -166,7 +166,7 @@ class _Trainer:
         self.live: Weights = dict(self.raw.state_dict())
         self.progress = _Progress()
         if settings.average:
-            self.progress.averaged = _copy(self.live)
+            self.progress.averaged = copied(self.live)
         self.losses: list[Tensor] = []
         self.since = (time.perf_counter(), 0)
 
@@ -223,11 +223,11 @@ class _Trainer:
         """Score the weights that would be kept, and keep them when they are the best so far."""
         assert self.task.validate is not None
         progress, kept = self.progress, self.kept()
-        with _wearing(self.raw, kept):
+        with wearing(self.raw, kept):
             score = float(self.fabric.broadcast(self.task.validate(self.raw)))
         if progress.score is None or score > progress.score:
             progress.score, progress.stale = score, 0
-            progress.best = _copy(kept)
+            progress.best = copied(kept)
         else:
             progress.stale += 1
         return score
@@ -288,13 +288,13 @@ class _Trainer:
                 expected="the same settings",
                 do="take the settings back, or train into a new folder",
             )
-        checkpoint.copy_into(self.live, tensors["weights"], "the checkpoint's weights")
+        copy_into(self.live, tensors["weights"], "the checkpoint's weights")
         checkpoint.restore_moments(self.optimiser, tensors["optimiser"])
         self.progress = _Progress(facts["step"], facts["score"], facts["stale"])
         for name in ("averaged", "best"):
             if name in tensors:
-                like = _copy(self.live)
-                checkpoint.copy_into(like, tensors[name], f"the checkpoint's {name} weights")
+                like = copied(self.live)
+                copy_into(like, tensors[name], f"the checkpoint's {name} weights")
                 setattr(self.progress, name, like)
         self.trim(facts["step"])
 
@@ -312,8 +312,8 @@ class _Trainer:
 
     def finish(self) -> Fitted:
         """Leave the network with the weights to keep."""
-        weights = _copy(self.progress.best or self.kept())
-        checkpoint.copy_into(self.live, weights, "the final weights")
+        weights = copied(self.progress.best or self.kept())
+        copy_into(self.live, weights, "the final weights")
         return Fitted(weights, self.progress.step, self.progress.score)
 
 
@@ -323,25 +323,6 @@ def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     decayed = [p for p in parameters if p.ndim > 1]
     rest = [p for p in parameters if p.ndim <= 1]
     return [{"params": p, "weight_decay": d} for p, d in ((decayed, weight_decay), (rest, 0.0)) if p]
-
-
-def _copy(weights: Weights) -> Weights:
-    return {name: tensor.detach().clone() for name, tensor in weights.items()}
-
-
-@contextmanager
-def _wearing(network: nn.Module, weights: Weights) -> Iterator[None]:
-    """Give a network other weights and evaluation mode for a while."""
-    own = _copy(network.state_dict())
-    training = network.training
-    checkpoint.copy_into(network.state_dict(), weights, "averaged weights")
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        network.train(training)
-        checkpoint.copy_into(network.state_dict(), own, "own weights")
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def round_length(longest_m: float) -> float:
     (5000.0, 2000.0)
     """
     power = 10.0 ** math.floor(math.log10(longest_m))
-    return max(power * digit for digit in (1, 2, 5) if power * digit <= longest_m)
+    return max(power * digit for digit in (0.5, 1, 2, 5) if power * digit <= longest_m)
 
 
 def draw_north_arrow(axes: Axes, extent: Extent, theme: Theme) -> None:
@@ -204,28 +204,36 @@ def _label_left(axes: Axes, label: str, at: float | None, theme: Theme) -> None:
 
 
 def _label_inside(axes: Axes, extent: Extent, meridians: Sequence[Line], parallels: Sequence[Line]) -> None:
-    """Label meridians where they reach the margin of the map, and parallels at their rightmost point that is clear of them."""
+    """Label meridians where they reach the margin of the map, and parallels on the right, a little above the middle."""
     half = np.array([extent.east - extent.west, extent.north - extent.south]) / 2
     middle = np.array([extent.east + extent.west, extent.north + extent.south]) / 2
-    ends = []
     for label, x, y in meridians:
-        reach = np.abs((np.stack([x, y], axis=-1) - middle) / half).max(axis=-1)
-        inside = np.flatnonzero(reach <= 0.92)
+        away = (np.stack([x, y], axis=-1) - middle) / half
+        reach = np.abs(away).max(axis=-1)
+        under_bar = (away[:, 0] < -0.1) & (away[:, 1] < -0.6)
+        inside = np.flatnonzero((reach <= 0.92) & ~under_bar)
         if inside.size:
-            ends.append((label, inside[np.argmax(reach[inside])], x, y))
-    for label, at, x, y in ends:
-        _halo_text(axes, label, float(x[at]), float(y[at]))
+            at = inside[np.argmax(reach[inside])]
+            _halo_text(axes, label, float(x[at]), float(y[at]))
     for label, x, y in parallels:
-        tilt = np.abs(np.degrees(np.arctan2(y - middle[1], x - middle[0])) - 22.5)
-        inside = np.flatnonzero(np.abs((np.stack([x, y], axis=-1) - middle) / half).max(axis=-1) <= 0.92)
-        if inside.size and tilt[inside].min() < 10:
-            at = inside[np.argmin(tilt[inside])]
+        away = (np.stack([x, y], axis=-1) - middle) / half
+        tilt = np.abs(np.degrees(np.arctan2(away[:, 1], away[:, 0])) - 22.5)
+        tilt[np.abs(away).max(axis=-1) > 0.92] = np.inf
+        if tilt.size and tilt.min() < 10:
+            at = int(np.argmin(tilt))
             _halo_text(axes, label, float(x[at]), float(y[at]))
 
 
 def _halo_text(axes: Axes, label: str, x: float, y: float) -> None:
     halo = [withStroke(linewidth=2, foreground="black", alpha=0.55)]
-    style = {"size": SMALL_POINTS, "family": FONT, "color": "white", "ha": "center", "va": "center", "zorder": 5}
+    style: dict[str, Any] = {
+        "size": SMALL_POINTS,
+        "family": FONT,
+        "color": "white",
+        "ha": "center",
+        "va": "center",
+        "zorder": 5,
+    }
     axes.text(x, y, label, path_effects=halo, clip_on=True, **style)
 
 

@@ -39,10 +39,10 @@ def reliability_chart(
             "a reliability chart needs bins", found=[said.shape, right.shape, count.shape], expected="equal lengths"
         )
     figure = _figure((4.4, 4.9), theme)
-    upper, lower = figure.add_axes((0.135, 0.335, 0.83, 0.59)), figure.add_axes((0.135, 0.1, 0.83, 0.15))
+    upper, lower = figure.add_axes((0.135, 0.305, 0.83, 0.62)), figure.add_axes((0.135, 0.1, 0.83, 0.15))
     upper.plot([0, 1], [0, 1], color=theme.other, linewidth=1, dashes=(4, 3), zorder=2)
-    upper.annotate("as sure as right", (0.985, 0.985), (-3, -11), textcoords="offset points", ha="right", va="top", rotation=0,
-                   size=SMALL_POINTS, family=FONT, color=theme.soft)  # fmt: skip
+    note = {"size": SMALL_POINTS, "family": FONT, "color": theme.soft}
+    upper.text(0.98, 0.03, "dashed: as often right as sure", ha="right", va="bottom", fontdict=note)
     good = np.isfinite(said) & np.isfinite(right)
     upper.plot(said[good], right[good], color=theme.accent, linewidth=1.8, marker="o", markersize=5, zorder=3)
     upper.vlines(said[good], said[good], right[good], color=theme.accent, alpha=0.35, linewidth=3, zorder=1)

@@ -14,18 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 
 from vigie.core.errors import VigieError
 from vigie.publish.cartography import Extent, draw_graticule, draw_north_arrow, draw_scale_bar
 from vigie.publish.look import FONT, LIGHT, SMALL_POINTS, TEXT_POINTS, TITLE_POINTS, Theme
 from vigie.publish.panels import ClassKey, Panel, RampKey, ramp_colours
 
-WIDTH_IN = {1: 6.2, 2: 8.8, 3: 11.0}
-"""Width of a figure by its number of panels, inches."""
+WIDTH_IN = {1: 5.8, 2: 9.5, 3: 9.5}
+"""Width of a figure by its number of panels, inches: several fill the column of a report."""
 
-TALLEST_IN = 6.4
+TALLEST_IN = 5.8
 LEFT_IN, RIGHT_IN, GAP_IN, TOP_IN, BOTTOM_IN = 0.34, 0.08, 0.16, 0.36, 0.26
-LINE_IN, SWATCH_IN, SPACE_IN = 0.21, 0.15, 0.2
+TITLE_LINE_IN, LINE_IN, SWATCH_IN, SPACE_IN = 0.18, 0.21, 0.15, 0.2
 RAMP_IN = 0.46
 
 
@@ -68,6 +69,8 @@ def map_figure(panels: Sequence[Panel], theme: Theme = LIGHT) -> Figure:
     for number, (panel, extent, box) in enumerate(zip(panels, extents, boxes, strict=True)):
         axes = _axes(figure, box)
         _draw_map(axes, panel, extent, theme)
+        title = "\n".join(_title_lines(panel.title, box.width))
+        axes.set_title(title, loc="left", size=TITLE_POINTS, family=FONT, weight="bold", color=theme.ink, pad=6)
         draw_graticule(axes, extent, theme, latitude_labels=number == 0 or panel.grid != panels[number - 1].grid)
         draw_scale_bar(axes, extent, theme, box.width)
         draw_north_arrow(axes, extent, theme)
@@ -88,7 +91,9 @@ def _layout(
     strip = max((_key_height(key, width) for key, _, width in spans), default=0.0)
     boxes = [Box(left, strip + BOTTOM_IN, a * height, height) for left, a in zip(lefts.tolist(), aspects, strict=True)]
     places = [(key, Box(left, strip - _key_height(key, width), width, _key_height(key, width))) for key, left, width in spans]
-    return boxes, places, (boxes[-1].left + boxes[-1].width + RIGHT_IN, strip + BOTTOM_IN + height + TOP_IN)
+    lines = max(len(_title_lines(panel.title, box.width)) for panel, box in zip(panels, boxes, strict=True))
+    top = TOP_IN + TITLE_LINE_IN * (lines - 1)
+    return boxes, places, (boxes[-1].left + boxes[-1].width + RIGHT_IN, strip + BOTTOM_IN + height + top)
 
 
 def _spans(
@@ -116,7 +121,6 @@ def _draw_map(axes: Axes, panel: Panel, extent: Extent, theme: Theme) -> None:
     axes.imshow(panel.image, extent=limits, aspect="auto", interpolation="antialiased")
     axes.add_collection(LineCollection(list(panel.outlines), colors=panel.outline_colour, linewidths=0.9, zorder=4))
     axes.set(xlim=limits[:2], ylim=limits[2:], xticks=[], yticks=[])
-    axes.set_title(panel.title, loc="left", size=TITLE_POINTS, family=FONT, weight="bold", color=theme.ink, pad=6)
     for spine in axes.spines.values():
         spine.set(color=theme.line, linewidth=0.8)
 
@@ -139,9 +143,22 @@ def _flow(key: ClassKey, width: float) -> list[tuple[int, float]]:
     return places
 
 
-def _text_width(text: str) -> float:
+def _title_lines(title: str, width: float) -> list[str]:
+    """Wrap a title so that it stays over its own map."""
+    lines: list[str] = []
+    for word in title.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and _text_width(longer, TITLE_POINTS, "bold") <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines or [""]
+
+
+def _text_width(text: str, points: float = TEXT_POINTS, weight: str = "normal") -> float:
     """Width of a text in inches."""
-    return float(TextPath((0, 0), text, size=TEXT_POINTS, prop=FontProperties(family=FONT)).get_extents().width) / 72
+    font = FontProperties(family=FONT, weight=weight)
+    return float(TextPath((0, 0), text, size=points, prop=font).get_extents().width) / 72
 
 
 def _draw_key(figure: Figure, key: ClassKey | RampKey, box: Box, theme: Theme) -> None:
@@ -180,8 +197,9 @@ def _draw_ramp(figure: Figure, key: RampKey, box: Box, theme: Theme) -> None:
     axes = _axes(figure, bar)
     ramp = ramp_colours(key, np.linspace(key.low, key.high, 256))
     axes.imshow(ramp[np.newaxis], extent=(key.low, key.high, 0, 1), aspect="auto")
-    ticks = np.linspace(key.low, key.high, 5 if bar.width > 1.6 else 3)
-    axes.set(yticks=[], xticks=ticks, xticklabels=[f"{tick:.3g}" for tick in ticks])
+    wished = MaxNLocator(5 if bar.width > 1.6 else 3, steps=[1, 2, 2.5, 5, 10]).tick_values(key.low, key.high)
+    ticks = [float(tick) for tick in wished if key.low - 1e-9 <= tick <= key.high + 1e-9]
+    axes.set(yticks=[], xticks=ticks, xticklabels=[f"{tick:g}" for tick in ticks])
     axes.tick_params(
         axis="x", length=2.5, pad=2, color=theme.line, labelsize=SMALL_POINTS, labelcolor=theme.soft, labelfontfamily=FONT
     )

@@ -87,7 +87,7 @@ def shrink(read: ReadWindow, grid: GeoBox, thin: Thin, longest: int = LONGEST) -
     block = max(1, 1024 // step) * step
     parts: dict[int, list[NDArray[Any]]] = {}
     for tile in tiles({"y": height * step, "x": width * step}, {"y": block, "x": 8 * block}):
-        parts.setdefault(tile.keep["y"].start, []).append(thin(read(tile.keep), step))
+        parts.setdefault(tile.keep["y"].start, []).append(thin(read(tile.keep), step).copy())  # a view would keep its block
     values = np.concatenate([np.concatenate(row, axis=2) for row in parts.values()], axis=1)
     return Picture(values, grid[: height * step, : width * step].zoom_out(step))
 

@@ -138,6 +138,13 @@ def to_json(experiment: Experiment) -> str:
     return json.dumps(experiment.model_dump(mode="json"), sort_keys=True)
 
 
+def to_toml(experiment: Experiment) -> str:
+    """The whole validated experiment as TOML that `vigie run` reads; what is not set is left out."""
+    import tomli_w
+
+    return tomli_w.dumps(experiment.model_dump(mode="json", exclude_none=True))
+
+
 def override(content: dict[str, Any], text: str) -> None:
     """Set one key of an experiment's content from `key.key=value`."""
     key, equals, value_text = text.partition("=")

@@ -93,15 +93,15 @@ def _described(prediction: xr.Dataset, legend: Legend) -> xr.Dataset:
     return decoded.assign_coords(class_name=("class", np.array(legend.names)))
 
 
-def part_provenance(run: Run, part: Part) -> dict[str, Any]:
-    """Record where a part's products come from."""
-    scene = scene_of(run, part)
+def part_provenance(run: Run, *parts: Part) -> dict[str, Any]:
+    """Record where the products of parts come from; the model is the first one's."""
+    scenes = {scene.id: scene for scene in (scene_of(run, part) for part in parts)}
     return provenance(
         to_json(run.experiment),
         created=datetime.now(UTC),
         catalogue=run.artefact("acquire"),
-        model=run.artefact("train") / fold_name(part.fold) / "card.json",
-        scenes=[scene],
+        model=run.artefact("train") / fold_name(parts[0].fold) / "card.json",
+        scenes=list(scenes.values()),
         licence="",
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +92,7 @@ def fit_one(
         network = networks.build(settings.network, len(classes.legend.classes))
 
     def batches(step: int) -> Batch:
-        number = step + seed * settings.fit.steps
+        number = step + seed * settings.fit.steps * settings.fit.devices
         return augment(source.batch(number), settings.augment, torch.Generator().manual_seed(number))
 
     task = Task(network, build_loss(settings.loss), batches)
@@ -126,7 +128,7 @@ def held_out_logits(run: Run, model: Model, lesson: Lesson, scenes: Sequence[Lab
 
 def calibration_windows(region: Window, model: Model) -> list[Window]:
     """Cut a region into windows whose sides the network accepts."""
-    multiple = int(model.members[0].multiple)
+    multiple = int(getattr(model.members[0], "multiple", 1))
     side = {d: region[d].stop - region[d].start for d in ("y", "x")}
     usable = {d: n - n % multiple for d, n in side.items()}
     if not all(usable.values()):
@@ -150,20 +152,7 @@ def temperatures(samples: Sequence[LogitSample]) -> dict[str, float]:
     """Fit temperatures by sensor on the held-out logits of other folds; 1 where there are none."""
     if not samples:
         return {EVERY_SENSOR: 1.0}
-    pooled = LogitSample(limit=sum(sample.limit for sample in samples))
-    for sample in samples:
-        for sensor, (keys, logits, allowed) in sample.kept.items():
-            old = pooled.kept.get(sensor)
-            members = logits.shape[0] if old is None else min(logits.shape[0], old[1].shape[0])
-            new = (keys, logits[:members], allowed)
-            pooled.kept[sensor] = new if old is None else _joined(old, new)
-    return pooled.temperatures()
-
-
-def _joined(old: tuple[torch.Tensor, ...], new: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    classes = max(old[2].shape[-1], new[2].shape[-1])
-    assert classes == new[2].shape[-1] == old[2].shape[-1], "leaf classes differ"
-    return torch.cat([old[0], new[0]]), torch.cat([old[1], new[1]], dim=1), torch.cat([old[2], new[2]])
+    return reduce(add, samples).temperatures()
 
 
 def facts(run: Run, scenes: Sequence[LabelledScene], lesson: Lesson, model: Model) -> dict[str, object]:

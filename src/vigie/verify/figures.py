@@ -23,14 +23,14 @@ def reliability_diagram(table: xr.Dataset, labels: Sequence[str] | None = None) 
     labels: the classes to draw; all by default.
     """
     names = list(labels) if labels else [str(name) for name in table["label"].values]
-    figure = Figure(figsize=(0.6 + 3.0 * len(names), 4.0), layout="constrained")
+    figure = Figure(figsize=(0.7 + 2.9 * len(names), 4.0), layout="constrained")
     grid = figure.add_gridspec(2, len(names), height_ratios=(3, 1))
     for column, name in enumerate(names):
         bins = table.sel(label=name)
         top = figure.add_subplot(grid[0, column])
         top.plot([0, 1], [0, 1], color=QUIET, linewidth=1, zorder=1)
         top.plot(bins["said"], bins["came"], "o-", color=ACCENT, markersize=4, linewidth=1.4)
-        top.set(xlim=(0, 1), ylim=(0, 1), title=name, aspect="equal")
+        top.set(xlim=(0, 1), ylim=(0, 1), title=name)
         top.tick_params(labelbottom=False)
         bottom = figure.add_subplot(grid[1, column], sharex=top)
         share = bins["pixels"] / max(float(bins["pixels"].sum()), 1.0)
@@ -69,9 +69,10 @@ def score_bars(scores: xr.Dataset, name: str, label: str | None = None, highligh
     arms = abs(bounds.transpose("bound", "model").values - values.values)
     axes.errorbar(values, rows, xerr=arms, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
     for row, dots in zip(rows, single.transpose("model", ...).values, strict=True):
-        axes.plot(dots, np.full(dots.shape, row), "o", color=INK, markersize=3, alpha=0.55)
+        axes.plot(dots, np.full(dots.shape, row + 0.2), "o", color="white", markeredgecolor=INK, markersize=4)
     axes.set(yticks=rows, yticklabels=models, xlabel=_axis_title(scores[name], label))
     axes.invert_yaxis()
+    axes.set_title("bar: pooled; line: 95 % interval; circles: scenes", loc="left", fontsize=8, color=INK)
     _plain(axes)
     return figure
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 from rich.table import Table
@@ -94,7 +95,8 @@ def assemble(
             bounds.rename({v: f"{v}_interval" for v in bounds.data_vars}),
             single.rename({v: f"{v}_by_{dim}" for v in single.data_vars}),
         ]
-    merged = xr.merge(parts, join="exact", compat="no_conflicts").expand_dims(model=[model])
+    merged = xr.merge(parts, join="exact", compat="no_conflicts").expand_dims("model")
+    merged = merged.assign_coords(model=("model", np.array([model], dtype=np.str_)))
     return _described(merged, dim)
 
 
@@ -153,19 +155,20 @@ def table(scores: xr.Dataset, columns: Sequence[str], label: str | None = None) 
     Parameters
     ----------
     scores: what `assemble` or `compare` gave.
-    columns: names of scores; those along directions or tolerances give a column each.
+    columns: names of scores; those along directions or tolerances give a column each. Metres get no decimals, ratios three.
     label: the class that scores by class are taken of; needed where a column has classes.
     """
     rows: dict[str, dict[str, str]] = {}
     for name in columns:
         values = _chosen(scores, name, label)
         bounds = _chosen(scores, f"{name}_interval", label)
+        digits = 0 if values.attrs.get("units") == "m" else 3
         for key in _keys(values):
             column = " ".join([name, *map(str, key.values())])
             for model in scores["model"].values.tolist():
                 at = {"model": model, **key}
                 low, high = bounds.sel(at).values.tolist()
-                rows.setdefault(model, {})[column] = f"{float(values.sel(at)):.3f} [{low:.3f}, {high:.3f}]"
+                rows.setdefault(model, {})[column] = f"{values.sel(at).item():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 

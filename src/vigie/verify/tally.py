@@ -150,15 +150,6 @@ def add_all(tallies: Iterable[Tally]) -> Tally:
     return reduce(add, found)
 
 
-def join(tallies: Mapping[str, Tally]) -> Tally:
-    """Put tallies of different statistics, counted over the same places, side by side."""
-
-    def together(datasets: list[xr.Dataset]) -> xr.Dataset:
-        return xr.merge(datasets, join="outer", fill_value=0, compat="no_conflicts")
-
-    return Tally(together([t.total for t in tallies.values()]), together([t.weight for t in tallies.values()]))
-
-
 def read_netcdf(path: Path) -> xr.Dataset:
     """Read a small NetCDF file whole, with text as numpy text."""
     with xr.open_dataset(path, engine="h5netcdf") as data:

@@ -7,6 +7,7 @@ from functools import partial
 from vigie.apps.glaciers.baselines import BASELINES
 from vigie.apps.glaciers.classes import CLASSES
 from vigie.apps.glaciers.demo import demo
+from vigie.apps.glaciers.publish import publish
 from vigie.apps.glaciers.settings import GlacierExperiment
 from vigie.story import prediction, stages, training, verification
 from vigie.story.app import App
@@ -20,6 +21,6 @@ app = App(
     train=partial(training.train, classes=CLASSES),
     predict=prediction.predict,
     verify=partial(verification.verify, classes=CLASSES, baselines=BASELINES),
-    publish=lambda run: None,
+    publish=publish,
     demo=demo,
 )

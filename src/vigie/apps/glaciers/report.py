@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
+import geopandas as gpd
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from vigie.apps.glaciers.classes import CLASSES, LEGEND
+from vigie.apps.glaciers.classes import LEGEND
 from vigie.apps.glaciers.histories import Epochs
-from vigie.apps.glaciers.history.plot import plot_history
+from vigie.apps.glaciers.history.build import History
 from vigie.apps.glaciers.inventories import Surface
 from vigie.apps.glaciers.inventory.build import Inventory
+from vigie.core.tiles import Window
+from vigie.publish.charts import series_chart
+from vigie.publish.look import UNCERTAINTY, Theme
 from vigie.publish.maps import map_figure
-from vigie.publish.panels import Panel, class_panel, observation_panel, ramp_panel, with_outlines
-from vigie.publish.panels import RampKey
-from vigie.publish.look import UNCERTAINTY
-from vigie.publish.picture import Picture
-from vigie.publish.report import Report, Section
-from vigie.story.products import part_provenance, write_model_card
+from vigie.publish.panels import Panel, RampKey, class_panel, observation_panel, ramp_panel, with_outlines
+from vigie.publish.picture import Picture, centre, mean, shrink
+from vigie.publish.raster import ReadWindow
+from vigie.publish.report import Cell, Column, Note, Number, Report, ReportFigure, Section, Table
+from vigie.story.report import how_to_repeat, model_section, provenance_section, score_sections
 from vigie.story.run import Run
 from vigie.story.scenes import Cropped, opened
-from vigie.story.report import model_section, provenance_section, score_sections
 
 MAPS = 6
 """Parts drawn in full; the others are in the products."""
 LARGEST = 12
 """Rows of the inventory tables."""
+COMPOSITES = (("red", "green", "blue"), ("swir16", "nir", "green"), ("pan",))
+"""Bands shown of an image: the first set that it has."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,176 @@ def report_of(run: Run, found: Findings) -> Report:
         *score_sections(run),
         glaciers_section(found),
         lakes_section(found),
-        *history_sections(found),
+        *map(history_section, found.epochs),
         model_section(run, found.surfaces[0].part),
         provenance_section(run, [surface.part for surface in found.surfaces]),
+        how_to_repeat(run),
     ]
-    return Report(run.experiment.name, run.experiment.summary, sections)
+    return Report(run.experiment.name, run.experiment.summary, sections, numbers=headlines(found))
+
+
+def headlines(found: Findings) -> tuple[Number, ...]:
+    """What was mapped, in four numbers."""
+    glaciers = [inventory.glaciers for inventory in found.inventories]
+    lakes = [inventory.lakes for inventory in found.inventories]
+    return (
+        Number("maps", str(len(found.surfaces)), f"{len({s.scene.sensor for s in found.surfaces})} sensors"),
+        Number("glaciers", str(sum(map(len, glaciers))), f"{sum(t['area_km2'].sum() for t in glaciers):.1f} km² over all maps"),
+        Number("lakes", str(sum(map(len, lakes))), f"{sum(t['area_km2'].sum() for t in lakes):.2f} km² over all maps"),
+        Number("areas followed", str(len(found.epochs)), "several dates on one grid"),
+    )
+
+
+def maps_section(run: Run, found: Findings) -> Section:
+    """Show the maps beside the images they were made from."""
+    shown = list(zip(found.surfaces, found.inventories, strict=True))[:MAPS]
+    left = len(found.surfaces) - len(shown)
+    return Section(
+        "Maps",
+        "Image, most probable class with glacier outlines, and how unsure the map is (1 minus the probability of the class shown).",
+        figures=tuple(map_of(run, surface, inventory) for surface, inventory in shown),
+        notes=(Note(f"{left} more maps are among the products."),) if left else (),
+    )
+
+
+def map_of(run: Run, surface: Surface, inventory: Inventory) -> ReportFigure:
+    """Draw one part."""
+    panels = [
+        image_panel(run, surface),
+        with_outlines(class_panel("Classes", class_picture_of(surface), LEGEND), inventory.glaciers),
+        ramp_panel("Doubt", doubt_picture_of(surface), RampKey("doubt", UNCERTAINTY, 0.0, 0.6)),
+    ]
+    date = surface.scene.datetime[:10] if surface.scene.datetime else "date unknown"
+    return ReportFigure(
+        lambda theme: map_figure(panels, theme),
+        f"{surface.part.name}, {surface.scene.sensor}, {date}.",
+        f"Image, class map and doubt of {surface.part.name}",
+    )
+
+
+def image_panel(run: Run, surface: Surface) -> Panel:
+    """Draw the image that a part was mapped from."""
+    reader = Cropped(opened(run, surface.scene), surface.part.window)
+    names = {band.name for band in surface.scene.bands}
+    bands = next((list(choice) for choice in COMPOSITES if set(choice) <= names), [surface.scene.bands[0].name])
+
+    def read(window: Window) -> np.ndarray:
+        return np.asarray(reader(window)["observation"].sel(band=bands).values)
+
+    return observation_panel(f"Image ({', '.join(bands)})", shrink(read, surface.grid, mean))
+
+
+def class_picture_of(surface: Surface) -> Picture:
+    """Thin a part's classes."""
+    return shrink(_reader(surface.codes[np.newaxis]), surface.grid, centre)
+
+
+def doubt_picture_of(surface: Surface) -> Picture:
+    """Thin what the most probable class leaves to the others."""
+    return shrink(_reader(1.0 - surface.probability.max(axis=0, keepdims=True)), surface.grid, mean)
+
+
+def _reader(values: np.ndarray) -> ReadWindow:
+    return lambda window: values[:, window["y"], window["x"]]
+
+
+GLACIER_COLUMNS = (
+    ("rgi_id", Column("glacier")),
+    ("area_km2", Column("area, km²", ".3f")),
+    ("area_err_km2", Column("±, km²", ".3f")),
+    ("debris_area_km2", Column("debris, km²", ".3f")),
+    ("zmin_m", Column("zmin, m", ".0f")),
+    ("zmax_m", Column("zmax, m", ".0f")),
+    ("slope_deg", Column("slope, °", ".1f")),
+    ("lmax_m", Column("length, m", ".0f")),
+    ("term_type", Column("terminus", "d")),
+)
+LAKE_COLUMNS = (
+    ("lake_id", Column("lake")),
+    ("type", Column("type")),
+    ("area_km2", Column("area, km²", ".4f")),
+    ("area_err_km2", Column("±, km²", ".4f")),
+    ("perimeter_km", Column("perimeter, km", ".2f")),
+    ("zmean_m", Column("elevation, m", ".0f")),
+    ("glacier_id", Column("glacier")),
+)
+
+
+def glaciers_section(found: Findings) -> Section:
+    """Tabulate the largest glaciers of each map."""
+    tables = tuple(chain.from_iterable(largest(s, i.glaciers, GLACIER_COLUMNS) for s, i in _pairs(found)))
+    text = (
+        "The largest glaciers of each map; all of them, with the 28 attributes of RGI 7.0, are in products/*/inventory. "
+        "Areas carry the error of the buffer method; borders that glaciers share are not counted."
+    )
+    return Section("Glaciers", text, tables=tables, notes=truncation(found))
+
+
+def truncation(found: Findings) -> tuple[Note, ...]:
+    """Warn of glaciers that the image's edge or missing pixels cut."""
+    cut = sum(int(inventory.glaciers["truncated"].sum()) for inventory in found.inventories)
+    text = f"{cut} glaciers touch the edge of an image or missing pixels (column `truncated`): their areas are lower bounds."
+    return (Note(text, "warning"),) if cut else ()
+
+
+def lakes_section(found: Findings) -> Section:
+    """Tabulate the largest lakes of each map."""
+    tables = tuple(chain.from_iterable(largest(s, i.lakes, LAKE_COLUMNS) for s, i in _pairs(found)))
+    return Section("Lakes", "The largest lakes of each map, by their place towards the ice.", tables=tables)
+
+
+def largest(surface: Surface, table: gpd.GeoDataFrame, wanted: Sequence[tuple[str, Column]]) -> Iterator[Table]:
+    """Make a folded table of the largest objects; nothing where there are none."""
+    columns = [(name, column) for name, column in wanted if name in table]
+    rows = table.sort_values("area_km2", ascending=False).head(LARGEST)
+    if len(rows):
+        cells = tuple(tuple(_cell(row[name]) for name, _ in columns) for _, row in rows.iterrows())
+        yield Table(f"{surface.part.name} ({len(table)} in all)", tuple(c for _, c in columns), cells, folded=True)
+
+
+def history_section(epochs: Epochs) -> Section:
+    """Draw how glaciers and lakes of one area changed."""
+    days = sorted(epochs.inventories)
+    text = (
+        f"{len(days)} dates from {days[0]} to {days[-1]}, made consistent pixel by pixel with a hidden Markov model that lets ice "
+        "advance and retreat. Years that do not fit their neighbours are marked, not removed."
+    )
+    figures = (series_of(epochs.glaciers, "Glacier area"), series_of(epochs.lakes, "Lake area"))
+    return Section(f"History: {epochs.name}", text, figures=figures, notes=doubts(epochs))
+
+
+def series_of(history: History, title: str) -> ReportFigure:
+    """Draw the total area through time."""
+    total = history.total
+    area, error = total["area_km2"].to_numpy(float), total["area_err_km2"].to_numpy(float)
+    draw = partial(
+        series_chart,
+        total["date"].to_numpy("datetime64[D]"),
+        area,
+        (area - 2 * error, area + 2 * error),
+        np.flatnonzero(total["flagged"].to_numpy(bool)).tolist(),
+        (title, "area, km²"),
+    )
+    return ReportFigure(lambda theme: _themed(draw, theme), f"{title}, with twice its error.", f"{title} through time", kind="svg")
+
+
+def _themed(draw: partial[Figure], theme: Theme) -> Figure:
+    return draw(theme=theme)
+
+
+def doubts(epochs: Epochs) -> tuple[Note, ...]:
+    """Name the dates that do not fit."""
+    flagged = [str(d) for d in epochs.glaciers.total.loc[epochs.glaciers.total["flagged"], "date"]]
+    return (Note(f"Glacier area is doubtful at {', '.join(flagged)}.", "warning"),) if flagged else ()
+
+
+def _pairs(found: Findings) -> Iterator[tuple[Surface, Inventory]]:
+    return zip(found.surfaces, found.inventories, strict=True)
+
+
+def _cell(value: object) -> Cell:
+    if value is None or value != value:
+        return None
+    if isinstance(value, str):
+        return value
+    return int(value) if isinstance(value, (int, np.integer)) else float(value)  # type: ignore[arg-type]

@@ -59,11 +59,11 @@ def place(shapes: earth.Shapes) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(columns, geometry=list(shapes), crs=earth.WGS84)
 
 
-def _keep_or_number(table: gpd.GeoDataFrame, settings: InventorySettings, product: str) -> list[str]:
+def _keep_or_number(table: gpd.GeoDataFrame, settings: InventorySettings, product: str) -> pd.Series:
     """Keep the identifier for the largest piece of each outline; count all others from the west."""
     largest = table.sort_values("area_km2", ascending=False).drop_duplicates("parent_id")
     kept = table["parent_id"].where(table.index.isin(largest.index))
-    ids: list[str] = kept.to_list()
+    ids = kept.to_list()
     taken, count = set(kept.dropna()), 0
     regions = table["o1region"].to_list()
     for row in west_to_east(np.asarray(table.geometry.array, dtype=object)).tolist():
@@ -72,7 +72,7 @@ def _keep_or_number(table: gpd.GeoDataFrame, settings: InventorySettings, produc
             while (name := f"{settings.collection}-{product}-{regions[row]}-{count:05d}") in taken:
                 count += 1
             ids[row] = name
-    return ids
+    return pd.Series(ids, index=table.index, dtype=schema.TEXT)
 
 
 def west_to_east(shapes: earth.Shapes) -> NDArray[np.int64]:

@@ -37,7 +37,11 @@ class Inventory:
 
 @dataclass(frozen=True)
 class ClassMap:
-    """A class map taken apart into masks on a metric grid. `ice` holds the ponds and specks that belong to glaciers."""
+    """A class map taken apart into masks on a metric grid.
+
+    `ice` holds the ponds and specks that belong to glaciers; `cut` are pixels on the border or beside (8 neighbours) unknown
+    ones.
+    """
 
     grid: GeoBox
     ice: Mask
@@ -45,11 +49,7 @@ class ClassMap:
     water: Mask
     ponds: Mask
     unknown: Mask
-
-    @property
-    def cut(self) -> Mask:
-        """Pixels on the map's border or beside (8 neighbours) a pixel of unknown class."""
-        return np.asarray(ndimage.binary_dilation(np.pad(self.unknown, 1, constant_values=True), np.ones((3, 3)))[1:-1, 1:-1])
+    cut: Mask
 
 
 def glacier_inventory(
@@ -135,8 +135,12 @@ def read_map(classes: NDArray[np.uint8], grid: GeoBox, legend: Legend, settings:
     debris, water = classes == code[settings.debris], classes == code[settings.water]
     ice = (classes == code[settings.clean]) | debris
     ponds = lakes.enclosed(water, ice)
-    glacier = ice | ponds
-    return ClassMap(grid, glacier | _specks(glacier, settings.min_nunatak_px), debris, water, ponds, classes == legend.unknown)
+    whole = ice | ponds
+    ice = whole | _specks(whole, settings.min_nunatak_px)
+    unknown = classes == legend.unknown
+    edge = np.pad(unknown, 1, constant_values=True)
+    cut = ndimage.binary_dilation(edge, np.ones((3, 3)))[1:-1, 1:-1]
+    return ClassMap(grid, ice, debris, water, ponds, unknown, np.asarray(cut))
 
 
 def _specks(glacier: Mask, smallest_px: int) -> Mask:

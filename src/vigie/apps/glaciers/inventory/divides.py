@@ -118,7 +118,9 @@ def _merge(basins: Labels, complexes: Labels, surface: NDArray[np.float32], reli
     count = int(basins.max(initial=0))
     if count == 0:
         return basins
-    floor = np.concatenate([[-np.inf], ndimage.minimum(surface, basins, np.arange(1, count + 1))]).tolist()
+    lowest = np.full(count + 1, np.inf, dtype=np.float32)
+    np.minimum.at(lowest, basins[basins > 0], surface[basins > 0])
+    floor = lowest.tolist()
     left, right, height = _passes(basins, complexes, surface)
     root = list(range(count + 1))
 
@@ -156,9 +158,10 @@ def _passes(basins: Labels, complexes: Labels, surface: NDArray[np.float32]) -> 
 def spread(seeds: Labels, complexes: Labels, highest: int) -> Labels:
     """Give ice without owner to the nearest seed of its complex; a complex without seeds becomes number highest + its own."""
     count = int(complexes.max(initial=0))
-    numbers = np.arange(1, count + 1)
-    low = np.concatenate([[0], ndimage.minimum(np.where(seeds > 0, seeds, highest + 1), complexes, numbers)]).astype(np.int64)
-    top = np.concatenate([[0], ndimage.maximum(seeds, complexes, numbers)]).astype(np.int64)
+    low, top = np.full(count + 1, highest + 1, dtype=np.int32), np.zeros(count + 1, dtype=np.int32)
+    planted = seeds > 0
+    np.minimum.at(low, complexes[planted], seeds[planted])
+    np.maximum.at(top, complexes[planted], seeds[planted])
     only = np.where(top == 0, highest + np.arange(count + 1), np.where(low == top, top, 0))
     only[0] = 0
     owners = np.where(seeds > 0, seeds, only[complexes]).astype(np.int32)

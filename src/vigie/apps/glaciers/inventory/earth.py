@@ -5,6 +5,7 @@ from __future__ import annotations
 import geopandas as gpd
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Geod, Transformer
@@ -115,3 +116,15 @@ def pixel_size_m(grid: GeoBox) -> float:
     if affine.b or affine.d or affine.e >= 0 or not np.isclose(affine.a, -affine.e, rtol=1e-6):
         raise VigieError("an inventory grid needs square north-up pixels", found=tuple(affine)[:6], do="resample the map first")
     return float(affine.a)
+
+
+def window_transform(affine: Affine, row: int, col: int) -> Affine:
+    """Give the transform of a window that begins at a row and a column.
+
+    Examples
+    --------
+    >>> window_transform(Affine(10, 0, 500, 0, -10, 900), 2, 3).c
+    530.0
+    """
+    a, b, c, d, e, f = (float(v) for v in tuple(affine)[:6])
+    return Affine(a, b, a * col + b * row + c, d, e, d * col + e * row + f)

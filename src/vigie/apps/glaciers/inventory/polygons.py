@@ -22,7 +22,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vigie.apps.glaciers.inventory.earth import Shapes
+from vigie.apps.glaciers.inventory.earth import Shapes, window_transform
 from vigie.core.errors import VigieError
 from vigie.core.tiles import tiles
 
@@ -238,7 +238,7 @@ def polygonise_file(path: Path, codes: tuple[int, ...], tile_px: int = 4096) -> 
             rows, cols = tile.read["y"], tile.read["x"]
             window = rasterio.windows.Window.from_slices((rows.start, rows.stop), (cols.start, cols.stop))
             mask = np.isin(source.read(1, window=window), codes).astype(np.int32)
-            transform = source.window_transform(window)
+            transform = window_transform(source.transform, rows.start, cols.start)
             shapes = polygonise(mask, transform, stairs)[1]
             edge = shapely.box(*rasterio.transform.array_bounds(*mask.shape, transform)).exterior
             found.append(shapes)

@@ -101,7 +101,7 @@ def _resample(dem: Dem, size: tuple[int, int], transform: Affine, crs: CRS) -> N
         rasterio.warp.reproject(
             part.astype(np.float64),
             local,
-            src_transform=_corner(dem.grid.affine, rows.start, cols.start),
+            src_transform=earth.window_transform(dem.grid.affine, rows.start, cols.start),
             src_crs=source_crs,
             src_nodata=np.nan,
             dst_transform=transform,
@@ -110,12 +110,6 @@ def _resample(dem: Dem, size: tuple[int, int], transform: Affine, crs: CRS) -> N
             resampling=Resampling.cubic,
         )
     return local
-
-
-def _corner(affine: Affine, row: int, col: int) -> Affine:
-    """The transform of a window that begins at a row and a column."""
-    a, b, c, d, e, f = tuple(affine)[:6]
-    return Affine(a, b, a * col + b * row + c, d, e, d * col + e * row + f)
 
 
 def _clip(first: float, last: float, length: int) -> slice:

@@ -1,0 +1,95 @@
+"""Sections of a report that all mapping applications share: scores beside baselines, calibration, model, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from vigie.learn.model import read_card
+from vigie.publish.charts import reliability_chart
+from vigie.publish.report import Estimate, Measure, ReportFigure, ScoreTable, Section
+from vigie.publish.sections import model_section as card_section
+from vigie.publish.sections import provenance_section as record_section
+from vigie.publish.sections import reproduce_section
+from vigie.story.experiment import to_toml
+from vigie.story.compare import groups, read_group
+from vigie.story.products import part_provenance
+from vigie.story.run import ARTEFACTS, Run
+from vigie.story.scenes import Part, fold_name
+
+BY_CLASS = (
+    Measure("iou"),
+    Measure("f1"),
+    Measure("precision"),
+    Measure("recall"),
+    Measure("label_ece", "lower"),
+)
+"""Scores of one class that the report shows."""
+
+
+def score_sections(run: Run) -> Iterator[Section]:
+    """Tell how good the maps are, one section for each label legend; nothing where no scene has truth."""
+    path = run.folder / ARTEFACTS["verify"]
+    if not path.is_file():
+        return
+    for legend in groups(run.folder):
+        scores = read_group(path, legend)
+        labels = [str(label) for label in scores["label"].values]
+        yield Section(
+            f"Scores: {legend}",
+            "Every part was mapped by a network that never saw it. Intervals are 95 % bootstrap intervals over parts; "
+            "the reference methods learnt from the same parts.",
+            figures=tuple(reliability_figures(run, legend)),
+            scores=tuple(class_table(scores, label) for label in labels),
+        )
+
+
+def class_table(scores: xr.Dataset, label: str) -> ScoreTable:
+    """Tabulate the scores of one class, the network beside the reference methods."""
+    rows: dict[str, dict[str, Estimate]] = {}
+    for model in scores["model"].values.tolist():
+        rows[model] = {}
+        for measure in BY_CLASS:
+            at = {"model": model, "label": label}
+            value = float(scores[measure.name].sel(at))
+            low, high = (float(v) for v in scores[f"{measure.name}_interval"].sel(at).values.ravel()[:2])
+            if np.isfinite(value):
+                rows[model][measure.name] = Estimate(value, *(bound if np.isfinite(bound) else None for bound in (low, high)))
+    return ScoreTable(label, BY_CLASS, rows, ours=("network",))
+
+
+def reliability_figures(run: Run, legend: str) -> Iterator[ReportFigure]:
+    """Draw how often the network is right when it says it is."""
+    table = read_group(run.folder / ARTEFACTS["verify"], f"{legend}/reliability")
+    for label in table["label"].values.tolist():
+        bins = table.sel(label=label)
+        draw = partial(
+            reliability_chart, bins["said"].values, bins["came"].values, bins["pixels"].values, f"Reliability: {label}"
+        )
+        yield ReportFigure(
+            lambda theme, draw=draw: draw(theme=theme),
+            f"How often '{label}' is true where the network gives it a probability; on the diagonal it is calibrated.",
+            f"Reliability diagram of {label}",
+            kind="svg",
+        )
+
+
+def model_section(run: Run, part: Part) -> Section:
+    """Tell what the model is."""
+    return card_section(read_card(run.artefact("train") / fold_name(part.fold)))
+
+
+def provenance_section(run: Run, parts: Sequence[Part]) -> Section:
+    """Tell what everything comes from."""
+    record = part_provenance(run, *parts)
+    return record_section(record, to_toml(run.experiment))
+
+
+def how_to_repeat(run: Run) -> Section:
+    """Tell how to get the same again, and how long it took."""
+    return reproduce_section((f"vigie run {run.experiment.name}.toml",), run.seconds())
+
+

@@ -1,0 +1,116 @@
+"""Reading outlines: names, dates, Z, repairs that are told, faults that teach."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vigie.apps.glaciers.inventory.read import iso_date, read_outlines, rename, repair
+from vigie.core.errors import VigieError
+
+SQUARE = shapely.box(10.0, 46.0, 10.1, 46.1)
+BOW_TIE = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
+
+
+def table(*shapes, **columns):
+    return gpd.GeoDataFrame(columns or {"n": range(len(shapes))}, geometry=list(shapes), crs="EPSG:4326")
+
+
+def test_each_kind_of_geometry_is_kept_repaired_or_dropped_and_told():
+    nunatak = SQUARE.difference(shapely.box(10.04, 46.04, 10.06, 46.06))
+    spike = shapely.Polygon([(0, 0), (2, 0), (1, 0), (1, 1), (0, 1)])
+    mixed = shapely.GeometryCollection([SQUARE, shapely.Point(3, 3)])
+    high = shapely.force_3d(nunatak, 0.0)
+    shapes, report = repair(table(high, BOW_TIE, None, shapely.Polygon(), shapely.Point(1, 1), mixed, spike))
+    assert report["action"].tolist() == ["kept", "repaired", "dropped", "dropped", "dropped", "repaired", "repaired"]
+    assert shapes.geom_type.isin(["Polygon", "MultiPolygon"]).all() and shapes.is_valid.all() and not shapes.has_z.any()
+    assert len(shapes.geometry[0].interiors) == 1
+    assert shapes["n"].tolist() == [0, 1, 5, 6]
+    assert report["change_km2"].iloc[[0, 2]].tolist() == [0.0, 0.0]
+    assert report["reason"].iloc[2] == "no geometry" and "Self-intersection" in report["reason"].iloc[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=4, max_size=9))
+def test_any_ring_becomes_valid_polygons_or_is_dropped(corners):
+    mended, report = repair(table(shapely.Polygon(corners)))
+    assert len(report) == 1
+    assert mended.is_valid.all() and (shapely.area(mended.geometry.array) > 0).all()
+    assert mended.geom_type.isin(["Polygon", "MultiPolygon"]).all()
+
+
+@pytest.mark.parametrize("name", ["RGIId", "RGIID", "rgi_id", "RGI_ID"])
+def test_every_spelling_of_the_identifier_is_one(name):
+    assert rename(table(SQUARE, **{name: ["RGI60-11.1"]}))["rgi_id"].tolist() == ["RGI60-11.1"]
+
+
+def test_columns_of_both_generations_do_not_collide():
+    both = rename(table(SQUARE, Area=[1.0], area_km2=[2.0], glacier_colour=["blue"]))
+    assert both["area_km2"].tolist() == [2.0] and both["Area"].tolist() == [1.0] and "glacier_colour" in both
+
+
+def test_dates_without_day_or_month_stay_that_vague():
+    assert [iso_date(d) for d in ("20020799", "20029999", "-9999999", None)] == ["2002-07", "2002", None, None]
+    with pytest.raises(VigieError, match="YYYYMMDD"):
+        iso_date("July 2002")
+
+
+def test_missing_files_layers_crs_and_polygons_are_explained(tmp_path):
+    with pytest.raises(VigieError, match="no outlines at"):
+        read_outlines(tmp_path / "none.gpkg")
+    points = tmp_path / "points.gpkg"
+    gpd.GeoDataFrame({"n": [1]}, geometry=[shapely.Point(1, 1)], crs="EPSG:4326").to_file(points)
+    with pytest.raises(VigieError, match="no polygon"):
+        read_outlines(points)
+    with pytest.raises(VigieError, match="no layer 'lakes'"):
+        read_outlines(points, layer="lakes")
+    (tmp_path / "text.gpkg").write_text("not a database")
+    with pytest.raises(VigieError, match="cannot read"):
+        read_outlines(tmp_path / "text.gpkg")
+    with pytest.raises(VigieError, match="no CRS"):
+        read_outlines(_parquet(tmp_path, None))
+
+
+def _parquet(folder, crs):
+    path = folder / "outlines.parquet"
+    gpd.GeoDataFrame({"n": [1]}, geometry=[shapely.box(500_000, 5_000_000, 501_000, 5_001_000)], crs=crs).to_parquet(path)
+    return path
+
+
+def test_geoparquet_in_metres_comes_back_in_degrees(tmp_path):
+    read = read_outlines(_parquet(tmp_path, "EPSG:32632")).table
+    assert read.crs.to_epsg() == 4326 and 8.9 < read.geometry[0].centroid.x < 9.1
+
+
+@pytest.mark.realdata
+def test_rgi6_subset_has_23_invalid_outlines_before_and_none_after(samples):
+    read = read_outlines(samples / "glaciers/rgi/rgi60_hma_large_subset.gpkg")
+    assert (~read.report["valid"]).sum() == 23 and (read.report["action"] == "repaired").sum() == 23
+    assert read.table.is_valid.all() and read.table.geom_type.isin(["Polygon", "MultiPolygon"]).all()
+    assert read.report["change_km2"].abs().max() < 1e-6
+    assert read.table["rgi_id"].is_unique and read.table["o2region"].str.fullmatch(r"\d\d-\d\d").all()
+    ratio = read.report["area_after_km2"].to_numpy() / read.table["area_km2"].to_numpy()
+    assert 0.08 < np.abs(ratio - 1).max() < 0.12
+
+
+@pytest.mark.realdata
+def test_everest_outlines_have_three_epochs(samples):
+    read = read_outlines(samples / "glaciers/everest_landsat7/15_rgi60_glacier_outlines.gpkg").table
+    dates = read["src_date"].value_counts().to_dict()
+    assert dates == {"2010-04-09T00:00:00": 53, "2002-01-05T00:00:00": 23, "2000-10-30T00:00:00": 10}
+    assert read["end_date"].isna().all() and len(read) == 86
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("rgi/RGI2000-v7.0-G-14_laketerminating_karakoram.gpkg", 47), ("rgi/RGI2000-v7.0-G-06_laketerminating.gpkg", 24),
+     ("rgi/rgi7g_hef_complex.shp", 23), ("lakes_iceland_annual/glacial_lakes_1985_2026.gpkg", 198)],
+)
+def test_sample_outlines_are_read_flat_and_valid(samples, name, count):
+    read = read_outlines(samples / "glaciers" / name).table
+    assert len(read) == count and read.is_valid.all() and not read.has_z.any()
