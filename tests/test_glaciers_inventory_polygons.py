@@ -33,7 +33,7 @@ def grid_of(labels):
 
 
 @pytest.mark.parametrize("outline", [stairs, cut_corners])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(labels=labels_of_any_shape)
 def test_polygons_rasterise_to_the_same_labels_without_gap_or_overlap(outline, labels):
     values, shapes = polygonise(labels, TRANSFORM, outline)
@@ -44,7 +44,7 @@ def test_polygons_rasterise_to_the_same_labels_without_gap_or_overlap(outline, l
         assert shapely.union_all(shapes).area == pytest.approx(shapely.area(shapes).sum(), abs=1e-3)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(labels=labels_of_any_shape)
 def test_stairs_keep_the_area_of_every_label(labels):
     values, shapes = polygonise(labels, TRANSFORM, stairs)
@@ -52,7 +52,7 @@ def test_stairs_keep_the_area_of_every_label(labels):
         assert shapely.area(shapes[values == label]).sum() == pytest.approx(100.0 * (labels == label).sum())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(labels=labels_of_any_shape)
 def test_pieces_agree_with_labelling_each_value_alone(labels):
     piece, value = pieces(labels)
@@ -85,7 +85,7 @@ def test_holes_stay_holes():
     assert len(polygonise(ring, TRANSFORM, cut_corners)[1][0].interiors) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(labels=labels_of_any_shape, tolerance=st.sampled_from([2.5, 5.0]))
 def test_simplifying_opens_no_gap_and_no_overlap(labels, tolerance):
     _, shapes = polygonise(labels, TRANSFORM, cut_corners)

@@ -34,7 +34,7 @@ def test_each_kind_of_geometry_is_kept_repaired_or_dropped_and_told():
     assert report["reason"].iloc[2] == "no geometry" and "Self-intersection" in report["reason"].iloc[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=4, max_size=9))
 def test_any_ring_becomes_valid_polygons_or_is_dropped(corners):
     mended, report = repair(table(shapely.Polygon(corners)))

@@ -72,6 +72,9 @@ def test_no_text_overlaps_or_leaves_the_figure(grid, theme):
     for text, box in boxes:
         inside = box.x0 >= page.x0 - 1 and box.x1 <= page.x1 + 1 and box.y0 >= page.y0 - 1 and box.y1 <= page.y1 + 1
         assert inside, f"'{text}' leaves the page"
+    for text in (t for t in texts if t.get_path_effects()):
+        box, panel = text.get_window_extent(), text.axes.bbox
+        assert panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0 and box.y1 <= panel.y1, text.get_text()
     for i, (first, a) in enumerate(boxes):
         for second, b in boxes[i + 1 :]:
             assert not a.overlaps(b), f"'{first}' overlaps '{second}'"
@@ -138,7 +141,7 @@ def test_mistakes_are_told_apart():
     truth = Picture(np.array([[[0, 1, 2, 0, 255]]], np.uint8), grid)
     said = Picture(np.array([[[0, 2, 0, 1, 1]]], np.uint8), grid)
     panel = mistakes_panel("m", truth, said, ICE, ["clean ice", "debris-covered ice"])
-    wanted = ["#dfe3e8", "#5aa9d6", "#c2410c", "#4a148c"]
+    wanted = ["#c3c9d1", "#5aa9d6", "#c2410c", "#4a148c"]
     assert ["#" + bytes(p[:3].tolist()).hex() for p in panel.image[0, :4]] == wanted
     assert panel.image[0, 4, 3] == 0
 

@@ -153,7 +153,7 @@ def _progress(quiet: bool) -> object:
     from vigie.story.progress import Bars, Silent
 
     logging.basicConfig(level=logging.ERROR if quiet else logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for talkative in ("lightning", "stac_geoparquet", "distributed", "rasterio"):
+    for talkative in ("lightning", "stac_geoparquet", "distributed", "rasterio", "pyogrio"):
         logging.getLogger(talkative).setLevel(logging.ERROR)
     return Bars() if sys.stderr.isatty() and not quiet else Silent()
 

@@ -208,5 +208,7 @@ def terrain_bands(elevation: Band | None, grid: GeoBox) -> tuple[Band, ...]:
     """Describe the bands that `terrain.derive` makes, in its order."""
     if elevation is None:
         return ()
-    units: Mapping[str, str] = {"slope": "degree", "aspect_sin": "1", "aspect_cos": "1", "relief": "m"}
-    return tuple(Band(name, "terrain", elevation.href, elevation.index, elevation.gsd_m, units[name]) for name in DERIVED)
+    units: Mapping[str, str] = {"slope": "degree", "aspect": "1", "relief": "m", "roughness": "m", "height": "m"}
+    return tuple(
+        Band(name, "terrain", elevation.href, elevation.index, elevation.gsd_m, units[name.split("_")[0]]) for name in DERIVED
+    )

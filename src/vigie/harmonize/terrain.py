@@ -13,20 +13,21 @@ from odc.geo.geobox import GeoBox
 from vigie.core.errors import VigieError
 from vigie.core.scene import Band
 from vigie.core.tiles import Window
+from vigie.harmonize.landform import box_mean, height, roughness, trim
 from vigie.harmonize.settings import HarmonizeSettings
 from vigie.harmonize.warp import read_bands
 
 Float = NDArray[np.float32]
 Metres = NDArray[np.float64]
 
-DERIVED = ("slope", "aspect_sin", "aspect_cos", "relief")
+DERIVED = ("slope", "aspect_sin", "aspect_cos", "relief", "slope_300m", "slope_700m", "roughness", "height")
 """Names of the bands `derive` gives, in order."""
-STEPS_PER_M = 1024
-"""Elevations are summed as whole steps of about 1 mm: integer sums have no rounding, so they do not depend on tiling."""
+FINE_M, COARSE_M, VALLEY_M = 300.0, 700.0, 2000.0
+"""Sides of the boxes that elevation is averaged over for the smooth slopes and roughness, and searched for the valley floor."""
 
 
 def derive(elevation: Band, grid: GeoBox, window: Window, settings: HarmonizeSettings) -> list[Float]:
-    """Compute slope (degrees), aspect_sin, aspect_cos and relief (metres) of a window.
+    """Compute the bands of DERIVED for a window: slopes in degrees, relief, roughness and height in metres.
 
     Elevation is read with a halo, also beyond the grid's edge where the DEM reaches further.
 
@@ -44,12 +45,18 @@ def derive(elevation: Band, grid: GeoBox, window: Window, settings: HarmonizeSet
     """
     if elevation.units != "m":
         raise VigieError(f"elevation of {elevation.href} is not in metres", found=f"'{elevation.units}'", expected="'m'")
-    reach = box_reach(grid, settings.relief_box_m)
+    box, fine, coarse, valley = (box_reach(grid, m) for m in (settings.relief_box_m, FINE_M, COARSE_M, VALLEY_M))
+    reach = max(box, 2 * fine, coarse + 1, valley)
     wide = {dim: slice(part.start - reach, part.stop + reach) for dim, part in window.items()}
     z = read_bands([elevation], grid, wide, settings.refine_elevation).values[0].astype(np.float64)
-    near = z[reach - 1 : z.shape[0] - reach + 1, reach - 1 : z.shape[1] - reach + 1]
-    east, north = gradient(near, grid)
-    return [*slope_and_aspect(east, north), relief(z, reach)]
+    missing = np.isnan(trim(z, reach))
+    layers = slope_and_aspect(*gradient(trim(z, reach - 1), grid))
+    layers.append(relief(trim(z, reach - box), box))
+    for smooth in (fine, coarse):
+        mean = box_mean(trim(z, reach - smooth - 1), smooth)
+        layers.append(slope_and_aspect(*gradient(mean, grid))[0])
+    layers += [roughness(trim(z, reach - 2 * fine), fine).astype(np.float32), height(trim(z, reach - valley), valley).astype(np.float32)]
+    return [np.where(missing, np.float32(np.nan), layer) for layer in layers]
 
 
 def box_reach(grid: GeoBox, box_m: float) -> int:
@@ -134,15 +141,4 @@ def relief(z: Metres, reach: int) -> Float:
     >>> relief(np.array([[1.0, 1.0, 1.0], [1.0, 10.0, 1.0], [1.0, 1.0, np.nan]]), 1)
     array([[7.875]], dtype=float32)
     """
-    valid = ~np.isnan(z)
-    steps = np.rint(np.where(valid, z, 0) * STEPS_PER_M).astype(np.int64)
-    total, count = box_sum(steps, 2 * reach + 1), box_sum(valid.astype(np.int64), 2 * reach + 1)
-    middle = z[reach : z.shape[0] - reach, reach : z.shape[1] - reach]
-    return np.asarray(middle - total / (np.maximum(count, 1) * STEPS_PER_M), dtype=np.float32)
-
-
-def box_sum(numbers: NDArray[np.int64], side: int) -> NDArray[np.int64]:
-    """Sum whole numbers over every side x side box that fits inside."""
-    sums = np.zeros((numbers.shape[0] + 1, numbers.shape[1] + 1), dtype=np.int64)
-    np.cumsum(np.cumsum(numbers, axis=0), axis=1, out=sums[1:, 1:])
-    return np.asarray(sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side])
+    return np.asarray(trim(z, reach) - box_mean(z, reach), dtype=np.float32)

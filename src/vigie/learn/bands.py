@@ -19,10 +19,12 @@ from torch import Tensor
 from vigie.core.errors import VigieError
 from vigie.core.scene import KINDS
 
-TERRAIN = ("slope", "relief", "aspect_sin", "aspect_cos")
+TERRAIN = ("slope", "relief", "aspect_sin", "aspect_cos", "slope_300m", "slope_700m", "roughness", "height")
 """Terrain bands a network may see. Absolute elevation is none: it tells the region, not the surface (notes, trap 5)."""
 
 NOT_AN_INPUT = ("elevation",)
+INPUT_KINDS = (*KINDS, "colour", "brightness")
+"""Kinds of band a network is shown: those of scenes, and what `learn.colour` makes of reflectances."""
 POLARISATIONS = ("vv", "vh", "hh", "hv")
 PERIODS = (16.0, 8.0, 4.0, 2.0, 1.0, 0.5)
 """Periods of the Fourier features in units of ln(wavelength): the longest spans blue light to L-band radar, the shortest
@@ -30,7 +32,7 @@ turns by 94 degrees between Sentinel-2's blue and green."""
 
 _NAMES = (*TERRAIN, *POLARISATIONS)
 _KIND_AT = 2 * len(PERIODS) + 5
-_NAME_AT = _KIND_AT + len(KINDS)
+_NAME_AT = _KIND_AT + len(INPUT_KINDS)
 _GSD_AT = 2 * len(PERIODS) + 3
 WIDTH = _NAME_AT + len(_NAMES)
 """Length D of a descriptor."""
@@ -94,7 +96,7 @@ def describe(scene: xr.Dataset) -> Tensor:
         np.sin(phase) * has_wavelength[:, None],
         np.cos(phase) * has_wavelength[:, None],
         np.stack([has_wavelength, 0.25 * log_bandwidth, has_bandwidth, 0.5 * log_gsd, has_gsd], axis=1),
-        np.array([[float(kind == k) for k in KINDS] for kind in kinds]).reshape(-1, len(KINDS)),
+        np.array([[float(kind == k) for k in INPUT_KINDS] for kind in kinds]).reshape(-1, len(INPUT_KINDS)),
         np.array([_name_features(str(b), k) for b, k in zip(scene["band"].values, kinds)]).reshape(-1, len(_NAMES)),
     ]
     return torch.from_numpy(np.concatenate(columns, axis=1).astype(np.float32))
@@ -114,7 +116,7 @@ def position(bands: Tensor, name: str) -> int | None:
 
 def is_kind(bands: Tensor, kind: str) -> Tensor:
     """Say which of the bands described by `bands` (B, WIDTH) are of a kind: (B,) bool."""
-    return bands[:, _KIND_AT + KINDS.index(kind)] > 0.5
+    return bands[:, _KIND_AT + INPUT_KINDS.index(kind)] > 0.5
 
 
 def with_gsd_scaled(bands: Tensor, factor: float) -> Tensor:

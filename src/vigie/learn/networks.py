@@ -241,7 +241,7 @@ def _with_encoder(
         ) from error
 
 
-def _bare_encoder(encoder: str) -> Any:  # noqa: ANN401 (timm is untyped)
+def _bare_encoder(encoder: str) -> Any:
     """Build an encoder without memory for its parameters, to ask for names and widths."""
     with torch.device("meta"):
         return timm.create_model(encoder, pretrained=False, num_classes=0)

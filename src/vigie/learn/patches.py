@@ -13,7 +13,7 @@ from vigie.core.cube import Reader, flagged
 from vigie.core.errors import VigieError
 from vigie.core.legend import LabelLegend
 from vigie.core.tiles import Window, tiles, window_sizes
-from vigie.learn import bands
+from vigie.learn.inputs import inputs_of
 from vigie.learn.scaling import RobustScaling, lattice, standardise
 
 NOT_LEARNT = ("nodata", "cloud")
@@ -69,7 +69,7 @@ def read_patch(scene: LabelledScene, window: Window, scaling: RobustScaling) -> 
     """
     data = scene.read(window)
     rows = _label_rows(scene, data)
-    data = data.isel(band=bands.usable(data))
+    data = inputs_of(data, scaling)
     x, mask = standardise(data, scene.statistics, scaling)
     return Patch(x, mask, rows)
 

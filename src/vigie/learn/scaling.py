@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil, sqrt
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -21,9 +22,22 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from vigie.core.cube import FLAGS, Reader, flagged
 from vigie.core.errors import VigieError, nearest
 from vigie.core.tiles import Window, tiles
+from vigie.learn.colour import as_colours
 
-TERRAIN_SCALES: Mapping[str, float] = {"slope": 30.0, "relief": 100.0, "aspect_sin": 1.0, "aspect_cos": 1.0}
-"""Divisors of terrain bands: slope in units of 30 degrees, relief in units of 100 m, aspect as it is."""
+TERRAIN_SCALES: Mapping[str, float] = {
+    "slope": 30.0,
+    "relief": 100.0,
+    "aspect_sin": 1.0,
+    "aspect_cos": 1.0,
+    "slope_300m": 20.0,
+    "slope_700m": 20.0,
+    "roughness": 10.0,
+    "height": 300.0,
+}
+"""Divisors of terrain bands: 1 is a steep, high or rough place; aspect stays as it is."""
+
+COLOUR_SCALE, BRIGHTNESS_SCALE = 0.5, 1.4
+"""Divisors of colour and brightness, in natural logarithms: rock, ice, water and plants are a few units apart."""
 
 UNUSED = ("elevation",)
 """Terrain bands that are never shown to a network: absolute height tells the region, not the surface."""
@@ -41,6 +55,8 @@ BLOCK = 1024
 class RobustScaling(BaseModel):
     """How scenes are standardised.
 
+    `reflectances` of three calibrated bands or more are shown as 'colour' and brightness (see `learn.colour`), or standardised
+    band by band with their 'percentiles', as all other measured bands always are;
     `percentiles` are the lower, middle and upper one; `clip` bounds |z|; pixels that carry a flag of `exclude` do not enter the
     percentiles (a strongly shadowed scene would otherwise be lost); `max_pixels` bounds what is read of a large scene.
 
@@ -53,6 +69,7 @@ class RobustScaling(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     percentiles: tuple[float, float, float] = (16.0, 50.0, 84.0)
+    reflectances: Literal["colour", "percentiles"] = "percentiles"
     clip: float = Field(default=10.0, gt=0)
     exclude: tuple[str, ...] = ("nodata", "saturated", "shadow", "cloud")
     max_pixels: int = Field(default=2**22, ge=1)
@@ -112,6 +129,11 @@ def _spread(size: int, side: int, count: int) -> list[int]:
     return [min(max(0, int((i + 0.5) * size / count - side / 2)), size - side) for i in range(count)]
 
 
+def shown(scene: xr.Dataset, scaling: RobustScaling) -> xr.Dataset:
+    """Convert reflectances to colours where the scaling asks for it."""
+    return as_colours(scene) if scaling.reflectances == "colour" else scene
+
+
 def measure(read: Reader, sizes: Mapping[str, int], scaling: RobustScaling) -> xr.Dataset:
     """Measure the percentiles of every band over the valid pixels of a whole scene.
 
@@ -156,7 +178,7 @@ def _clear_values(
     """Band names, and each band's values on the clear pixels of lines and columns whose number is a multiple of `thin`."""
     names, found = np.array([], dtype=np.str_), list[list[NDArray[np.floating]]]()
     for window in windows:
-        scene = read(window)
+        scene = shown(read(window), scaling)
         y, x = (slice(-window[d].start % thin, None, thin) for d in ("y", "x"))
         clear = ~flagged(scene["flags"], *scaling.exclude).values[y, x]
         names = scene["band"].values
@@ -212,6 +234,10 @@ def _scale_offset(
     for i, (name, kind) in enumerate(zip(names, kinds, strict=True)):
         if kind == "terrain":
             scale[i], offset[i] = _terrain_scale(name), 0.0
+        elif kind == "colour":
+            scale[i], offset[i] = COLOUR_SCALE, 0.0
+        elif kind == "brightness":
+            scale[i] = BRIGHTNESS_SCALE
     return scale, offset
 
 

@@ -20,6 +20,7 @@ from vigie.core.legend import Legend
 from vigie.core.tiles import Window, window_sizes
 from vigie.learn import bands
 from vigie.learn.folds import Region, merge
+from vigie.learn.inputs import inputs_of
 from vigie.learn.patches import Census, LabelledScene, Patch, census, load_patch, read_patch, whole_bytes
 from vigie.learn.scaling import RobustScaling
 
@@ -266,7 +267,7 @@ def _places(
         if not fitting:
             continue
         corner = scene.read({"y": slice(0, 1), "x": slice(0, 1)})
-        described = bands.describe(corner.isel(band=bands.usable(corner)))
+        described = bands.describe(inputs_of(corner, scaling))
         whole = load_patch(scene, scaling) if whole_bytes(scene, len(described)) <= room else None
         room -= whole.nbytes if whole else 0
         for window in fitting:

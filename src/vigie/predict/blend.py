@@ -55,5 +55,7 @@ class RowBlender:
     def _grow(self, lines: int) -> None:
         lack = lines - self._total.shape[0]
         if lack > 0:
-            self._sum = np.concatenate([self._sum, np.zeros((self._sum.shape[0], lack, self._sum.shape[2]), np.float32)], axis=1)
+            self._sum = np.concatenate(
+                [self._sum, np.zeros((self._sum.shape[0], lack, self._sum.shape[2]), np.float32)], axis=1
+            )
             self._total = np.concatenate([self._total, np.zeros((lack, self._total.shape[1]), np.float32)])

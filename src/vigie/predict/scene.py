@@ -23,7 +23,8 @@ from vigie.core.cube import FLAGS, Reader, flags_attributes
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend
 from vigie.core.tiles import Tile, tiles
-from vigie.learn.bands import describe, usable
+from vigie.learn.bands import describe
+from vigie.learn.inputs import inputs_of
 from vigie.learn.model import Model, load
 from vigie.learn.scaling import RobustScaling, standardise
 from vigie.learn.windows import prefetch
@@ -107,7 +108,10 @@ def template(grid_coordinates: dict[str, Any], sizes: tuple[int, int], legend: L
         ("class", *maps), full, "uint16", {"long_name": "calibrated class probability", **packed}
     )
     dataset["spread"] = store.empty(
-        maps, sizes, "uint16", {"long_name": "ensemble spread: mutual information of class and member over log(classes)", **packed}
+        maps,
+        sizes,
+        "uint16",
+        {"long_name": "ensemble spread: mutual information of class and member over log(classes)", **packed},
     )
     dataset["map"] = store.empty(
         maps,
@@ -171,8 +175,7 @@ class PatchRow:
             "y": slice(y, min(y + patch, work.sizes[0])),
             "x": slice(x0, min(int(starts[-1]) + patch, work.sizes[1])),
         }
-        scene = work.reader(window)
-        scene = scene.isel(band=usable(scene))
+        scene = inputs_of(work.reader(window), scaling)
         x, mask = standardise(scene, work.statistics, scaling)
         return cls(y, x0, starts, x, mask, scene["flags"].values, describe(scene), str(scene.attrs.get("sensor", "")))
 

@@ -15,8 +15,12 @@ class PredictSettings(BaseModel):
     patch: int = Field(default=256, ge=32, description="side of the square the network sees at once, pixels")
     overlap: int = Field(default=64, ge=0, description="pixels that neighbouring patches share and blend")
     batch: int = Field(default=4, ge=1, description="patches the network takes at once")
-    lines: int = Field(default=512, ge=32, description="height of a tile, pixels: the chunk of the store and the step of resuming")
-    panel: int = Field(default=8192, ge=512, multiple_of=512, description="width of a tile, pixels: bounds the memory of wide scenes")
+    lines: int = Field(
+        default=512, ge=32, description="height of a tile, pixels: the chunk of the store and the step of resuming"
+    )
+    panel: int = Field(
+        default=8192, ge=512, multiple_of=512, description="width of a tile, pixels: bounds the memory of wide scenes"
+    )
     precision: Literal["32-true", "bf16-mixed"] = Field(default="32-true", description="'32-true' or 'bf16-mixed'")
     device: str = Field(default="auto", description="'auto' takes a GPU where there is one; or 'cpu', 'cuda', 'cuda:1'")
     memory_gib: float = Field(default=4.0, gt=0, description="refuse work whose tile would need more, GiB")

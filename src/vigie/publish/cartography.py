@@ -211,30 +211,31 @@ def _label_inside(axes: Axes, extent: Extent, meridians: Sequence[Line], paralle
         away = (np.stack([x, y], axis=-1) - middle) / half
         reach = np.abs(away).max(axis=-1)
         under_bar = (away[:, 0] < -0.1) & (away[:, 1] < -0.6)
-        inside = np.flatnonzero((reach <= 0.92) & ~under_bar)
+        inside = np.flatnonzero((reach <= 0.94) & ~under_bar)
         if inside.size:
             at = inside[np.argmax(reach[inside])]
-            _halo_text(axes, label, float(x[at]), float(y[at]))
+            side = "left" if away[at, 0] < -0.5 else "right" if away[at, 0] > 0.5 else "center"
+            _halo_text(axes, label, (float(x[at]), float(y[at])), side)
     for label, x, y in parallels:
         away = (np.stack([x, y], axis=-1) - middle) / half
         tilt = np.abs(np.degrees(np.arctan2(away[:, 1], away[:, 0])) - 22.5)
         tilt[np.abs(away).max(axis=-1) > 0.92] = np.inf
         if tilt.size and tilt.min() < 10:
             at = int(np.argmin(tilt))
-            _halo_text(axes, label, float(x[at]), float(y[at]))
+            _halo_text(axes, label, (float(x[at]), float(y[at])), "center")
 
 
-def _halo_text(axes: Axes, label: str, x: float, y: float) -> None:
+def _halo_text(axes: Axes, label: str, place: tuple[float, float], side: str) -> None:
     halo = [withStroke(linewidth=2, foreground="black", alpha=0.55)]
     style: dict[str, Any] = {
         "size": SMALL_POINTS,
         "family": FONT,
         "color": "white",
-        "ha": "center",
+        "ha": side,
         "va": "center",
         "zorder": 5,
     }
-    axes.text(x, y, label, path_effects=halo, clip_on=True, **style)
+    axes.text(*place, label, path_effects=halo, clip_on=True, **style)
 
 
 def _label_style(theme: Theme) -> dict[str, Any]:

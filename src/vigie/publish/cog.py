@@ -14,9 +14,9 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp
+from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 

@@ -140,7 +140,7 @@ def mistakes_panel(title: str, truth: Picture, predicted: Picture, classes: Lege
 MISTAKES = Legend(
     "mistakes",
     (
-        LegendClass(0, "rightly left out", "#dfe3e8"),
+        LegendClass(0, "rightly left out", "#c3c9d1"),
         LegendClass(1, "found", "#5aa9d6"),
         LegendClass(2, "missed", "#c2410c"),
         LegendClass(3, "added", "#4a148c"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -156,7 +156,7 @@ class Report:
     sections: Sequence[Section]
     numbers: tuple[Number, ...] = ()
     created: str = ""
-    language: str = field(default="en")
+    language: str = "en"
 
 
 def write_report(report: Report, path: Path) -> None:

@@ -23,7 +23,7 @@ def write_geopackage(path: Path, layers: Mapping[str, gpd.GeoDataFrame], metadat
     ----------
     path: where the file goes; what was there is replaced at the end.
     layers: table by layer name, in the order a GIS will show them.
-    metadata: text by name, kept in the file's metadata tables.
+    metadata: text by name, kept with every layer (kept with the file, GDAL would copy it to a side file at each reading).
 
     Raises
     ------
@@ -49,7 +49,7 @@ def write_geopackage(path: Path, layers: Mapping[str, gpd.GeoDataFrame], metadat
                 layer=name,
                 driver="GPKG",
                 append=number > 0,
-                dataset_metadata=dict(metadata) if number == 0 else None,
+                layer_metadata=dict(metadata),
             )
 
 

@@ -55,7 +55,9 @@ class SlurmSettings(Settings):
     walltime: str = Field(default="02:00:00")
     jobs: int = Field(default=1, ge=1, description="number of workers")
     directives: tuple[str, ...] = Field(default=(), description="further #SBATCH lines, for instance '--gres=gpu:1'")
-    prologue: tuple[str, ...] = Field(default=(), description="shell lines run before the worker, for instance 'module load cuda'")
+    prologue: tuple[str, ...] = Field(
+        default=(), description="shell lines run before the worker, for instance 'module load cuda'"
+    )
 
 
 class DaskEngine(Settings):
@@ -171,7 +173,7 @@ def _explain(error: ValidationError, origin: str, settings: type[BaseModel]) -> 
     others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if first["type"] == "extra_forbidden":
         hint = nearest(str(first["loc"][-1]), _keys(settings))
-        return VigieError(f"{origin}: unknown key '{place}'{others}", do=hint or f"see `vigie schema` for the known keys")
+        return VigieError(f"{origin}: unknown key '{place}'{others}", do=hint or "see `vigie schema` for the known keys")
     if first["type"] == "missing":
         return VigieError(f"{origin}: key '{place}' is missing{others}", do="add it; `vigie schema` tells what it means")
     return VigieError(f"{origin}: key '{place}' is wrong{others}", found=repr(first["input"])[:80], expected=first["msg"])

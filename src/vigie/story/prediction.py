@@ -91,7 +91,6 @@ def annotated(run: Run, node: xr.Dataset, work: ScenePrediction, part: Part) -> 
     return node
 
 
-
 def read_probability(path: Path, part: str, window: Window) -> NDArray[np.float32]:
     """Read calibrated probabilities (class, y, x) of a window of a predicted part, NaN where there are none."""
     with xr.open_zarr(path, group=group_of(part), consolidated=False, chunks=None) as node:

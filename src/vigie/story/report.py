@@ -14,8 +14,8 @@ from vigie.publish.report import Estimate, Measure, ReportFigure, ScoreTable, Se
 from vigie.publish.sections import model_section as card_section
 from vigie.publish.sections import provenance_section as record_section
 from vigie.publish.sections import reproduce_section
-from vigie.story.experiment import to_toml
 from vigie.story.compare import groups, read_group
+from vigie.story.experiment import to_toml
 from vigie.story.products import part_provenance
 from vigie.story.run import ARTEFACTS, Run
 from vigie.story.scenes import Part, fold_name
@@ -91,5 +91,3 @@ def provenance_section(run: Run, parts: Sequence[Part]) -> Section:
 def how_to_repeat(run: Run) -> Section:
     """Tell how to get the same again, and how long it took."""
     return reproduce_section((f"vigie run {run.experiment.name}.toml",), run.seconds())
-
-

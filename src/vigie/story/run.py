@@ -52,7 +52,9 @@ class Run:
         """Hash everything a stage's result depends on: its settings, the stages before it, and the code's version."""
         before = STAGES[: STAGES.index(stage) + 1]
         settings = self.experiment.model_dump(mode="json")
+        own = set(STAGES) | {"app", "name", "summary", "engine", "seed"}
         content = {name: settings.get(name) for name in before} | {
+            "other": {key: value for key, value in settings.items() if key not in own},
             "app": self.experiment.app,
             "seed": self.experiment.seed,
             "version": vigie.__version__,

@@ -19,8 +19,8 @@ from vigie.core.scene import Scene
 from vigie.core.tiles import Window
 from vigie.harmonize.cube import CubeReader, open_scene
 from vigie.learn.folds import NEVER, FoldSettings, Region, SceneInfo, assign
-from vigie.learn.scaling import RobustScaling, measure
 from vigie.learn.patches import LabelledScene
+from vigie.learn.scaling import RobustScaling, measure
 from vigie.story.run import Run
 from vigie.story.settings import MapExperiment
 

@@ -45,7 +45,14 @@ def _tables(entry: dict[str, Any], shelf: dict[str, Any]) -> Iterator[tuple[str,
 
 
 def _type(entry: dict[str, Any]) -> str:
-    words = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false", "array": "list", "null": "none"}
+    words = {
+        "string": "text",
+        "integer": "integer",
+        "number": "number",
+        "boolean": "true or false",
+        "array": "list",
+        "null": "none",
+    }
     if "enum" in entry:
         return "one of " + ", ".join(map(repr, entry["enum"]))
     if "const" in entry:

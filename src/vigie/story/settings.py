@@ -35,7 +35,7 @@ class TrainSettings(Settings):
     loss: LossSettings = Field(default_factory=LossSettings)
     windows: WindowSettings = Field(default_factory=WindowSettings)
     augment: AugmentSettings = Field(default_factory=AugmentSettings)
-    scaling: RobustScaling = Field(default_factory=RobustScaling)
+    scaling: RobustScaling = Field(default=RobustScaling(reflectances="colour"))
     fit: FitSettings = Field(default_factory=FitSettings)
     calibrate: Literal["held-out", "none"] = Field(
         default="held-out", description="temperature of each model, from what the models of the other folds did not see"
@@ -47,7 +47,9 @@ class VerifySettings(Settings):
 
     baselines: tuple[str, ...] = Field(default=(), description="reference methods scored in the same table")
     bootstrap: int = Field(default=1000, ge=0, description="resamples of scenes for confidence intervals")
-    tolerances_px: tuple[int, ...] = Field(default=(1, 3), description="pixels by which a boundary may be off, for boundary scores")
+    tolerances_px: tuple[int, ...] = Field(
+        default=(1, 3), description="pixels by which a boundary may be off, for boundary scores"
+    )
 
 
 class MapExperiment(Experiment):

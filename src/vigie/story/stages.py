@@ -54,5 +54,3 @@ def _check_disk(run: Run, scenes: list[Scene]) -> None:
             expected=f"up to {need / 2**30:.1f} GiB before compression",
             do="free space, choose another folder with --out, or take fewer scenes",
         )
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -15,9 +15,11 @@ from lightning.fabric import Fabric
 from vigie.core.tiles import Window, tiles
 from vigie.learn import networks
 from vigie.learn.augment import augment
+from vigie.learn.bands import describe
 from vigie.learn.calibration import LogitSample
 from vigie.learn.fit import Task, connect, fit
 from vigie.learn.folds import NEVER, Region, check_classes, folds_of, split
+from vigie.learn.inputs import inputs_of
 from vigie.learn.losses import build_loss
 from vigie.learn.model import EVERY_SENSOR, Model
 from vigie.learn.patches import LabelledScene, labels_shown, read_patch
@@ -39,11 +41,21 @@ class Lesson:
     held_out: Sequence[Region]
 
 
-def train(run: Run, classes: Classes) -> None:
+Teach = Callable[[LabelledScene], list[LabelledScene]]
+"""Turns a labelled scene into those that are learnt from, for instance with a second set of labels."""
+
+
+def as_labelled(scene: LabelledScene) -> list[LabelledScene]:
+    """Learn from a scene's own labels."""
+    return [scene]
+
+
+def train(run: Run, classes: Classes, teach: Teach = as_labelled) -> None:
     """Fit the models of all folds, calibrate them, and leave them in `model/`."""
     settings = settings_of(run).train
     scenes = labelled(run, classes, settings.scaling)
-    trained = {lesson.fold: (lesson, fit_members(run, classes, scenes, lesson)) for lesson in lessons(run, settings)}
+    lectures = [taught for scene in scenes for taught in teach(scene)]
+    trained = {lesson.fold: (lesson, fit_members(run, classes, lectures, lesson)) for lesson in lessons(run, settings)}
     samples = {fold: held_out_logits(run, model, lesson, scenes) for fold, (lesson, model) in trained.items()}
     for fold, (lesson, model) in trained.items():
         others = [sample for other, sample in samples.items() if other != fold and sample.kept]
@@ -67,7 +79,7 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
     settings = settings_of(run).train
     windows = settings.windows.model_copy(update={"seed": run.experiment.seed})
     source = WindowSource(scenes, lesson.learn, classes.legend, settings.scaling, windows)
-    by_id = {scene.id: scene for scene in scenes}
+    by_id = {scene.id: scene for scene in reversed(scenes)}
     check_classes(
         [*lesson.learn, *lesson.held_out],
         lesson.learn,
@@ -118,7 +130,7 @@ def held_out_logits(run: Run, model: Model, lesson: Lesson, scenes: Sequence[Lab
         scene = by_id[region.scene]
         for window in calibration_windows(region.window, model):
             patch = read_patch(scene, window, model.scaling)
-            bands = source_bands(scene, window)
+            bands = source_bands(scene, window, model)
             logits = model.logits(torch.from_numpy(patch.x)[None], torch.from_numpy(patch.mask)[None], bands)
             rows = patch.rows.astype(np.int64)
             matrix = torch.from_numpy(scene.labels.matrix(model.legend))
@@ -140,12 +152,10 @@ def calibration_windows(region: Window, model: Model) -> list[Window]:
     ]
 
 
-def source_bands(scene: LabelledScene, window: Window) -> torch.Tensor:
+def source_bands(scene: LabelledScene, window: Window, model: Model) -> torch.Tensor:
     """Describe the bands of a scene for the network."""
-    from vigie.learn.bands import describe, usable
-
     data = scene.read({d: slice(part.start, part.start + 1) for d, part in window.items()})
-    return describe(data.isel(band=usable(data)))
+    return describe(inputs_of(data, model.scaling))
 
 
 def temperatures(samples: Sequence[LogitSample]) -> dict[str, float]:
@@ -176,5 +186,3 @@ def facts(run: Run, scenes: Sequence[LabelledScene], lesson: Lesson, model: Mode
             "Debris-covered ice looks like the rock beside it: its outlines carry the largest uncertainty.",
         ],
     }
-
-

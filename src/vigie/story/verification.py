@@ -65,7 +65,9 @@ def verify(run: Run, classes: Classes, baselines: Baselines) -> None:
         nodes[f"/{name}/confusion"] = network["classes"].sum("scene").total
         log.info("verify: %s\n%s", name, scores.table(nodes[f"/{name}"], ["mean_iou", "accuracy", "ece"]).to_string())
     with whole_file(run.artefact("verify")) as draft:
-        xr.DataTree.from_dict(nodes or {"/": xr.Dataset(attrs={"note": "no scene has truth"})}).to_netcdf(draft, engine="h5netcdf")
+        xr.DataTree.from_dict(nodes or {"/": xr.Dataset(attrs={"note": "no scene has truth"})}).to_netcdf(
+            draft, engine="h5netcdf"
+        )
 
 
 def trials_of(run: Run, classes: Classes) -> Iterator[Trial]:
@@ -78,9 +80,7 @@ def trials_of(run: Run, classes: Classes) -> Iterator[Trial]:
             yield Trial(part, classes.label(scene.truth.legend), reader, abs(float(reader.grid.resolution.y)))
 
 
-def counted(
-    run: Run, streams: Sequence[Iterator[LabelledTile]], group: Sequence[Trial], title: str
-) -> dict[str, Tally]:
+def counted(run: Run, streams: Sequence[Iterator[LabelledTile]], group: Sequence[Trial], title: str) -> dict[str, Tally]:
     """Count every tile, by part."""
     counts = []
     with run.progress.task(title, len(group)) as advance:
@@ -139,4 +139,3 @@ def baseline_tiles(run: Run, trial: Trial, group: Sequence[Trial], baseline: Bas
     probability = baseline.fit(seen).probability(scene)
     rows = trial.labels.rows(scene["truth"].values)
     yield LabelledTile(probability.astype(np.float32), rows, trial.labels.names, trial.gsd_m)
-

@@ -21,19 +21,15 @@ LEGEND = Legend(
 CLASSES = Classes(
     LEGEND,
     {
-        "classes": LabelLegend("classes", {0: (LAND, (LAND,)), 1: (CLEAN, (CLEAN,)), 2: (DEBRIS, (DEBRIS,)), 3: (WATER, (WATER,))}),
-        "debris-or-not": LabelLegend(
-            "debris-or-not", {0: ("no debris on ice", (LAND, CLEAN, WATER)), 1: (DEBRIS, (DEBRIS,))}
+        "classes": LabelLegend(
+            "classes", {0: (LAND, (LAND,)), 1: (CLEAN, (CLEAN,)), 2: (DEBRIS, (DEBRIS,)), 3: (WATER, (WATER,))}
         ),
-        "glacier-or-not": LabelLegend(
-            "glacier-or-not", {0: ("no glacier", (LAND, WATER)), 1: ("glacier", (CLEAN, DEBRIS))}
-        ),
+        "debris-or-not": LabelLegend("debris-or-not", {0: ("no debris on ice", (LAND, CLEAN, WATER)), 1: (DEBRIS, (DEBRIS,))}),
+        "glacier-or-not": LabelLegend("glacier-or-not", {0: ("no glacier", (LAND, WATER)), 1: ("glacier", (CLEAN, DEBRIS))}),
         "ice-and-debris": LabelLegend(
             "ice-and-debris", {0: ("no glacier", (LAND, WATER)), 1: (CLEAN, (CLEAN,)), 2: (DEBRIS, (DEBRIS,))}
         ),
-        "lake-or-not": LabelLegend(
-            "lake-or-not", {0: ("no lake", (LAND, CLEAN, DEBRIS)), 1: (WATER, (WATER,))}
-        ),
+        "lake-or-not": LabelLegend("lake-or-not", {0: ("no lake", (LAND, CLEAN, DEBRIS)), 1: (WATER, (WATER,))}),
     },
 )
 """Label legends by name: `legend = "debris-or-not"` in a source says how to read its truth."""

@@ -52,7 +52,13 @@ def experiment(folder: Path) -> dict[str, Any]:
             "folds": {"by": "scene"},
             "network": {"name": "unet-groupnorm", "widths": [16, 32, 64, 96], "stem_channels": 16, "reduction": 2},
             "windows": {"size": 128, "batch": 8, "balance": 0.3},
-            "fit": {"steps": 160, "learning_rate": 3e-3, "schedule": "one-cycle", "warmup_steps": 20, "precision": "bf16-mixed"},
+            "fit": {
+                "steps": 160,
+                "learning_rate": 3e-3,
+                "schedule": "one-cycle",
+                "warmup_steps": 20,
+                "precision": "bf16-mixed",
+            },
         },
         "verify": {"baselines": ["otsu-own"]},
     }

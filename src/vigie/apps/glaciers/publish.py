@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-
 from vigie.apps.glaciers.classes import LEGEND
 from vigie.apps.glaciers.histories import Epochs, areas_of, follow
 from vigie.apps.glaciers.history.plot import plot_history, write_plot
@@ -56,7 +55,9 @@ def product_of(surface: Surface, assets: dict[str, Asset]) -> Product:
     """Describe a part's products for the catalogue."""
     scene = surface.scene
     product = scene_product(scene, f"glacier map of {surface.part.name}", assets, None if scene.datetime else SATELLITE_AGE)
-    return Product(surface.part.name, product.title, footprint_of(surface), assets, product.datetime, product.period, product.properties)
+    return Product(
+        surface.part.name, product.title, footprint_of(surface), assets, product.datetime, product.period, product.properties
+    )
 
 
 def footprint_of(surface: Surface) -> dict[str, object]:
@@ -88,5 +89,3 @@ def told(name: str, inventory: Inventory) -> None:
         len(lakes),
         lakes["area_km2"].sum(),
     )
-
-

@@ -202,7 +202,9 @@ def series_of(history: History, title: str) -> ReportFigure:
         np.flatnonzero(total["flagged"].to_numpy(bool)).tolist(),
         (title, "area, km²"),
     )
-    return ReportFigure(lambda theme: _themed(draw, theme), f"{title}, with twice its error.", f"{title} through time", kind="svg")
+    return ReportFigure(
+        lambda theme: _themed(draw, theme), f"{title}, with twice its error.", f"{title} through time", kind="svg"
+    )
 
 
 def _themed(draw: partial[Figure], theme: Theme) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field
 
@@ -23,7 +24,9 @@ class HistorySettings(Settings):
         default={LAND: 0.55, CLEAN: 0.25, DEBRIS: 0.12, WATER: 0.08}, description="class shares the networks were trained on"
     )
     confidence: float = Field(default=0.9, gt=0, le=1, description="chance that a date's image shows what is there")
-    hidden_confidence: float = Field(default=0.3, ge=0, le=1, description="the same where shadow, cloud or saturation is flagged")
+    hidden_confidence: float = Field(
+        default=0.3, ge=0, le=1, description="the same where shadow, cloud or saturation is flagged"
+    )
     clearest_day: int = Field(default=235, ge=1, le=366, description="day of the year with the least seasonal snow")
     snow: tuple[float, float] = Field(default=(0.02, 0.5), description="chance of snow on land on that day and half a year off")
 
@@ -36,7 +39,18 @@ class PublishSettings(Settings):
     history: HistorySettings = Field(default_factory=HistorySettings)
 
 
+class LabelSettings(Settings):
+    """What labels teach beyond their codes."""
+
+    rules: Literal["none", "spectral"] = Field(
+        default="spectral",
+        description="'spectral' teaches clean ice, water and land by index rules where labels only know debris",
+    )
+
+
 class GlacierExperiment(MapExperiment):
     """An experiment that maps clean ice, debris-covered ice and water, and inventories glaciers and lakes."""
+
+    labels: LabelSettings = Field(default_factory=LabelSettings)
 
     publish: PublishSettings = Field(default_factory=PublishSettings)

@@ -21,6 +21,7 @@ from vigie.core.errors import VigieError
 from vigie.core.legend import Legend
 
 OUTLINES = {"cut corners": cut_corners, "stairs": stairs}
+LINES, POLYGONS = {"LineString", "MultiLineString"}, {"Polygon", "MultiPolygon"}
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def glacier_inventory(
     world = read_map(classes, grid, legend, settings)
     _check(classes, dem, probability, legend)
     surface = None if dem is None else Dem(np.asarray(dem, np.float32), grid, settings.dem_source)
-    complexes, _ = patches(world.ice, _smallest_px(grid, settings))
-    numbers, owner = divides.settle(_owners(complexes, grid, outlines, surface, settings), _smallest_px(grid, settings))
+    complexes, _ = patches(world.ice, _smallest_px(grid, settings.min_glacier_km2))
+    numbers, owner = _cut(complexes, grid, outlines, surface, settings)
     parents = _parents(outlines, owner[1:])
     found = _Found(world, complexes, numbers, parents, surface, _chances(probability, legend, world, settings))
     return _tables(found, settings)
@@ -162,29 +163,43 @@ def _check(
         raise VigieError("probabilities do not fit the class map", found=probability.shape, expected=shape)
 
 
-def _smallest_px(grid: GeoBox, settings: InventorySettings) -> int:
-    """Pixels of the smallest glacier: half a pixel is lost by cutting corners, and map areas differ by up to a thousandth."""
-    return int(np.ceil(1.001 * settings.min_glacier_km2 * 1e6 / earth.pixel_size_m(grid) ** 2 + 0.5))
+def _smallest_px(grid: GeoBox, area_km2: float) -> int:
+    """Pixels that make an area: cut corners cost half a pixel, and map areas differ from true ones by up to a thousandth."""
+    return int(np.ceil(1.001 * area_km2 * 1e6 / earth.pixel_size_m(grid) ** 2 + 0.5))
 
 
-def _owners(
+def _cut(
     complexes: Labels, grid: GeoBox, outlines: gpd.GeoDataFrame | None, dem: Dem | None, settings: InventorySettings
-) -> divides.Owners:
-    """Choose how complexes are cut: outlines or lines given, otherwise the flow of the DEM, otherwise not at all."""
+) -> tuple[Labels, NDArray[np.int32]]:
+    """Cut complexes by the outlines or lines given, otherwise by the flow of the DEM, otherwise not at all."""
+    smallest_px = _smallest_px(grid, settings.min_glacier_km2)
     if outlines is not None:
-        given = outlines if outlines.crs is not None else earth.lonlat(outlines)
-        shapes = np.asarray(given.to_crs(grid.crs.to_wkt()).geometry.array, dtype=object)
-        linear = set(given.geom_type) <= {"LineString", "MultiLineString"} and len(given) > 0
-        return divides.by_lines(complexes, shapes, grid) if linear else divides.by_outlines(complexes, shapes, grid)
+        metric = earth.lonlat(outlines).to_crs(grid.crs.to_wkt())
+        by_shapes = divides.by_lines if _linear(outlines) else divides.by_outlines
+        return divides.settle(by_shapes(complexes, np.asarray(metric.geometry.array, dtype=object), grid), smallest_px)
     if dem is not None:
         smoothing_px = settings.divide_smoothing_m / earth.pixel_size_m(grid)
-        return divides.by_flow(complexes, dem.elevation_m, smoothing_px, settings.divide_relief_m)
-    return divides.whole(complexes)
+        basins = divides.by_flow(complexes, dem.elevation_m, smoothing_px, settings.divide_relief_m)
+        return divides.settle(basins, max(smallest_px, _smallest_px(grid, settings.divide_area_km2)))
+    return divides.settle(divides.whole(complexes), smallest_px)
+
+
+def _linear(outlines: gpd.GeoDataFrame) -> bool:
+    """Tell divide lines from outlines; a mixture, points or missing geometries are neither."""
+    kinds = set(outlines.geom_type)
+    if not (kinds <= LINES or kinds <= POLYGONS):
+        raise VigieError(
+            "complexes cannot be cut by these geometries",
+            found=sorted(map(str, kinds)),
+            expected="polygons, or lines",
+            do="read outlines with read_outlines, which repairs them; give divides and outlines apart",
+        )
+    return bool(kinds) and kinds <= LINES
 
 
 def _parents(outlines: gpd.GeoDataFrame | None, owner: NDArray[np.int32]) -> gpd.GeoDataFrame:
     """The attributes of each glacier's outline, empty rows where it has none."""
-    if outlines is None or set(outlines.geom_type) <= {"LineString", "MultiLineString"}:
+    if outlines is None or _linear(outlines):
         return pd.DataFrame(index=range(len(owner)))
     known = pd.DataFrame(outlines.drop(columns=outlines.geometry.name)).reset_index(drop=True)
     return known.reindex(owner - 1).reset_index(drop=True)

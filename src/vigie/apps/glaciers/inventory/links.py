@@ -29,8 +29,8 @@ def links(glaciers: gpd.GeoDataFrame, earlier: gpd.GeoDataFrame) -> pd.DataFrame
     --------
     >>> one = gpd.GeoDataFrame({"rgi_id": ["a"]}, geometry=[shapely.box(0, 0, 2, 1)], crs="EPSG:4326")
     >>> two = gpd.GeoDataFrame({"rgi_id": ["b"]}, geometry=[shapely.box(1, 0, 3, 1)], crs="EPSG:4326")
-    >>> links(one, two).iloc[0, [0, 1, 5, 6]].round(6).tolist()
-    ['a', 'b', 0.5, 0.5]
+    >>> links(one, two)["rgi7_area_fraction"].round(6).tolist()
+    [0.5]
     """
     new, old = (np.asarray(earth.lonlat(table).geometry.array, dtype=object) for table in (glaciers, earlier))
     a, b = shapely.STRtree(old).query(new, predicate="intersects")

@@ -38,6 +38,7 @@ class InventorySettings(BaseModel):
     simplify_px: float = Field(0.0, ge=0, le=0.5, description="coverage simplification tolerance, in pixels")
 
     divide_relief_m: float = Field(100.0, ge=0, description="a glacier's terminus lies at least this far below its lowest pass")
+    divide_area_km2: float = Field(0.05, ge=0, description="basins of the DEM under this area join their neighbour")
     divide_smoothing_m: float = Field(90.0, ge=0, description="Gaussian smoothing (sigma) of the DEM before flow is traced")
 
     min_lake_px: int = Field(5, ge=1, description="smallest lake kept, in pixels (Lesi 2022: 5)")

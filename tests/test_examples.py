@@ -1,0 +1,98 @@
+"""Every TOML file of the repository is loaded by what reads it; examples name only what exists."""
+
+from __future__ import annotations
+
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from vigie.acquire.samples import SCHEME, registry
+from vigie.acquire.sensor import known_sensors, load_sensor
+from vigie.apps.glaciers.baselines import BASELINES
+from vigie.apps.glaciers.classes import CLASSES
+from vigie.apps.glaciers.inventory.schema import fields
+from vigie.story.experiment import Experiment, app_names, find_app, load, override, to_json, validate
+from vigie.story.settings import MapExperiment
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = [*sorted(ROOT.glob("*.toml")), *(f for top in ("examples", "src") for f in sorted((ROOT / top).rglob("*.toml")))]
+EXPERIMENTS = [file for file in FILES if "app" in tomllib.loads(file.read_text(encoding="utf-8"))]
+SENSORS = [file for file in FILES if "products" in tomllib.loads(file.read_text(encoding="utf-8"))]
+SCHEMA = ROOT / "src/vigie/apps/glaciers/inventory/schema.toml"
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def loaded(file: Path) -> MapExperiment:
+    _, experiment = load(file)
+    assert isinstance(experiment, MapExperiment)
+    return experiment
+
+
+each_experiment = pytest.mark.parametrize("file", EXPERIMENTS, ids=name_of)
+
+
+def test_every_file_has_a_reader() -> None:
+    read = {*EXPERIMENTS, *SENSORS, SCHEMA, ROOT / "pyproject.toml"}
+    assert [name_of(file) for file in FILES if file not in read] == []
+    assert EXPERIMENTS
+    assert SENSORS
+
+
+@pytest.mark.parametrize("file", SENSORS, ids=name_of)
+def test_sensor_is_valid_and_called_like_its_file(file: Path) -> None:
+    assert load_sensor(file).name == file.stem
+
+
+def test_schema_of_inventories_is_read() -> None:
+    for table in tomllib.loads(SCHEMA.read_text(encoding="utf-8")):
+        assert fields(table)
+
+
+@each_experiment
+def test_experiment_is_valid(file: Path) -> None:
+    experiment = loaded(file)
+    assert experiment.name == file.stem
+    assert experiment.summary.endswith(".")
+
+
+@each_experiment
+def test_experiment_names_what_exists(file: Path) -> None:
+    experiment = loaded(file)
+    samples = list(registry())
+    for source in experiment.acquire.sources:
+        assert source.sensor in (*known_sensors(), "auto") or (file.parent / source.sensor).is_file()
+        assert source.legend is None or CLASSES.label(source.legend)
+        for pattern in (*source.images, source.truth or "", source.dem or ""):
+            if pattern.startswith(SCHEME):
+                wanted = pattern.removeprefix(SCHEME).replace("{scene}", "*")
+                assert any(fnmatchcase(sample, wanted) for sample in samples), pattern
+    if experiment.app == "glaciers":
+        assert set(experiment.verify.baselines) <= set(BASELINES)
+
+
+@each_experiment
+def test_experiment_travels_whole(file: Path) -> None:
+    app, experiment = load(file)
+    again = app.settings.model_validate_json(to_json(experiment))
+    assert again == experiment
+
+
+@pytest.mark.parametrize("name", app_names())
+def test_demo_is_a_valid_experiment(name: str, tmp_path: Path) -> None:
+    app, experiment = validate(find_app(name).demo(tmp_path), f"demo of {name}")
+    assert app.name == name
+    assert isinstance(experiment, Experiment)
+
+
+def test_engine_in_toml_becomes_the_engine() -> None:
+    content: dict[str, object] = {"app": "glaciers", "name": "x", "acquire": {"sources": [{"images": "x.tif"}]}}
+    override(content, "engine.kind=dask")
+    override(content, "engine.slurm.queue=gpu")
+    _, experiment = validate(content, "here")
+    engine = experiment.engine.start()
+    assert "#SBATCH -p gpu" in engine.slurm.job_script()  # type: ignore[attr-defined]
