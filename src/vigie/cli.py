@@ -22,7 +22,7 @@ app = typer.Typer(
 
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.toml", help="the experiment, see examples/")]
 Out = Annotated[Path, typer.Option("--out", help="folder that holds the runs")]
-Set = Annotated[list[str], typer.Option("--set", help="override a key: train.steps=20 (may be repeated)")]
+Set = Annotated[list[str], typer.Option("--set", help="override a key: train.fit.steps=20 (may be repeated)")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars and no log, only errors")]
 Names = Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders")]
 

@@ -93,13 +93,13 @@ def footprint(header: Header) -> dict[str, Any]:
 
 
 def _as_lists(geometry: Mapping[str, Any]) -> dict[str, Any]:
-    def plain(part: Any) -> Any:  # noqa: ANN401 - nested GeoJSON coordinates
+    def plain(part: Any) -> Any:
         return [plain(p) for p in part] if isinstance(part, list | tuple) else float(part)
 
     return {"type": str(geometry["type"]), "coordinates": plain(geometry["coordinates"])}
 
 
-def _header(source: Any, href: str) -> Header:  # noqa: ANN401 - rasterio has no types
+def _header(source: Any, href: str) -> Header:
     if source.crs is None:
         raise VigieError(
             f"{href} has no CRS",
@@ -128,7 +128,7 @@ def _header(source: Any, href: str) -> Header:  # noqa: ANN401 - rasterio has no
     )
 
 
-def _check_whole(source: Any) -> None:  # noqa: ANN401 - rasterio has no types
+def _check_whole(source: Any) -> None:
     for index, (height, width) in enumerate(source.block_shapes, start=1):
         last = PixelWindow(
             (source.width - 1) // width * width,

@@ -48,12 +48,12 @@ class SourceSettings(BaseModel):
 
     @field_validator("images", mode="before")
     @classmethod
-    def _one_or_many(cls, images: Any) -> Any:  # noqa: ANN401 - before validation
+    def _one_or_many(cls, images: Any) -> Any:
         return (images,) if isinstance(images, str) else images
 
     @field_validator("date", "epoch", mode="before")
     @classmethod
-    def _iso(cls, moment: Any) -> Any:  # noqa: ANN401 - before validation
+    def _iso(cls, moment: Any) -> Any:
         if isinstance(moment, Day | Moment):
             moment = moment.isoformat()
         return parse_date(moment) if isinstance(moment, str) else moment

@@ -1,8 +1,8 @@
 """Landform at the scale of a glacier: slope without its hummocks, the hummocks, and height above the valley floor.
 
-A debris-covered tongue is flat at a few hundred metres, rough below that, and lies low in its valley; the rock beside it is none
-of these, though it has the same colour (notes B1: context is worth 0.12-0.18 IoU). Means are over square boxes and valid pixels,
-summed as whole numbers, so they are the same for any tiling.
+A debris-covered tongue is flat at a few hundred metres, rough below that, and lies low in its valley; the rock beside it is
+none of these, though it has the same colour. Means are over square boxes and valid pixels, summed as whole numbers, so they are
+the same for any tiling.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ def derive(elevation: Band, grid: GeoBox, window: Window, settings: HarmonizeSet
     for smooth in (fine, coarse):
         mean = box_mean(trim(z, reach - smooth - 1), smooth)
         layers.append(slope_and_aspect(*gradient(mean, grid))[0])
-    layers += [roughness(trim(z, reach - 2 * fine), fine).astype(np.float32), height(trim(z, reach - valley), valley).astype(np.float32)]
+    hummocks, above = roughness(trim(z, reach - 2 * fine), fine), height(trim(z, reach - valley), valley)
+    layers += [hummocks.astype(np.float32), above.astype(np.float32)]
     return [np.where(missing, np.float32(np.nan), layer) for layer in layers]
 
 

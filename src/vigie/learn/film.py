@@ -199,7 +199,7 @@ def _grain(like: Tensor, settings: FilmSettings, draw: _Draw) -> Tensor:
     """Gaussian noise blurred to the grain's size, rescaled to the drawn standard deviation."""
     noise = draw.normal(*like.shape[1:])
     blurred = gaussian_blur(noise, torch.full((len(like), 1, 1, 1), settings.grain_px, device=like.device))
-    return blurred / blurred.std(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6) * draw.uniform(settings.grain_dn)
+    return blurred / blurred.std(dim=(1, 2, 3), correction=0, keepdim=True).clamp(min=1e-6) * draw.uniform(settings.grain_dn)
 
 
 def _damage(dn: Tensor, settings: FilmSettings, draw: _Draw) -> Tensor:

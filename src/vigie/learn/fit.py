@@ -249,7 +249,7 @@ class _Trainer:
                 f"training diverged near step {self.progress.step}",
                 found=f"loss {loss}",
                 expected="a finite loss",
-                do="lower training.learning_rate, or raise training.warmup_steps; the last checkpoint is sound",
+                do="lower train.fit.learning_rate, or raise train.fit.warmup_steps; the last checkpoint is sound",
             )
         now = time.perf_counter()
         rate = self.since[1] / max(now - self.since[0], 1e-9)

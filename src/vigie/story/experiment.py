@@ -93,7 +93,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> tuple[App, Experiment]:
     Parameters
     ----------
     path: a TOML file.
-    overrides: `key.key=value` with the value in TOML, for instance "train.steps=20"; a bare word counts as text.
+    overrides: `key.key=value` with the value in TOML, for instance "train.fit.steps=20"; a bare word counts as text.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def override(content: dict[str, Any], text: str) -> None:
     """Set one key of an experiment's content from `key.key=value`."""
     key, equals, value_text = text.partition("=")
     if not equals or not key.strip():
-        raise VigieError("an override is not understood", found=text, expected="key.key=value, for instance train.steps=20")
+        raise VigieError("an override is not understood", found=text, expected="key.key=value, for instance train.fit.steps=20")
     try:
         value = tomllib.loads(f"value = {value_text}")["value"]
     except tomllib.TOMLDecodeError:

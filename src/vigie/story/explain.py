@@ -5,12 +5,14 @@ from __future__ import annotations
 from vigie.acquire.sources import gather
 from vigie.core.scene import Scene
 from vigie.harmonize.grids import target_grid
+from vigie.harmonize.terrain import DERIVED
 from vigie.predict.lattice import Lattice
 from vigie.predict.scene import panel_gib
 from vigie.story.run import STAGES, Run
 from vigie.story.scenes import catalogued, settings_of
 
-TERRAIN_BANDS = 4
+TERRAIN_BANDS = len(DERIVED)
+"""Bands that elevation adds."""
 
 
 def explain(run: Run) -> str:

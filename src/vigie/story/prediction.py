@@ -94,4 +94,4 @@ def annotated(run: Run, node: xr.Dataset, work: ScenePrediction, part: Part) -> 
 def read_probability(path: Path, part: str, window: Window) -> NDArray[np.float32]:
     """Read calibrated probabilities (class, y, x) of a window of a predicted part, NaN where there are none."""
     with xr.open_zarr(path, group=group_of(part), consolidated=False, chunks=None) as node:
-        return node["probability"].isel({d: window[d] for d in ("y", "x")}).values.astype(np.float32)
+        return np.asarray(node["probability"].isel({d: window[d] for d in ("y", "x")}).values, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Raster products of a predicted part: classes, probabilities, confidence, spread and flags, as COG with styles and as NetCDF."""
+"""Raster products of a predicted part: classes, probabilities, confidence, spread and flags, as COG and as NetCDF."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ STEP = 1e-4
 
 def open_prediction(run: Run, part: Part) -> xr.Dataset:
     """Open a part's prediction as it is stored: packed integers, lazy."""
-    return xr.open_zarr(
+    node: xr.Dataset = xr.open_zarr(
         run.artefact("predict"), group=group_of(part.name), consolidated=False, mask_and_scale=False, chunks=None
     )
+    return node
 
 
 def write_rasters(run: Run, part: Part, legend: Legend, folder: Path) -> dict[str, Asset]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,14 +19,9 @@ class Advance(Protocol):
 class Progress(Protocol):
     """Anything that shows how far a piece of work is."""
 
-    def task(self, title: str, total: int) -> _Task:
+    def task(self, title: str, total: int) -> AbstractContextManager[Advance]:
         """Begin a task of `total` pieces; use it as a context manager that gives an `Advance`."""
         ...
-
-
-class _Task(Protocol):
-    def __enter__(self) -> Advance: ...
-    def __exit__(self, *problem: object) -> bool | None: ...
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,12 @@ from functools import partial
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from vigie.learn.model import read_card
 from vigie.publish.charts import reliability_chart
+from vigie.publish.look import Theme
 from vigie.publish.report import Estimate, Measure, ReportFigure, ScoreTable, Section
 from vigie.publish.sections import model_section as card_section
 from vigie.publish.sections import provenance_section as record_section
@@ -19,6 +22,8 @@ from vigie.story.experiment import to_toml
 from vigie.story.products import part_provenance
 from vigie.story.run import ARTEFACTS, Run
 from vigie.story.scenes import Part, fold_name
+
+Values = NDArray[np.float64]
 
 BY_CLASS = (
     Measure("iou"),
@@ -66,15 +71,17 @@ def reliability_figures(run: Run, legend: str) -> Iterator[ReportFigure]:
     table = read_group(run.folder / ARTEFACTS["verify"], f"{legend}/reliability")
     for label in table["label"].values.tolist():
         bins = table.sel(label=label)
-        draw = partial(
-            reliability_chart, bins["said"].values, bins["came"].values, bins["pixels"].values, f"Reliability: {label}"
-        )
+        title = f"Reliability: {label}"
         yield ReportFigure(
-            lambda theme, draw=draw: draw(theme=theme),
+            partial(_reliability, bins["said"].values, bins["came"].values, bins["pixels"].values, title),
             f"How often '{label}' is true where the network gives it a probability; on the diagonal it is calibrated.",
             f"Reliability diagram of {label}",
             kind="svg",
         )
+
+
+def _reliability(said: Values, came: Values, pixels: Values, title: str, theme: Theme) -> Figure:
+    return reliability_chart(said, came, pixels, title, theme)
 
 
 def model_section(run: Run, part: Part) -> Section:

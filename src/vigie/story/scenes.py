@@ -111,7 +111,7 @@ def regions_of(run: Run, folds: FoldSettings) -> list[Region]:
 
 
 def parts_of(run: Run, folds: FoldSettings) -> list[Part]:
-    """Cut scenes into the parts that are predicted: labelled ones by the model that did not see them, others by the final one."""
+    """Cut scenes into the parts that are predicted: labelled ones by the model that did not see them, others by the final."""
     regions = regions_of(run, folds) if any(scene.truth for scene in catalogued(run)) else []
     cut: dict[str, list[Region]] = {}
     for region in regions:

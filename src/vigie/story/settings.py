@@ -47,9 +47,6 @@ class VerifySettings(Settings):
 
     baselines: tuple[str, ...] = Field(default=(), description="reference methods scored in the same table")
     bootstrap: int = Field(default=1000, ge=0, description="resamples of scenes for confidence intervals")
-    tolerances_px: tuple[int, ...] = Field(
-        default=(1, 3), description="pixels by which a boundary may be off, for boundary scores"
-    )
 
 
 class MapExperiment(Experiment):

@@ -10,6 +10,7 @@ from vigie.core.cube import FLAGS
 from vigie.core.errors import VigieError
 from vigie.core.scene import Scene
 from vigie.harmonize.cube import harmonize_scene
+from vigie.harmonize.terrain import DERIVED
 from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, catalogued, group_of, settings_of
 
@@ -44,7 +45,7 @@ def _tell(scene: Scene, counts: dict[str, int]) -> None:
 
 def _check_disk(run: Run, scenes: list[Scene]) -> None:
     """Refuse to begin what the disk cannot hold."""
-    need = sum(scene.shape[0] * scene.shape[1] * (4 * (len(scene.bands) + 4) + 2) for scene in scenes)
+    need = sum(scene.shape[0] * scene.shape[1] * (4 * (len(scene.bands) + len(DERIVED)) + 2) for scene in scenes)
     run.folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(run.folder).free
     if need > free:

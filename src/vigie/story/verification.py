@@ -20,7 +20,7 @@ from vigie.core.legend import LabelLegend
 from vigie.core.store import whole_file
 from vigie.core.tiles import Tile, tiles
 from vigie.harmonize.cube import CubeReader
-from vigie.learn.folds import split
+from vigie.learn.folds import NEVER, split
 from vigie.story.prediction import read_probability
 from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, Cropped, Part, catalogued, opened, part_sizes, parts_of, regions_of, settings_of
@@ -50,7 +50,7 @@ class Trial:
 
 
 def verify(run: Run, classes: Classes, baselines: Baselines) -> None:
-    """Score every part that has truth and leave `scores.nc`."""
+    """Score every part that has truth and that its network never saw, and leave `scores.nc`."""
     trials: dict[str, list[Trial]] = {}
     for trial in trials_of(run, classes):
         trials.setdefault(trial.labels.name, []).append(trial)
@@ -75,7 +75,7 @@ def trials_of(run: Run, classes: Classes) -> Iterator[Trial]:
     scenes = {scene.id: scene for scene in catalogued(run)}
     for part in parts_of(run, settings_of(run).train.folds):
         scene = scenes[part.scene]
-        if scene.truth is not None:
+        if scene.truth is not None and part.fold != NEVER:
             reader = opened(run, scene)
             yield Trial(part, classes.label(scene.truth.legend), reader, abs(float(reader.grid.resolution.y)))
 
@@ -126,7 +126,9 @@ def baseline_tiles(run: Run, trial: Trial, group: Sequence[Trial], baseline: Bas
     folds = settings_of(run).train.folds
     learn, _ = split(regions_of(run, folds), trial.part.fold, folds.buffer_px)
     readers = {other.part.scene: other.reader for other in group}
-    seen = [readers[region.scene](region.window) for region in learn if region.scene in readers]
+    sensors = {scene.id: scene.sensor for scene in catalogued(run)}
+    alike = [region for region in learn if region.scene in readers and sensors[region.scene] == sensors[trial.part.scene]]
+    seen = [readers[region.scene](region.window) for region in alike]
     y, x = part_sizes(trial.part)
     if y * x > WHOLE_SCENE_PIXELS:
         raise VigieError(
@@ -137,5 +139,12 @@ def baseline_tiles(run: Run, trial: Trial, group: Sequence[Trial], baseline: Bas
         )
     scene = trial.reader(trial.part.window)
     probability = baseline.fit(seen).probability(scene)
+    if probability.shape[0] != len(trial.labels.codes):
+        raise VigieError(
+            f"this baseline cannot tell the labels '{trial.labels.name}' apart",
+            found=f"{probability.shape[0]} classes",
+            expected=f"{len(trial.labels.codes)}: {', '.join(trial.labels.names)}",
+            do="choose a random forest or gradient boosting in verify.baselines",
+        )
     rows = trial.labels.rows(scene["truth"].values)
     yield LabelledTile(probability.astype(np.float32), rows, trial.labels.names, trial.gsd_m)

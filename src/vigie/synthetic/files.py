@@ -59,7 +59,7 @@ def _outside_swath(area: Area, date: str) -> NDArray[np.bool_]:
     """A corner that the sensor's track leaves out, another one at every date."""
     y, x = np.mgrid[: area.size, : area.size]
     corner = int(date[5:7]) % 2
-    return (x if corner else area.size - 1 - x) + y < area.size // 6
+    return np.asarray((x if corner else area.size - 1 - x) + y < area.size // 6)
 
 
 def _crosses(area: Area, spacing: int = 90, arm: int = 4) -> NDArray[np.bool_]:

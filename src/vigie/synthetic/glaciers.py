@@ -70,7 +70,7 @@ class Area:
         hollow = ndimage.gaussian_filter(z, 240.0 / self.gsd_m) - z
         floor = (slope < 11.0) & (hollow > 2.0) & ~ice & near
         ponds = (classes == DEBRIS) & (slope < 10.0) & (noise(z.shape, 1.8, self.seed + 23) > 2.0)
-        return ndimage.binary_opening(floor, iterations=2) | ponds
+        return np.asarray(ndimage.binary_opening(floor, iterations=2) | ponds)
 
     def reflectance(self, year: float, season: int) -> tuple[Field, NDArray[np.uint8]]:
         """Draw what a perfect sensor sees: bands (band, y, x) of BANDS, reflectance 0-1 and kelvin, and the classes."""

@@ -37,7 +37,7 @@ def mountains(size: int, gsd_m: float, seed: int) -> Field:
     broad = noise((size, size), 5.0, seed + 2)
     crag = noise((size, size), 3.0, seed + 1)
     elevation = 4500.0 + 1500.0 * (ridge - ridge.mean()) + 260.0 * broad + 110.0 * crag * ridge**1.5
-    return ndimage.gaussian_filter(elevation, 45.0 / gsd_m).astype(np.float32)
+    return np.asarray(ndimage.gaussian_filter(elevation, 45.0 / gsd_m), dtype=np.float32)
 
 
 def slope_deg(elevation: Field, gsd_m: float) -> Field:
@@ -50,7 +50,7 @@ def slope_deg(elevation: Field, gsd_m: float) -> Field:
     45.0
     """
     dy, dx = np.gradient(elevation, gsd_m)
-    return np.degrees(np.arctan(np.hypot(dx, dy))).astype(np.float32)
+    return np.asarray(np.degrees(np.arctan(np.hypot(dx, dy))), dtype=np.float32)
 
 
 def hillshade(elevation: Field, gsd_m: float, sun_elevation_deg: float, sun_azimuth_deg: float) -> Field:
@@ -59,9 +59,9 @@ def hillshade(elevation: Field, gsd_m: float, sun_elevation_deg: float, sun_azim
     height, azimuth = np.radians(sun_elevation_deg), np.radians(sun_azimuth_deg)
     east, north = np.cos(height) * np.sin(azimuth), np.cos(height) * np.cos(azimuth)
     cosine = (np.sin(height) - east * dx + north * dy) / np.sqrt(1 + dx**2 + dy**2)
-    return np.clip(cosine, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(cosine, 0, 1), dtype=np.float32)
 
 
 def valleys(elevation: Field, gsd_m: float, reach_m: float = 700.0) -> Field:
     """How far, in metres, the ground lies below its surroundings within `reach_m`: positive in valleys."""
-    return (ndimage.gaussian_filter(elevation, reach_m / gsd_m) - elevation).astype(np.float32)
+    return np.asarray(ndimage.gaussian_filter(elevation, reach_m / gsd_m) - elevation, dtype=np.float32)

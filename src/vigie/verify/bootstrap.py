@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -65,5 +66,8 @@ def interval(
         raise VigieError("an interval's level is a share", found=level, expected="between 0 and 1, for instance 0.95")
     scores = finish(resample(tally, dim, replicates, seed))
     tails = [(1 - level) / 2, (1 + level) / 2]
-    bounds = scores.quantile(tails, "replicate", skipna=True).rename(quantile="bound").assign_coords(bound=list(BOUNDS))
+    with warnings.catch_warnings():
+        # A class that no scene holds has no score, and so no interval: NaN is the answer, not a surprise.
+        warnings.filterwarnings("ignore", "All-NaN slice encountered", RuntimeWarning)
+        bounds = scores.quantile(tails, "replicate", skipna=True).rename(quantile="bound").assign_coords(bound=list(BOUNDS))
     return bounds if tally.total.sizes[dim] > 1 else bounds * np.nan

@@ -11,15 +11,25 @@ from vigie.apps.glaciers.demo import demo
 from vigie.apps.glaciers.publish import publish
 from vigie.apps.glaciers.rules import with_rules
 from vigie.apps.glaciers.settings import GlacierExperiment
+from vigie.learn.filmed import film_copies
+from vigie.learn.patches import LabelledScene
 from vigie.story import prediction, stages, training, verification
 from vigie.story.app import App
 from vigie.story.run import Run
 
 
 def train(run: Run) -> None:
-    """Train on the labels as they are, and on what spectral rules add where they only know debris."""
-    rules = cast(GlacierExperiment, run.experiment).labels.rules
-    training.train(run, CLASSES, with_rules if rules == "spectral" else training.as_labelled)
+    """Train on scenes as they are labelled, on what spectral rules add to debris labels, and on simulated film."""
+    experiment = cast(GlacierExperiment, run.experiment)
+    scaling, labels = experiment.train.scaling, experiment.labels
+
+    def teach(scene: LabelledScene) -> list[LabelledScene]:
+        lectures = with_rules(scene) if labels.rules == "spectral" else [scene]
+        return lectures + [
+            film for taught in lectures for film in film_copies(taught, labels.film_copies, scaling, run.experiment.seed)
+        ]
+
+    training.train(run, CLASSES, teach)
 
 
 app = App(

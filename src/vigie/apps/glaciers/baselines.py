@@ -7,13 +7,19 @@ from functools import partial
 
 from vigie.core.legend import LabelLegend
 from vigie.verify.baselines import Baseline, Trees, gradient_boosting, random_forest
-from vigie.verify.features import film_local, four_bands_local, pixel_and_context
+from vigie.verify.features import every_band_local, film_local, four_bands, four_bands_local, pixel_and_context, standardised
 from vigie.verify.thresholds import IndexThreshold, MedianClean, OwnOtsu, TrainOtsu, ndsi, ndwi, pan, red_swir_ratio
 
 BASELINES: dict[str, Callable[[LabelLegend], Baseline]] = {
-    "random-forest": lambda labels: Trees(pixel_and_context, random_forest, labels),
-    "gradient-boosting": lambda labels: Trees(pixel_and_context, gradient_boosting, labels),
+    "random-forest": lambda labels: Trees(every_band_local, random_forest, labels),
+    "gradient-boosting": lambda labels: Trees(every_band_local, gradient_boosting, labels),
+    "random-forest-debris": lambda labels: Trees(pixel_and_context, random_forest, labels),
+    "gradient-boosting-debris": lambda labels: Trees(pixel_and_context, gradient_boosting, labels),
     "random-forest-4-bands": lambda labels: Trees(four_bands_local, partial(random_forest, 200), labels, pixels=60_000),
+    "random-forest-4-bands-alone": lambda labels: Trees(four_bands, partial(random_forest, 200), labels, pixels=60_000),
+    "random-forest-film-scaled": lambda labels: Trees(
+        partial(film_local, scale=standardised), partial(random_forest, 60), labels, pixels=60_000
+    ),
     "random-forest-film": lambda labels: Trees(film_local, partial(random_forest, 200), labels, pixels=60_000),
     "otsu-own": lambda labels: OwnOtsu(),
     "otsu-train": lambda labels: TrainOtsu(),
@@ -22,4 +28,5 @@ BASELINES: dict[str, Callable[[LabelLegend], Baseline]] = {
     "band-ratio": lambda labels: IndexThreshold(red_swir_ratio, 2.0),
     "ndwi": lambda labels: IndexThreshold(ndwi, 0.3),
 }
-"""Trees learn from what the network learnt from; thresholds are the literature's (NDSI: Hall 1995; ratio: Paul 2002)."""
+"""Trees learn from what the network learnt from, sensor by sensor. Thresholds are the literature's (NDSI: Hall 1995; ratio:
+Paul 2002); they fit labels of two codes. What needs bands that a scene lacks is refused."""

@@ -60,5 +60,5 @@ def experiment(folder: Path) -> dict[str, Any]:
                 "precision": "bf16-mixed",
             },
         },
-        "verify": {"baselines": ["otsu-own"]},
+        "verify": {"baselines": ["random-forest"]},
     }

@@ -78,7 +78,7 @@ def maps_section(run: Run, found: Findings) -> Section:
     left = len(found.surfaces) - len(shown)
     return Section(
         "Maps",
-        "Image, most probable class with glacier outlines, and how unsure the map is (1 minus the probability of the class shown).",
+        "Image, most probable class with glacier outlines, and doubt: 1 minus the probability of the class shown.",
         figures=tuple(map_of(run, surface, inventory) for surface, inventory in shown),
         notes=(Note(f"{left} more maps are among the products."),) if left else (),
     )
@@ -183,8 +183,8 @@ def history_section(epochs: Epochs) -> Section:
     """Draw how glaciers and lakes of one area changed."""
     days = sorted(epochs.inventories)
     text = (
-        f"{len(days)} dates from {days[0]} to {days[-1]}, made consistent pixel by pixel with a hidden Markov model that lets ice "
-        "advance and retreat. Years that do not fit their neighbours are marked, not removed."
+        f"{len(days)} dates from {days[0]} to {days[-1]}, made consistent pixel by pixel with a hidden Markov model that "
+        "lets ice advance and retreat. Years that do not fit their neighbours are marked, not removed."
     )
     figures = (series_of(epochs.glaciers, "Glacier area"), series_of(epochs.lakes, "Lake area"))
     return Section(f"History: {epochs.name}", text, figures=figures, notes=doubts(epochs))

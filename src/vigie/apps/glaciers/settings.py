@@ -40,12 +40,12 @@ class PublishSettings(Settings):
 
 
 class LabelSettings(Settings):
-    """What labels teach beyond their codes."""
+    """What is learnt from besides the scenes and labels as they are."""
 
     rules: Literal["none", "spectral"] = Field(
-        default="spectral",
-        description="'spectral' teaches clean ice, water and land by index rules where labels only know debris",
+        default="spectral", description="'spectral' teaches ice, water and land by index rules where labels only know debris"
     )
+    film_copies: int = Field(default=0, ge=0, description="simulated films of each multispectral scene to learn from")
 
 
 class GlacierExperiment(MapExperiment):
