@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vigie.core.errors import VigieError
-from vigie.story.run import STAGES
+from vigie.story.run import STAGES, Run
+
+if TYPE_CHECKING:
+    from vigie.story.app import App
+    from vigie.story.progress import Progress
 
 app = typer.Typer(
     name="vigie",
     help="Turn heterogeneous Earth observations into maps and forecasts that say how sure they are.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -30,12 +36,20 @@ Names = Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders
 @app.command()
 def run(experiment: ExperimentFile, out: Out = Path("runs"), set_: Set = [], quiet: Quiet = False) -> None:  # noqa: B006
     """Run all six stages, skipping what is done and unchanged."""
-    _perform(experiment, out, set_, quiet, STAGES)
+    from vigie.story.app import perform
+
+    found, prepared = _prepare(experiment, out, set_, _progress(quiet))
+    perform(found, prepared)
+    _tell(prepared, quiet)
 
 
 def _stage_command(stage: str) -> None:
     def command(experiment: ExperimentFile, out: Out = Path("runs"), set_: Set = [], quiet: Quiet = False) -> None:  # noqa: B006
-        _perform(experiment, out, set_, quiet, (stage,))
+        from vigie.story.app import perform_alone
+
+        found, prepared = _prepare(experiment, out, set_, _progress(quiet))
+        perform_alone(found, prepared, stage)
+        _tell(prepared, quiet or stage != STAGES[-1])
 
     app.command(name=stage, help=f"Run the stage '{stage}' alone, on what the stages before it left.")(command)
 
@@ -49,7 +63,7 @@ def explain(experiment: ExperimentFile, out: Out = Path("runs"), set_: Set = [])
     """Say what a run would read, compute and write, and how much memory it needs, without doing it."""
     from vigie.story.explain import explain as explain_run
 
-    _, prepared = _prepare(experiment, out, set_, quiet=True)
+    _, prepared = _prepare(experiment, out, set_, _progress(quiet=True))
     typer.echo(explain_run(prepared))
 
 
@@ -87,7 +101,7 @@ def demo(
     found, experiment = validate(settings, f"demo of {application}")
     prepared = Run(experiment, out / experiment.name, _progress(quiet))
     perform(found, prepared)
-    _tell(prepared)
+    _tell(prepared, quiet)
 
 
 @app.command()
@@ -118,47 +132,66 @@ def apply(
     from vigie.story.apply import apply as apply_model
 
     request = Request(tuple(scenes), sensor, dem, date, outlines, tuple(set_))
-    _tell(apply_model(model, request, out, _progress(quiet)))
+    _tell(apply_model(model, request, out, _progress(quiet)), quiet)
 
 
-def main() -> None:
+class Stopped(BaseException):
+    """Somebody, or the system, wants the work to end; drafts are removed on the way out."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; errors a person can mend are one line and exit code 2."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app()
+        with _stoppable():
+            sys.exit(app(words or ["--help"], prog_name="vigie", standalone_mode=False))
     except VigieError as error:
         typer.echo(f"vigie: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except typer.TyperException as error:
+        typer.echo(f"vigie: {' '.join(error.format_message().split())}; to mend it: see `vigie --help`", err=True)
+        sys.exit(2)
+    except Stopped as stopped:
         typer.echo("vigie: stopped; run the same command again to go on where it was", err=True)
-        sys.exit(130)
+        sys.exit(128 + int(stopped.args[0]))
 
 
-def _prepare(experiment: Path, out: Path, overrides: list[str], quiet: bool) -> tuple[object, object]:
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn Ctrl-C and the system's request to end into `Stopped`, which nothing on the way takes for something else."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _prepare(experiment: Path, out: Path, overrides: list[str], progress: Progress) -> tuple[App, Run]:
     from vigie.story.experiment import load
-    from vigie.story.run import Run
 
     found, settings = load(experiment, overrides)
-    return found, Run(settings, out / settings.name, _progress(quiet), base=experiment.resolve().parent)
+    return found, Run(settings, out / settings.name, progress, base=experiment.resolve().parent)
 
 
-def _perform(experiment: Path, out: Path, overrides: list[str], quiet: bool, stages: tuple[str, ...]) -> None:
-    from vigie.story.app import perform
+def _progress(quiet: bool) -> Progress:
+    """Choose how progress shows, and let the log speak as much."""
+    from vigie.story.progress import Bars, Lines, Silent
 
-    found, prepared = _prepare(experiment, out, overrides, quiet)
-    perform(found, prepared, stages)
-    _tell(prepared)
-
-
-def _progress(quiet: bool) -> object:
-    from vigie.story.progress import Bars, Silent
-
-    logging.basicConfig(level=logging.ERROR if quiet else logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for talkative in ("lightning", "stac_geoparquet", "distributed", "rasterio", "pyogrio"):
-        logging.getLogger(talkative).setLevel(logging.ERROR)
-    return Bars() if sys.stderr.isatty() and not quiet else Silent()
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    logging.captureWarnings(True)
+    logging.getLogger().setLevel(logging.ERROR)
+    logging.getLogger("vigie").setLevel(logging.ERROR if quiet else logging.INFO)
+    if quiet:
+        return Silent()
+    return Bars() if sys.stderr.isatty() else Lines()
 
 
-def _tell(prepared: object) -> None:
+def _tell(prepared: Run, quiet: bool) -> None:
     report = prepared.artefact("publish") / "report.html"
-    if report.is_file():
+    if report.is_file() and not quiet:
         typer.echo(f"report: {report}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,20 +16,18 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vigie.core import store
 from vigie.core.cube import FLAGS, Reader, flags_attributes
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend
 from vigie.core.tiles import Tile, tiles
-from vigie.learn.bands import describe
-from vigie.learn.inputs import inputs_of
 from vigie.learn.model import Model, load
-from vigie.learn.scaling import RobustScaling, standardise
 from vigie.learn.windows import prefetch
 from vigie.predict.blend import RowBlender
-from vigie.predict.lattice import Lattice, fit_patch
+from vigie.predict.forward import batch_size, run, streams_of
+from vigie.predict.lattice import Lattice
+from vigie.predict.rows import Look
 from vigie.predict.settings import PredictSettings
 
 SCALE = 1e-4
@@ -140,77 +138,24 @@ def blended_tiles(
     blender = RowBlender(lattice, len(model.legend.classes) + 1, columns, top)
     rows = lattice.touching(work.sizes[0], top, bottom)
     starts = lattice.touching(work.sizes[1], *columns)
+    size = batch_size(model, len(lattice.starts(work.sizes[1])), work.settings.batch)
+    look = Look(work.reader, work.sizes, work.statistics, model.scaling, work.settings.patch)
+    batches = (batch for row in prefetch((look(int(y), starts) for y in rows), depth=1) for batch in row.batches(size))
     waiting = list(job.tiles)
     flags = np.zeros((0, columns[1] - columns[0]), dtype=np.uint8)
-    for index, row in enumerate(prefetch((PatchRow.read(work, model.scaling, int(y), starts) for y in rows), depth=1)):
-        for x, values in row.probabilities(model, work):
-            blender.add(values, row.y, x)
+    for batch, values in streams_of(model).map(partial(run, model), batches):
+        row = batch.row
+        for start, value in zip(batch.starts, values):
+            blender.add(value, row.y, int(start))
+        if batch.starts[-1] < starts[-1]:
+            continue
         flags = np.concatenate([flags, row.flags_from(top + flags.shape[0], columns)])
-        finished = int(rows[index + 1]) if index + 1 < len(rows) else bottom
+        finished = min((int(y) for y in rows if y > row.y), default=bottom)
         while waiting and waiting[0].keep["y"].stop <= finished:
             tile = waiting.pop(0)
             count = tile.keep["y"].stop - top
             yield tile, blender.take(tile.keep["y"].stop), flags[:count]
             flags, top = flags[count:], tile.keep["y"].stop
-
-
-@dataclass(frozen=True)
-class PatchRow:
-    """One row of patches: standardised bands (band, y, x) and mask (2, y, x) from scene line `y`, column `x0`."""
-
-    y: int
-    x0: int
-    starts: NDArray[np.int64]
-    x: NDArray[np.float32]
-    mask: NDArray[np.float32]
-    flags: NDArray[np.uint8]
-    bands: Tensor
-    sensor: str
-
-    @classmethod
-    def read(cls, work: ScenePrediction, scaling: RobustScaling, y: int, starts: NDArray[np.int64]) -> PatchRow:
-        """Read and standardise the lines of one row of patches."""
-        patch, x0 = work.settings.patch, int(starts[0])
-        window = {
-            "y": slice(y, min(y + patch, work.sizes[0])),
-            "x": slice(x0, min(int(starts[-1]) + patch, work.sizes[1])),
-        }
-        scene = inputs_of(work.reader(window), scaling)
-        x, mask = standardise(scene, work.statistics, scaling)
-        return cls(y, x0, starts, x, mask, scene["flags"].values, describe(scene), str(scene.attrs.get("sensor", "")))
-
-    def probabilities(self, model: Model, work: ScenePrediction) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Run the network over the row in batches of one size; yield each patch's column and values (class + 1, y, x)."""
-        patch, batch = work.settings.patch, work.settings.batch
-        for begin in range(0, len(self.starts), batch):
-            starts = self.starts[begin : begin + batch]
-            x = np.stack([fit_patch(self.x[:, :, s - self.x0 : s - self.x0 + patch], patch) for s in starts])
-            mask = np.stack([fit_patch(self.mask[:, :, s - self.x0 : s - self.x0 + patch], patch) for s in starts])
-            members = model.probabilities(torch.from_numpy(x), torch.from_numpy(mask), self.bands, self.sensor)
-            values = with_spread(members).cpu().numpy()
-            for start, value in zip(starts, values, strict=True):
-                yield int(start), value
-
-    def flags_from(self, line: int, columns: tuple[int, int]) -> NDArray[np.uint8]:
-        """Flags of this row's lines from scene line `line` on, in the panel's columns."""
-        return self.flags[max(0, line - self.y) :, columns[0] - self.x0 : columns[1] - self.x0]
-
-
-def with_spread(members: Tensor) -> Tensor:
-    """Average members (member, n, class, y, x) and append their normalised mutual information: (n, class + 1, y, x).
-
-    Mutual information H[mean p] - mean H[p] is 0 when members agree and log(classes) at most (notes M8; Depeweg et al. 2018).
-    """
-    mean = members.mean(dim=0)
-    if members.shape[0] == 1:
-        return torch.cat([mean, torch.zeros_like(mean[:, :1])], dim=1)
-    information = entropy(mean, dim=1) - entropy(members, dim=2).mean(dim=0)
-    return torch.cat([mean, (information / float(np.log(mean.shape[1]))).clamp(0, 1).unsqueeze(1)], dim=1)
-
-
-def entropy(probability: Tensor, dim: int) -> Tensor:
-    """Shannon entropy in nats along a dimension, 0 log 0 = 0."""
-    return -torch.xlogy(probability, probability).sum(dim=dim)
 
 
 def variables(blended: NDArray[np.float32], flags: NDArray[np.uint8], legend: Legend) -> xr.Dataset:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vigie.core.errors import VigieError
 from vigie.story.experiment import Experiment
 from vigie.story.run import STAGES, Run, log
 
@@ -44,3 +45,22 @@ def perform(app: App, run: Run, stages: tuple[str, ...] = STAGES) -> None:
             continue
         with run.doing(name):
             app.stage(name)(run)
+
+
+def perform_alone(app: App, run: Run, stage: str) -> None:
+    """Run one stage on what the stages before it left.
+
+    Raises
+    ------
+    VigieError: one of those has not been done, or was done with other settings.
+    """
+    undone = [name for name in STAGES[: STAGES.index(stage)] if not run.done(name)]
+    if undone:
+        there = run.artefact(undone[0]).exists()
+        raise VigieError(
+            f"'{stage}' works on what '{undone[0]}' leaves, which is not done",
+            found=f"{run.artefact(undone[0])} of other settings" if there else f"nothing at {run.artefact(undone[0])}",
+            expected=f"the stage '{undone[0]}' done with the settings of this experiment",
+            do=f"run `vigie {undone[0]}` first, or `vigie run` for all stages",
+        )
+    perform(app, run, (stage,))

@@ -1,11 +1,15 @@
-"""Progress of long work: a bar on a terminal, silence elsewhere."""
+"""Progress of long work: a bar on a terminal, now and then a line in a log, or silence."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
+
+log = logging.getLogger("vigie")
 
 
 class Advance(Protocol):
@@ -40,6 +44,28 @@ class Silent:
 
         def advance(pieces: int = 1, note: str = "") -> None:
             return None
+
+        yield advance
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Log lines, at most one every `every_s` seconds: for work without a terminal, such as a job on a cluster."""
+
+    every_s: float = 60.0
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Give an `Advance` that logs how far the work is and how long it has taken."""
+        started = time.monotonic()
+        done, told = 0, started
+
+        def advance(pieces: int = 1, note: str = "") -> None:
+            nonlocal done, told
+            done, now = done + pieces, time.monotonic()
+            if now - told >= self.every_s:
+                told = now
+                log.info("%s: %d of %d after %.0f s%s", title, done, total, now - started, f", {note}" if note else "")
 
         yield advance
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import vigie
-from vigie.core.store import write_text
+from vigie.core.store import markers, write_text
 from vigie.story.experiment import Experiment
 from vigie.story.progress import Progress, Silent
 
@@ -27,6 +27,9 @@ ARTEFACTS = {
     "publish": "products",
 }
 """What each stage leaves in the run folder."""
+
+DRAFT = f".{'[0-9a-f]' * 32}.*"
+"""Name of a file that is being written: see `core.store.whole_file`."""
 
 log = logging.getLogger("vigie")
 
@@ -90,14 +93,22 @@ class Run:
         return self.folder / ".stages" / f"{stage}.json"
 
     def _clear_if_changed(self, stage: str) -> None:
-        """Half-done work is kept only when it was begun with the same settings."""
+        """Half-done work is kept only when it was begun with the same settings, and is still there."""
         begun = self.folder / ".stages" / f"{stage}.begun"
-        if begun.is_file() and begun.read_text() == self.fingerprint(stage):
+        self._clear_drafts()
+        if begun.is_file() and begun.read_text() == self.fingerprint(stage) and self.artefact(stage).exists():
             return
         _remove(self.artefact(stage))
+        _remove(markers(self.artefact(stage)))
         for later in STAGES[STAGES.index(stage) :]:
             self._note(later).unlink(missing_ok=True)
         write_text(begun, self.fingerprint(stage))
+
+    def _clear_drafts(self) -> None:
+        """Remove the drafts of files that a killed run had not finished."""
+        products, model = self.artefact("publish"), self.artefact("train")
+        for draft in [*self.folder.glob(DRAFT), *model.glob(DRAFT), *products.rglob(DRAFT)]:
+            _remove(draft)
 
 
 def _remove(path: Path) -> None:

@@ -19,6 +19,8 @@ from vigie.core.errors import VigieError
 Recipe = Callable[[xr.Dataset], xr.DataArray]
 Scale = Callable[[xr.Dataset], xr.DataArray]
 Image = NDArray[np.floating]
+Mask = NDArray[np.bool_]
+Clear = Callable[[xr.Dataset], Mask]
 
 HALO_PX = 50
 """Half of the widest window any recipe here uses (101 px)."""
@@ -28,6 +30,10 @@ RHO_MIN = 1e-3
 
 SCALED_KINDS = ("reflectance", "thermal", "sar", "coherence", "pan")
 """Kinds whose gain and offset vary from scene to scene; terrain stays absolute."""
+
+SCALED_LAYERS = ("blue", "green", "red", "nir", "swir16", "thermal", "coherence",
+                 "red std 9", "thermal mean 41", "thermal anomaly 101")  # fmt: skip
+"""Features of `pixel_and_context` that are bands with gain and offset, or context of such."""
 
 
 def bands(observation: xr.DataArray, names: Sequence[str]) -> dict[str, Image]:
@@ -100,37 +106,52 @@ def unscaled(scene: xr.Dataset) -> xr.DataArray:
     return scene["observation"]
 
 
-def standardised(scene: xr.Dataset) -> xr.DataArray:
-    """Scale bands by the scene's own percentiles, (x - P50) / (P84 - P16 + 1e-6), over pixels that are valid ("std").
+def clear(scene: xr.Dataset) -> Mask:
+    """Say which pixels may enter a scene's percentiles: no nodata, cloud, shadow or saturation is flagged there."""
+    mask: Mask = ~flagged(scene["flags"], "nodata", "cloud", "shadow", "saturated").values
+    return mask
 
-    Spectral, thermal, radar and film bands only; terrain stays absolute. Nodata, cloud, shadow and saturated pixels do not
-    enter the percentiles where the scene flags them.
+
+def clear_without_shadow(scene: xr.Dataset) -> Mask:
+    """Say which pixels are clear and lie outside shadow by NIR >= 0.25 x P75(NIR), a test that no gain changes."""
+    nir = bands(scene["observation"], ["nir"])["nir"]
+    mask: Mask = clear(scene) & (nir >= 0.25 * np.nanpercentile(nir, 75))
+    return mask
+
+
+def standardised(scene: xr.Dataset, over: Clear = clear) -> xr.DataArray:
+    """Scale bands by the scene's own percentiles, (x - P50) / (P84 - P16 + 1e-6), over clear pixels ("std").
+
+    Spectral, thermal, radar and film bands only; terrain stays absolute.
+
+    Raises
+    ------
+    VigieError: the scene has no clear pixel.
     """
-    return _standardised_over(scene, ~flagged(scene["flags"], "nodata", "cloud", "shadow", "saturated"))
+    observation = scene["observation"].astype(np.float32).copy()
+    mask = over(scene)
+    for at, kind in enumerate(scene["kind"].values.tolist()):
+        if kind in SCALED_KINDS:
+            observation.values[at] = _standardised(observation.values[at], mask, scene)
+    return observation
 
 
 def standardised_without_shadow(scene: xr.Dataset) -> xr.DataArray:
-    """Scale bands by the scene's own percentiles over pixels outside shadow, NIR >= 0.25 x P75(NIR), which no gain changes."""
-    nir = bands(scene["observation"], ["nir"])["nir"]
-    clear = ~flagged(scene["flags"], "nodata", "cloud", "shadow", "saturated")
-    return _standardised_over(scene, clear & (nir >= 0.25 * np.nanpercentile(nir, 75)))
+    """Scale bands by the scene's own percentiles over clear pixels outside shadow."""
+    return standardised(scene, clear_without_shadow)
 
 
-def _standardised_over(scene: xr.Dataset, clear: xr.DataArray) -> xr.DataArray:
-    """Scale every scaled band by its percentiles over `clear` pixels."""
-    observation = scene["observation"].astype(np.float32).copy()
-    for at, kind in enumerate(scene["kind"].values.tolist()):
-        sample = observation.values[at][clear.values]
-        if kind in SCALED_KINDS:
-            if not np.isfinite(sample).any():
-                raise VigieError(
-                    f"scene '{scene.attrs.get('scene', '?')}' has no clear pixel to standardise by",
-                    found=f"band {scene['band'].values[at]}: {sample.size} clear pixels, none finite",
-                    do="leave the scene out, or mend its flags",
-                )
-            low, middle, high = np.nanpercentile(sample, [16, 50, 84])
-            observation.values[at] = (observation.values[at] - middle) / (high - low + 1e-6)
-    return observation
+def _standardised(image: Image, mask: Mask, scene: xr.Dataset) -> Image:
+    sample = image[mask & np.isfinite(image)]
+    if sample.size == 0:
+        raise VigieError(
+            f"scene '{scene.attrs.get('scene', '?')}' has no clear pixel to standardise by",
+            found=f"{int(mask.sum())} clear pixels, none finite",
+            do="leave the scene out, or mend its flags",
+        )
+    low, middle, high = np.percentile(sample, [16, 50, 84])
+    scaled: Image = (image - middle) / (high - low + 1e-6)
+    return scaled
 
 
 def pixel(scene: xr.Dataset, scale: Scale = unscaled) -> xr.DataArray:
@@ -155,6 +176,20 @@ def pixel_and_context(scene: xr.Dataset, scale: Scale = unscaled) -> xr.DataArra
         "thermal anomaly 101": features["thermal"] - window_mean(features["thermal"], 101),
     }
     return _stack(features | context, scene)
+
+
+def pixel_and_context_standardised(scene: xr.Dataset, over: Clear = clear) -> xr.DataArray:
+    """Give the features of `pixel_and_context`, bands and their context layers each scaled by its own percentiles.
+
+    This is how the notes' "std" rows were computed. `pixel_and_context(scene, scale=standardised)` takes the context of
+    standardised bands instead and keeps its contrast; it serves debris better.
+    """
+    table = pixel_and_context(scene)
+    mask = over(scene)
+    for at, name in enumerate(table["feature"].values.tolist()):
+        if name in SCALED_LAYERS:
+            table.values[at] = _standardised(table.values[at], mask, scene)
+    return table
 
 
 def film_intensity(scene: xr.Dataset, scale: Scale = unscaled) -> xr.DataArray:

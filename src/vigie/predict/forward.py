@@ -1,0 +1,139 @@
+"""Patches through the network: what comes out of a patch depends on that patch alone, to the last bit.
+
+Convolutions round differently with the number of threads, the size of a batch and the place in it. So on a CPU every patch goes
+through the network alone, in one thread, and as many at a time as torch has threads (which is faster, too: threads that share
+one patch wait for each other); on a GPU all batches have one size.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vigie.learn.model import Model
+from vigie.predict.rows import Batch
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_STARTING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Threads of this process that run batches, shared by all jobs."""
+
+    pool: ThreadPoolExecutor
+    count: int
+
+    def map(self, work: Callable[[K], V], keys: Iterable[K]) -> Iterator[V]:
+        """Yield work(key) for every key, in order; each thread has one key in work and one that waits.
+
+        Examples
+        --------
+        >>> list(Streams(ThreadPoolExecutor(2), 2).map(abs, range(-3, 1)))
+        [3, 2, 1, 0]
+        """
+        waiting: deque[Future[V]] = deque()
+        try:
+            for key in keys:
+                waiting.append(self.pool.submit(work, key))
+                if len(waiting) > 2 * self.count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def streams_of(model: Model) -> Streams:
+    """Give the streams for a model: as many as torch has threads (OMP_NUM_THREADS) on a CPU, one on a GPU."""
+    with _STARTING:
+        return _streams(torch.get_num_threads() if on_cpu(model) else 1)
+
+
+@cache
+def _streams(count: int) -> Streams:
+    """Start threads in which torch works with one thread each; elsewhere it goes on as it did."""
+    started = threading.Barrier(count + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        started.wait()
+
+    here = torch.get_num_threads()
+    pool = ThreadPoolExecutor(count, "patches", initializer=begin)
+    for _ in range(count):
+        pool.submit(int)
+    started.wait()
+    # What a thread sets for itself is also what threads that start later begin with.
+    torch.set_num_threads(here)
+    return Streams(pool, count)
+
+
+def on_cpu(model: Model) -> bool:
+    """Say whether a model runs on a CPU."""
+    return next(model.members[0].parameters()).device.type == "cpu"
+
+
+def batch_size(model: Model, columns: int, most: int) -> int:
+    """How many patches make a batch, the same for all of a scene, however it is cut into panels.
+
+    Parameters
+    ----------
+    columns: patches side by side in the whole scene.
+    most: patches that a GPU takes at once.
+    """
+    return 1 if on_cpu(model) else even_batch(columns, most)
+
+
+def even_batch(columns: int, most: int) -> int:
+    """Cut a row of patches into batches of one size with as little filling as can be.
+
+    Examples
+    --------
+    >>> even_batch(53, 4), even_batch(5, 4), even_batch(1, 4)
+    (4, 3, 1)
+    """
+    return -(-columns // -(-columns // most))
+
+
+def run(model: Model, batch: Batch) -> tuple[Batch, NDArray[np.float32]]:
+    """Run the network over a batch: the batch, and values (n, class + 1, y, x) of its patches, class probabilities and spread.
+
+    A batch without data is not looked at: its values are 0.
+    """
+    count, height, width = batch.shape
+    if batch.empty:
+        return batch, np.zeros((count, len(model.legend.classes) + 1, height, width), dtype=np.float32)
+    with torch.inference_mode():
+        values = with_spread(model.probabilities(*batch.inputs, batch.row.bands, batch.row.sensor))
+        return batch, values[:count].cpu().numpy()
+
+
+def with_spread(members: Tensor) -> Tensor:
+    """Average members (member, n, class, y, x) and append their normalised mutual information: (n, class + 1, y, x).
+
+    Mutual information H[mean p] - mean H[p] is 0 when members agree and log(classes) at most (notes M8; Depeweg et al. 2018).
+    """
+    mean = members.mean(dim=0)
+    if members.shape[0] == 1:
+        return torch.cat([mean, torch.zeros_like(mean[:, :1])], dim=1)
+    information = entropy(mean, dim=1) - entropy(members, dim=2).mean(dim=0)
+    return torch.cat([mean, (information / float(np.log(mean.shape[1]))).clamp(0, 1).unsqueeze(1)], dim=1)
+
+
+def entropy(probability: Tensor, dim: int) -> Tensor:
+    """Shannon entropy in nats along a dimension, 0 log 0 = 0."""
+    return -torch.xlogy(probability, probability).sum(dim=dim)
