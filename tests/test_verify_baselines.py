@@ -52,16 +52,28 @@ def test_window_statistics_equal_a_loop_over_valid_pixels(size: int) -> None:
     np.testing.assert_allclose(features.window_std(image, size), std, atol=1e-7)
 
 
+def altered(scene: xr.Dataset, gain: float, offset: float) -> xr.Dataset:
+    """Change the radiometry of all bands but terrain."""
+    scaled = scene["observation"] * np.float32(gain) + np.float32(offset)
+    return scene.assign(observation=scene["observation"].where(scene["kind"] == "terrain", scaled))
+
+
 def test_standardised_bands_do_not_change_with_gain_and_offset() -> None:
     scene = make_scene(OPTICAL)
-    altered = scene.assign(observation=scene["observation"] * 0.4 + 0.05)
-    for scale in (features.standardised,):
-        a, b = scale(scene), scale(altered)
-        np.testing.assert_allclose(a.sel(band="red"), b.sel(band="red"), atol=2e-4)
-    gain = scene.assign(observation=scene["observation"] * 0.4)
-    a, b = features.standardised_without_shadow(scene), features.standardised_without_shadow(gain)
-    np.testing.assert_allclose(a.sel(band="nir"), b.sel(band="nir"), atol=2e-4)
-    np.testing.assert_array_equal(features.standardised(scene).sel(band="slope"), scene["observation"].sel(band="slope"))
+    a, b = features.standardised(scene), features.standardised(altered(scene, 0.4, 0.05))
+    np.testing.assert_allclose(a, b, atol=5e-4)
+    a, b = features.standardised_without_shadow(scene), features.standardised_without_shadow(altered(scene, 0.4, 0.0))
+    np.testing.assert_allclose(a, b, atol=5e-4)
+    np.testing.assert_array_equal(a.sel(band="slope"), scene["observation"].sel(band="slope"))
+
+
+def test_standardised_layers_keep_only_indices_absolute() -> None:
+    scene = make_scene(OPTICAL)
+    a, b = (features.pixel_and_context_standardised(s) for s in (scene, altered(scene, 0.4, 0.0)))
+    np.testing.assert_allclose(a, b, atol=2e-3)
+    low, middle, high = np.percentile(a.sel(feature="red std 9"), [16, 50, 84])
+    assert middle == pytest.approx(0.0, abs=1e-5) and high - low == pytest.approx(1.0, abs=1e-3)
+    np.testing.assert_array_equal(a.sel(feature="slope"), scene["observation"].sel(band="slope"))
 
 
 def test_standardising_leaves_flagged_pixels_out() -> None:

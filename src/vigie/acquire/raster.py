@@ -55,7 +55,7 @@ def read_header(href: str, check_whole: bool = True) -> Header:
     except RasterioError as error:
         raise VigieError(
             f"{href} cannot be read as a raster",
-            found=str(error).replace(href, "the file"),
+            found=str(error.__cause__ or error).replace(f"'{href}'", "the file").replace(href, "the file"),
             expected="a whole GeoTIFF or another format GDAL knows",
             do="check the path, or download the file again if it is truncated",
         ) from error

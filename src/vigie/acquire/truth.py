@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyogrio
+import shapely
+from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry
@@ -16,6 +21,10 @@ from vigie.acquire.raster import footprint, read_header
 from vigie.core.errors import VigieError
 from vigie.core.scene import Truth
 
+log = logging.getLogger("vigie")
+
+POLYGONAL = (3, 6)
+"""Type ids of polygons and multipolygons in shapely."""
 VECTORS = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".kml", ".gml")
 
 
@@ -78,7 +87,7 @@ def read_truth(path: Path, legend: str, burn: int | None, epoch: str | None, ima
             f"labels {path}: 'burn' is {'missing' if is_vector else 'given for a raster'}",
             expected="burn = <code> for a vector layer, none for a raster of codes",
         )
-    outline = _vector_outline(path) if is_vector else shape(footprint(read_header(path.as_posix())))
+    outline = _vector_outline(path, path.stat().st_mtime_ns) if is_vector else shape(footprint(read_header(path.as_posix())))
     if not outline.intersects(shape(dict(image))):
         raise VigieError(
             f"labels {path} do not touch the image",
@@ -95,18 +104,41 @@ def sidecars(path: Path) -> list[Path]:
     return [p for s in parts if (p := path.with_suffix(s)).is_file()] if path.suffix.lower() == ".shp" else [path]
 
 
-def _vector_outline(path: Path) -> BaseGeometry:
+@lru_cache(maxsize=8)
+def _vector_outline(path: Path, changed_ns: int) -> BaseGeometry:
+    """Outline a layer in EPSG:4326; one layer often serves many scenes, and is read once."""
     try:
-        layer = pyogrio.read_info(path, force_total_bounds=True, force_feature_count=True)
-    except pyogrio.errors.DataSourceError as error:
-        raise VigieError(f"{path} cannot be read as a vector layer", found=error, do="check the file") from error
-    if not layer["crs"] or not layer["features"]:
+        layer = pyogrio.read_info(path)
+        shapes = pyogrio.read_dataframe(path, columns=[]).geometry.to_numpy()
+    except (pyogrio.errors.DataSourceError, AttributeError) as error:
+        raise VigieError(
+            f"{path} cannot be read as a vector layer",
+            found=str(error).split(";")[0],
+            expected="polygons in a GeoPackage, shapefile, GeoJSON or FlatGeobuf",
+            do="check the file, or convert it",
+        ) from error
+    polygons = shapes[np.isin(shapely.get_type_id(shapes), POLYGONAL) & ~shapely.is_empty(shapes)]
+    if not layer["crs"] or not len(polygons):
         raise VigieError(
             f"vector labels {path} are of no use",
-            found="no CRS" if layer["features"] else "no feature",
-            expected="a layer with features and a CRS",
+            found=("no polygon among its features" if len(shapes) else "no feature") if layer["crs"] else "no CRS",
+            expected="a layer with polygons and a CRS",
+            do="check the file" if layer["crs"] else "assign the CRS with `ogr2ogr -a_srs EPSG:...`",
         )
-    return box(*transform_bounds(layer["crs"], "EPSG:4326", *layer["total_bounds"]))
+    _tell_repairs(path, len(shapes), polygons)
+    return box(*transform_bounds(layer["crs"], "EPSG:4326", *shapely.total_bounds(polygons)))
+
+
+def _tell_repairs(path: Path, features: int, polygons: NDArray[np.object_]) -> None:
+    """Say what burning will make of geometries that are not plain: nothing is changed in silence."""
+    told = {
+        "empty or no polygon, left out": features - len(polygons),
+        "cross themselves, filled where an odd number of their rings enclose": int((~shapely.is_valid(polygons)).sum()),
+        "with heights, which do not count": int(shapely.has_z(polygons).sum()),
+    }
+    if any(told.values()):
+        changes = "; ".join(f"{number} {what}" for what, number in told.items() if number)
+        log.info("acquire: labels %s: of %d features %s", path, features, changes)
 
 
 def _bounds(geometry: BaseGeometry) -> str:

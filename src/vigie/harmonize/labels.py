@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import geopandas
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
 from shapely.geometry import box
+from shapely.geometry.base import BaseGeometry
 
 from vigie.core.errors import VigieError
 from vigie.core.scene import Truth
@@ -77,9 +79,13 @@ def _burn_block(truth: Truth, code: int, block: GeoBox, beyond: int) -> Codes:
     outlines = geopandas.read_file(truth.href, bbox=(west, south, east, north)).to_crs(str(block.crs))
     extent = geopandas.GeoSeries([box(*layer["total_bounds"])], crs=layer["crs"])
     sides = extent.segmentize(max(east - west, north - south) / 8).to_crs(str(block.crs))
-    shapes = [(sides.iloc[0], BACKGROUND), *((g, code) for g in outlines.geometry if g is not None and not g.is_empty)]
+    shapes = [(sides.iloc[0], BACKGROUND), *((g, code) for g in outlines.geometry if _is_area(g))]
     burnt: Codes = rasterize(shapes, block.shape, fill=beyond, transform=block.affine, dtype="uint8", all_touched=False)
     return burnt
+
+
+def _is_area(shape: BaseGeometry | None) -> bool:
+    return shape is not None and not shape.is_empty and shape.geom_type in ("Polygon", "MultiPolygon")
 
 
 def _layer(href: str) -> dict[str, Any]:
@@ -87,7 +93,7 @@ def _layer(href: str) -> dict[str, Any]:
         layer = dict(pyogrio.read_info(href, force_total_bounds=True))
     except pyogrio.errors.DataSourceError as error:
         raise VigieError(f"cannot read {href}", found=error, expected="a vector layer", do="check the path") from error
-    if layer["crs"] is None or "Polygon" not in str(layer["geometry_type"]):
+    if layer["crs"] is None or not re.search("Polygon|Unknown", str(layer["geometry_type"])):
         raise VigieError(
             f"{href} cannot be burnt as labels",
             found=f"crs {layer['crs']}, geometry {layer['geometry_type']}",

@@ -57,7 +57,7 @@ class Lattice:
 
         Examples
         --------
-        >>> Lattice(patch=6, overlap=2).ramp().round(2).tolist()
+        >>> Lattice(patch=6, overlap=2).ramp().astype(float).round(2).tolist()
         [0.15, 0.85, 1.0, 1.0, 0.85, 0.15]
         """
         weight = np.ones(self.patch, dtype=np.float32)

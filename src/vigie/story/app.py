@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vigie.core.errors import VigieError
+from vigie.core.legend import Legend
 from vigie.story.experiment import Experiment
 from vigie.story.run import STAGES, Run, log
 
@@ -17,7 +18,8 @@ Stage = Callable[[Run], None]
 class App:
     """Six stages, by name, and the settings they read.
 
-    `demo(folder)` writes a synthetic Earth into a folder and gives the experiment that runs on it.
+    `demo(folder)` writes a synthetic Earth into a folder and gives the experiment that runs on it; `legend` holds the classes that
+    its models tell apart, where it maps classes.
     """
 
     name: str
@@ -30,6 +32,7 @@ class App:
     verify: Stage
     publish: Stage
     demo: Callable[[Path], dict[str, object]]
+    legend: Legend | None = None
 
     def stage(self, name: str) -> Stage:
         """Find a stage by its name."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from vigie.core.errors import VigieError
+from vigie.core.store import write_text
 from vigie.learn.folds import NEVER
 from vigie.learn.model import read_card
-from vigie.story.app import perform
+from vigie.story.app import App, perform
 from vigie.story.experiment import validate
 from vigie.story.progress import Progress
-from vigie.story.run import ARTEFACTS, Run
-from vigie.story.scenes import fold_name
+from vigie.story.run import ARTEFACTS, Run, log
+from vigie.story.scenes import catalogued, fold_name
 
 TRAINED = "train"
 
@@ -41,14 +43,16 @@ def apply(model: Path, request: Request, out: Path, progress: Progress) -> Run:
 
     Raises
     ------
-    VigieError: there is no model, an image cannot be read, or the model knows none of its bands.
+    VigieError: there is no model, it is for another legend, an image cannot be read, or `out` holds maps of another model.
     """
     folder = find_model(model)
     card = read_card(folder)
     app, experiment = validate(experiment_of(card, request, out), "vigie apply")
+    check_legend(folder, card, app)
     run = Run(experiment, out, progress, base=Path.cwd())
+    _borrow(folder, card, run)
     perform(app, run, ("acquire", "harmonize"))
-    _borrow(folder, run)
+    _tell_unseen(card, run)
     perform(app, run, ("predict", "publish"))
     return run
 
@@ -67,7 +71,10 @@ def find_model(path: Path) -> Path:
 
 
 def experiment_of(card: dict[str, Any], request: Request, out: Path) -> dict[str, Any]:
-    """Write the experiment of an application of a model: the model's own way of preparing scenes, the user's images."""
+    """Write the experiment of an application of a model: the model's own way of preparing scenes, the user's images.
+
+    Co-registration is left out: it names scenes of the training.
+    """
     origin = dict(card["facts"]["origin"])
     source = {"images": list(request.scenes), "sensor": request.sensor}
     if request.dem is not None:
@@ -76,10 +83,10 @@ def experiment_of(card: dict[str, Any], request: Request, out: Path) -> dict[str
         source["date"] = request.date
     content = {
         "app": origin["app"],
-        "name": out.name or "applied",
+        "name": out.resolve().name or "applied",
         "summary": f"Mapped with a model of the run '{card['facts']['experiment']}'.",
         "acquire": {"sources": [source]},
-        "harmonize": origin["harmonize"],
+        "harmonize": {key: value for key, value in origin["harmonize"].items() if key != "coregister"},
         "train": {"folds": {"by": "none"}},
         "predict": origin["predict"],
     }
@@ -96,14 +103,37 @@ def _with_overrides(content: dict[str, Any], overrides: tuple[str, ...]) -> dict
     return content
 
 
-def _borrow(model: Path, run: Run) -> None:
-    """Point the run's model at the trained one: a link, so that weights are not copied."""
-    place = run.artefact(TRAINED) / fold_name(NEVER)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_symlink() or place.exists():
-        if place.resolve() == model:
-            return
+def check_legend(model: Path, card: dict[str, Any], app: App) -> None:
+    """Refuse a model that tells other classes apart than its application maps."""
+    if app.legend is not None and card["legend"] != json.loads(json.dumps(asdict(app.legend))):
         raise VigieError(
-            f"{run.folder} holds maps of another model", found=place.resolve(), expected=model, do="choose another --out"
+            f"the model in {model} is for another legend",
+            found=", ".join(leaf["name"] for leaf in card["legend"]["classes"]),
+            expected=f"the classes of '{app.name}': {', '.join(app.legend.names)}",
+            do="train a model with this version of vigie, or use the version that trained it",
         )
-    place.symlink_to(model, target_is_directory=True)
+
+
+def _borrow(model: Path, card: dict[str, Any], run: Run) -> None:
+    """Point the run's model at the trained one: a link, so that weights are not copied."""
+    place, note = run.artefact(TRAINED) / fold_name(NEVER), run.folder / ".stages" / "borrowed.json"
+    weights = json.dumps({"members": card["members"], "temperature": card["temperature"]}, sort_keys=True)
+    if (place.is_symlink() or place.exists()) and not (note.is_file() and note.read_text(encoding="utf-8") == weights):
+        raise VigieError(
+            f"{run.folder} holds maps of another model",
+            found=place.resolve(),
+            expected=f"{model} as it is now",
+            do="choose another --out, or delete this folder",
+        )
+    if place.resolve() != model:
+        place.unlink(missing_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(model, target_is_directory=True)
+    write_text(note, weights)
+
+
+def _tell_unseen(card: dict[str, Any], run: Run) -> None:
+    """Say which images come from sensors that the model never saw."""
+    seen = card["facts"].get("sensors", [])
+    for sensor in sorted({scene.sensor for scene in catalogued(run)} - set(seen)):
+        log.info("apply: the model never saw %s (it learnt from %s): test its maps before use", sensor, ", ".join(seen))

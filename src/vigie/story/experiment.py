@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vigie.core.engine import Dask, Engine, Serial, Slurm, Threads
 from vigie.core.errors import VigieError, nearest
@@ -67,11 +67,12 @@ class DaskEngine(Settings):
     address: str | None = Field(default=None, description="a scheduler that runs already, such as tcp://host:8786")
     workers: int = Field(default=2, ge=1, description="workers of the cluster on this machine")
     slurm: SlurmSettings | None = Field(default=None, description="start workers as Slurm jobs")
+    timeout_s: float = Field(default=30.0, gt=0, description="how long to wait for the scheduler, seconds")
 
     def start(self) -> Engine:
         """Build the engine."""
         slurm = Slurm(**self.slurm.model_dump()) if self.slurm else None
-        return Dask(address=self.address, workers=self.workers, slurm=slurm)
+        return Dask(address=self.address, workers=self.workers, slurm=slurm, timeout_s=self.timeout_s)
 
 
 EngineSettings = Annotated[SerialEngine | ThreadsEngine | DaskEngine, Field(discriminator="kind")]
@@ -85,6 +86,13 @@ class Experiment(Settings):
     summary: str = Field(default="", description="one sentence for the report")
     seed: int = Field(default=0, ge=0, description="makes everything random the same in every run")
     engine: EngineSettings = Field(default_factory=SerialEngine, description="where the work runs")
+
+    @field_validator("name")
+    @classmethod
+    def _one_folder(cls, name: str) -> str:
+        if name in ("", "..") or Path(name).name != name:
+            raise ValueError("the name of one folder, without slashes")
+        return name
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> tuple[App, Experiment]:
@@ -118,7 +126,7 @@ def validate(content: dict[str, Any], origin: str) -> tuple[App, Experiment]:
     try:
         return app, app.settings.model_validate(content)
     except ValidationError as error:
-        raise _explain(error, origin, app.settings) from error
+        raise _explain(error, origin, app.settings, content) from error
 
 
 def app_names() -> tuple[str, ...]:
@@ -165,18 +173,42 @@ def override(content: dict[str, Any], text: str) -> None:
     place[last] = value
 
 
-def _explain(error: ValidationError, origin: str, settings: type[BaseModel]) -> VigieError:
+def _explain(error: ValidationError, origin: str, settings: type[BaseModel], content: object) -> VigieError:
     """Say the first fault of a validation, and how many others there are, in one line."""
     faults = error.errors()
     first = faults[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = _place(first["loc"], content)
     others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if first["type"] == "extra_forbidden":
         hint = nearest(str(first["loc"][-1]), _keys(settings))
         return VigieError(f"{origin}: unknown key '{place}'{others}", do=hint or "see `vigie schema` for the known keys")
     if first["type"] == "missing":
         return VigieError(f"{origin}: key '{place}' is missing{others}", do="add it; `vigie schema` tells what it means")
-    return VigieError(f"{origin}: key '{place}' is wrong{others}", found=repr(first["input"])[:80], expected=first["msg"])
+    wanted = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    found = repr(first["input"])
+    return VigieError(
+        f"{origin}: key '{place}' is wrong{others}",
+        found=found if len(found) < 80 else f"{found[:77]}...",
+        expected=wanted,
+        do="correct it; `vigie schema` tells what it means",
+    )
+
+
+def _place(location: tuple[int | str, ...], content: object) -> str:
+    """Name a key as it stands in the file: what pydantic adds to tell variants of a table apart is left out."""
+    names: list[str] = []
+    for number, part in enumerate(location):
+        if isinstance(content, Mapping) and part not in content and number < len(location) - 1:
+            continue
+        names.append(str(part))
+        content = _inside(content, part)
+    return ".".join(names)
+
+
+def _inside(content: object, part: int | str) -> object:
+    if isinstance(content, Mapping):
+        return content.get(part)
+    return content[part] if isinstance(content, list | tuple) and isinstance(part, int) else None
 
 
 def _keys(settings: type[BaseModel]) -> list[str]:

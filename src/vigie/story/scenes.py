@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from vigie.acquire.catalog import read_catalog
 from vigie.core.cube import Reader
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, nearest
 from vigie.core.grid import crop
 from vigie.core.legend import LabelLegend, Legend
 from vigie.core.scene import Scene
@@ -37,7 +37,8 @@ class Classes:
     def label(self, name: str) -> LabelLegend:
         """Find a label legend by its name."""
         if name not in self.labels:
-            raise VigieError(f"there is no label legend '{name}'", expected=", ".join(sorted(self.labels)))
+            known = sorted(self.labels)
+            raise VigieError(f"there is no label legend '{name}'", expected=", ".join(known), do=nearest(name, known))
         return self.labels[name]
 
 

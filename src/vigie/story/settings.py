@@ -16,6 +16,7 @@ from vigie.learn.networks import NetworkSettings
 from vigie.learn.scaling import RobustScaling
 from vigie.learn.windows import WindowSettings
 from vigie.predict.settings import PredictSettings
+from vigie.story.coregistration import CoregisterPlan
 from vigie.story.experiment import Experiment, Settings
 
 
@@ -23,6 +24,12 @@ class AcquireSettings(Settings):
     """Which scenes take part."""
 
     sources: tuple[SourceSettings, ...] = Field(min_length=1, description="files, samples or STAC searches, one table each")
+
+
+class HarmonizeStageSettings(HarmonizeSettings):
+    """How scenes come onto grids, and whether they are moved before."""
+
+    coregister: CoregisterPlan | None = Field(default=None, description="move scenes onto a reference; left out: none is moved")
 
 
 class TrainSettings(Settings):
@@ -53,7 +60,7 @@ class MapExperiment(Experiment):
     """An experiment that turns scenes into maps of classes."""
 
     acquire: AcquireSettings
-    harmonize: HarmonizeSettings = Field(default_factory=HarmonizeSettings)
+    harmonize: HarmonizeStageSettings = Field(default_factory=HarmonizeStageSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     predict: PredictSettings = Field(default_factory=PredictSettings)
     verify: VerifySettings = Field(default_factory=VerifySettings)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
+import time
 
 from vigie.acquire.catalog import write_catalog
 from vigie.acquire.sources import gather
 from vigie.core.cube import FLAGS
-from vigie.core.errors import VigieError
+from vigie.core.engine import Engine
 from vigie.core.scene import Scene
-from vigie.harmonize.cube import harmonize_scene
-from vigie.harmonize.terrain import DERIVED
+from vigie.harmonize.cube import fill
+from vigie.harmonize.grids import target_grid
+from vigie.harmonize.reader import SceneReader
+from vigie.harmonize.settings import HarmonizeSettings
+from vigie.story import limits
+from vigie.story.coregistration import Moved, measured_move, record, references
 from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, catalogued, group_of, settings_of
 
@@ -21,37 +25,55 @@ def acquire(run: Run, classes: Classes) -> None:
     for scene in scenes:
         if scene.truth is not None:
             classes.label(scene.truth.legend)
+    limits.check(run, scenes)
     write_catalog(scenes, run.artefact("acquire"))
-    log.info("acquire: %d scenes, %d with labels", len(scenes), sum(scene.truth is not None for scene in scenes))
+    labelled = sum(scene.truth is not None for scene in scenes)
+    log.info("acquire: %d scenes, %d with labels, in %s", len(scenes), labelled, ", ".join(sorted({s.crs for s in scenes})))
 
 
 def harmonize(run: Run) -> None:
-    """Bring every scene onto its grid, as one node of `cube.zarr`."""
-    settings = settings_of(run).harmonize
-    engine = run.experiment.engine.start()
-    scenes = catalogued(run)
-    _check_disk(run, scenes)
+    """Bring every scene onto its grid, as one node of `cube.zarr`; scenes are moved onto their reference first, where asked."""
+    engine, scenes = run.experiment.engine.start(), catalogued(run)
+    limits.check(run, scenes)
+    moves = moves_of(run, scenes)
     with run.progress.task("harmonize", len(scenes)) as advance:
         for scene in scenes:
-            counts = harmonize_scene(scene, run.artefact("harmonize"), group_of(scene.id), settings, engine=engine)
-            _tell(scene, counts)
+            started = time.monotonic()
+            counts = written(run, scene, moves.get(scene.id), engine)
+            _tell(scene, counts, time.monotonic() - started)
             advance(note=scene.id)
 
 
-def _tell(scene: Scene, counts: dict[str, int]) -> None:
-    shares = ", ".join(f"{name} {100 * counts[name] / counts['pixels']:.1f} %" for name in FLAGS if counts.get(name))
-    log.info("harmonize: %s, %d pixels%s", scene.id, counts["pixels"], f", {shares}" if shares else "")
+def moves_of(run: Run, scenes: list[Scene]) -> dict[str, Moved]:
+    """Measure the shifts of all scenes that are to be moved, before any is written."""
+    settings = settings_of(run).harmonize
+    if settings.coregister is None:
+        return {}
+    chosen, moves = references(scenes, settings.coregister), {}
+    with run.progress.task("co-register", len(chosen)) as advance:
+        for scene in scenes:
+            if scene.id in chosen:
+                moves[scene.id] = measured_move(scene, chosen[scene.id], settings, settings.coregister)
+                log.info("harmonize: %s %s", scene.id, moves[scene.id])
+                advance(note=scene.id)
+    kept = [scene.id for scene in scenes if scene.id not in moves]
+    log.info("harmonize: %d scenes stay where they are: %s", len(kept), ", ".join(kept))
+    return moves
 
 
-def _check_disk(run: Run, scenes: list[Scene]) -> None:
-    """Refuse to begin what the disk cannot hold."""
-    need = sum(scene.shape[0] * scene.shape[1] * (4 * (len(scene.bands) + len(DERIVED)) + 2) for scene in scenes)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(run.folder).free
-    if need > free:
-        raise VigieError(
-            "the disk cannot hold the cube",
-            found=f"{free / 2**30:.1f} GiB free in {run.folder}",
-            expected=f"up to {need / 2**30:.1f} GiB before compression",
-            do="free space, choose another folder with --out, or take fewer scenes",
-        )
+def written(run: Run, scene: Scene, moved: Moved | None, engine: Engine) -> dict[str, int]:
+    """Write a scene's node; give what was counted in it."""
+    settings: HarmonizeSettings = settings_of(run).harmonize
+    shift = moved.shift.moved_m if moved else (0.0, 0.0)
+    reader = SceneReader(scene, target_grid([scene], settings.grid), settings=settings, moved_m=shift)
+    counts = fill(reader, run.artefact("harmonize"), group_of(scene.id), engine)
+    if moved:
+        record(run.artefact("harmonize"), group_of(scene.id), moved)
+    return counts
+
+
+def _tell(scene: Scene, counts: dict[str, int], seconds: float) -> None:
+    told = [f"{name} {100 * counts[name] / counts['pixels']:.1f} %" for name in FLAGS if counts.get(name)]
+    if counts["infinite_values"]:
+        told.append(f"{counts['infinite_values']} infinite values taken as missing")
+    log.info("harmonize: %s, %d pixels, %s, %.1f s", scene.id, counts["pixels"], ", ".join(told) or "nothing flagged", seconds)

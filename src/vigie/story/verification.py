@@ -25,7 +25,7 @@ from vigie.story.prediction import read_probability
 from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, Cropped, Part, catalogued, opened, part_sizes, parts_of, regions_of, settings_of
 from vigie.verify import scores
-from vigie.verify.baselines import Baseline
+from vigie.verify.baselines import Baseline, Fitted
 from vigie.verify.calibration import reliability
 from vigie.verify.classes import LabelledTile, label_tile
 from vigie.verify.tally import Tally
@@ -117,18 +117,30 @@ def baseline_counts(run: Run, name: str, group: Sequence[Trial], baselines: Base
     """Train a reference method on what each part's network was trained on, and count what it says of the part."""
     if name not in baselines:
         raise VigieError(f"there is no baseline '{name}'", expected=", ".join(baselines), do=nearest(name, tuple(baselines)))
-    streams = [baseline_tiles(run, trial, group, baselines[name](trial.labels)) for trial in group]
-    return counted(run, streams, group, f"verify {name}")
+    sensors = {scene.id: scene.sensor for scene in catalogued(run)}
+    learnt: dict[tuple[int, str], Fitted] = {}
+
+    def tiles_of(trial: Trial) -> Iterator[LabelledTile]:
+        key = (trial.part.fold, sensors[trial.part.scene])
+        if key not in learnt:
+            learnt[key] = fitted(run, trial, group, baselines[name](trial.labels))
+        yield from baseline_tiles(trial, learnt[key])
+
+    return counted(run, [tiles_of(trial) for trial in group], group, f"verify {name}")
 
 
-def baseline_tiles(run: Run, trial: Trial, group: Sequence[Trial], baseline: Baseline) -> Iterator[LabelledTile]:
-    """Fit on the training regions of a part's fold and predict the part."""
+def fitted(run: Run, trial: Trial, group: Sequence[Trial], baseline: Baseline) -> Fitted:
+    """Fit a reference method on the training regions of a part's fold, those of its own sensor."""
     folds = settings_of(run).train.folds
     learn, _ = split(regions_of(run, folds), trial.part.fold, folds.buffer_px)
     readers = {other.part.scene: other.reader for other in group}
     sensors = {scene.id: scene.sensor for scene in catalogued(run)}
     alike = [region for region in learn if region.scene in readers and sensors[region.scene] == sensors[trial.part.scene]]
-    seen = [readers[region.scene](region.window) for region in alike]
+    return baseline.fit([readers[region.scene](region.window) for region in alike])
+
+
+def baseline_tiles(trial: Trial, method: Fitted) -> Iterator[LabelledTile]:
+    """Predict a part with a fitted reference method, whole."""
     y, x = part_sizes(trial.part)
     if y * x > WHOLE_SCENE_PIXELS:
         raise VigieError(
@@ -138,7 +150,7 @@ def baseline_tiles(run: Run, trial: Trial, group: Sequence[Trial], baseline: Bas
             do="leave verify.baselines empty, or score a crop",
         )
     scene = trial.reader(trial.part.window)
-    probability = baseline.fit(seen).probability(scene)
+    probability = method.probability(scene)
     if probability.shape[0] != len(trial.labels.codes):
         raise VigieError(
             f"this baseline cannot tell the labels '{trial.labels.name}' apart",

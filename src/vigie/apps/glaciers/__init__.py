@@ -8,6 +8,7 @@ from typing import cast
 from vigie.apps.glaciers.baselines import BASELINES
 from vigie.apps.glaciers.classes import CLASSES
 from vigie.apps.glaciers.demo import demo
+from vigie.apps.glaciers.inventories import check_outlines
 from vigie.apps.glaciers.publish import publish
 from vigie.apps.glaciers.rules import with_rules
 from vigie.apps.glaciers.settings import GlacierExperiment
@@ -16,6 +17,12 @@ from vigie.learn.patches import LabelledScene
 from vigie.story import prediction, stages, training, verification
 from vigie.story.app import App
 from vigie.story.run import Run
+
+
+def acquire(run: Run) -> None:
+    """Find the scenes, and refuse known outlines that could not serve any of them."""
+    stages.acquire(run, CLASSES)
+    check_outlines(run)
 
 
 def train(run: Run) -> None:
@@ -36,11 +43,12 @@ app = App(
     name="glaciers",
     summary="clean ice, debris-covered ice and lakes, from 1960s spy film to today's satellites; inventories over time",
     settings=GlacierExperiment,
-    acquire=partial(stages.acquire, classes=CLASSES),
+    acquire=acquire,
     harmonize=stages.harmonize,
     train=train,
     predict=prediction.predict,
     verify=partial(verification.verify, classes=CLASSES, baselines=BASELINES),
     publish=publish,
     demo=demo,
+    legend=CLASSES.legend,
 )

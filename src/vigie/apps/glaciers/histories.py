@@ -27,14 +27,16 @@ HIDING = ("shadow", "cloud", "saturated")
 
 @dataclass(frozen=True)
 class Epochs:
-    """One area at several dates: consistent maps (time, y, x), their inventories, and the objects followed through them."""
+    """One area at several dates: consistent maps (time, y, x), their inventories, and the objects followed through them.
+
+    `histories` holds 'glaciers' and 'lakes', each only where there was one at any date.
+    """
 
     name: str
     surfaces: tuple[Surface, ...]
     consistent: xr.Dataset
     inventories: Mapping[date, Inventory]
-    glaciers: History
-    lakes: History
+    histories: Mapping[str, History]
 
 
 def areas_of(surfaces: Sequence[Surface]) -> dict[str, list[Surface]]:
@@ -68,9 +70,12 @@ def follow(run: Run, name: str, area: Sequence[Surface], settings: HistorySettin
         inventories[day_of(surface)] = inventory_of(run, smoothed)
     gsd_m = pixel_m(area[0].grid)
     crs = str(area[0].grid.crs)
-    glaciers = build_history({day: _metric(i.glaciers, crs) for day, i in inventories.items()}, gsd_m)
-    lakes = build_history({day: _metric(i.lakes, crs) for day, i in inventories.items()}, gsd_m)
-    return Epochs(name, tuple(area), consistent, inventories, glaciers, lakes)
+    tables = {
+        "glaciers": {day: _metric(inventory.glaciers, crs) for day, inventory in inventories.items()},
+        "lakes": {day: _metric(inventory.lakes, crs) for day, inventory in inventories.items()},
+    }
+    histories = {what: build_history(epochs, gsd_m) for what, epochs in tables.items() if any(map(len, epochs.values()))}
+    return Epochs(name, tuple(area), consistent, inventories, histories)
 
 
 def consistent_maps(run: Run, area: Sequence[Surface], settings: HistorySettings) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,18 +13,21 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from shapely import union_all
+from shapely.geometry import shape
 
 from vigie.acquire.sources import expand
 from vigie.apps.glaciers.classes import LEGEND
 from vigie.apps.glaciers.inventory.build import Inventory, glacier_inventory
 from vigie.apps.glaciers.inventory.read import read_outlines
 from vigie.apps.glaciers.settings import GlacierExperiment, PublishSettings
+from vigie.core.errors import VigieError
 from vigie.core.grid import grid_of
 from vigie.core.scene import Scene
 from vigie.story.prediction import read_probability
 from vigie.story.products import open_prediction, scene_of
-from vigie.story.run import Run
-from vigie.story.scenes import Cropped, Part, opened, part_sizes
+from vigie.story.run import Run, log
+from vigie.story.scenes import Cropped, Part, catalogued, opened, part_sizes
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,51 @@ def inventory_of(run: Run, surface: Surface) -> Inventory:
     )
 
 
+def check_outlines(run: Run) -> None:
+    """Refuse known outlines that touch none of the scenes, and say what was repaired in them.
+
+    Raises
+    ------
+    VigieError: they cannot be read, or lie elsewhere.
+    """
+    if settings_of(run).outlines is None:
+        return
+    path = _path(run)
+    outlines = _read(path, path.stat().st_mtime_ns)
+    scenes = [shape(dict(scene.footprint)) for scene in catalogued(run)]
+    if not outlines.intersects(union_all(scenes)).any():
+        raise VigieError(
+            f"the outlines {path} touch none of the images",
+            found=f"outlines at lon/lat {_bounds(outlines.total_bounds)}",
+            expected=f"images at {_bounds(union_all(scenes).bounds)}",
+            do="check publish.outlines (--outlines) and its CRS, or leave it out",
+        )
+
+
 def known_outlines(run: Run, grid: GeoBox) -> gpd.GeoDataFrame | None:
     """Read the given outlines that touch a grid; None where none are given or none touch it."""
-    pattern = settings_of(run).outlines
-    if pattern is None:
+    if settings_of(run).outlines is None:
         return None
-    outlines = _read(expand(pattern, run.base)[0])
+    path = _path(run)
+    outlines = _read(path, path.stat().st_mtime_ns)
     near = outlines[outlines.intersects(grid.footprint("EPSG:4326").geom)]
     return None if near.empty else near
 
 
+def _path(run: Run) -> Path:
+    return expand(settings_of(run).outlines or "", run.base)[0]
+
+
 @lru_cache(maxsize=2)
-def _read(path: Path) -> gpd.GeoDataFrame:
-    return read_outlines(path).table.to_crs("EPSG:4326")
+def _read(path: Path, changed_ns: int) -> gpd.GeoDataFrame:
+    """Read outlines in EPSG:4326, once for all parts, and say what had to be repaired."""
+    outlines = read_outlines(path)
+    changes = outlines.report[outlines.report["action"] != "kept"]
+    for (action, reason), group in changes.groupby(["action", changes["reason"].str.split("[").str[0]]):
+        change = group["change_km2"].sum()
+        log.info("outlines: %d of %d in %s %s (%s), %+.3f km2", len(group), len(outlines.report), path, action, reason, change)
+    return outlines.table.to_crs("EPSG:4326")
+
+
+def _bounds(bounds: Iterable[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in bounds)

@@ -8,7 +8,7 @@ from vigie.apps.glaciers.classes import LEGEND
 from vigie.apps.glaciers.histories import Epochs, areas_of, follow
 from vigie.apps.glaciers.history.plot import plot_history, write_plot
 from vigie.apps.glaciers.history.write import write_history
-from vigie.apps.glaciers.inventories import Surface, inventory_of, settings_of, surface_of
+from vigie.apps.glaciers.inventories import Surface, check_outlines, inventory_of, settings_of, surface_of
 from vigie.apps.glaciers.inventory.build import Inventory
 from vigie.apps.glaciers.inventory.write import write_inventory
 from vigie.apps.glaciers.report import Findings, report_of
@@ -25,6 +25,7 @@ SATELLITE_AGE = ("1957-10-04T00:00:00Z", "2100-01-01T00:00:00Z")
 
 def publish(run: Run) -> None:
     """Write the products of every part and area, and the report on top of them."""
+    check_outlines(run)
     folder = run.artefact("publish")
     parts = parts_of(run, shared_settings_of(run).train.folds)
     surfaces, inventories, products = [], [], []
@@ -69,7 +70,7 @@ def followed(run: Run, name: str, area: list[Surface], folder: Path) -> Epochs:
     """Follow one area through time and write what was found."""
     epochs = follow(run, name, area, settings_of(run).history)
     place = folder / "history" / name
-    for what, history in {"glaciers": epochs.glaciers, "lakes": epochs.lakes}.items():
+    for what, history in epochs.histories.items():
         write_history(history, place / what)
         write_plot(plot_history(history), place / what / "series.png", dpi=150)
     for day, inventory in epochs.inventories.items():

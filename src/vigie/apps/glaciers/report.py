@@ -186,7 +186,7 @@ def history_section(epochs: Epochs) -> Section:
         f"{len(days)} dates from {days[0]} to {days[-1]}, made consistent pixel by pixel with a hidden Markov model that "
         "lets ice advance and retreat. Years that do not fit their neighbours are marked, not removed."
     )
-    figures = (series_of(epochs.glaciers, "Glacier area"), series_of(epochs.lakes, "Lake area"))
+    figures = tuple(series_of(history, f"Area of {what}") for what, history in epochs.histories.items())
     return Section(f"History: {epochs.name}", text, figures=figures, notes=doubts(epochs))
 
 
@@ -213,8 +213,8 @@ def _themed(draw: partial[Figure], theme: Theme) -> Figure:
 
 def doubts(epochs: Epochs) -> tuple[Note, ...]:
     """Name the dates that do not fit."""
-    flagged = [str(d) for d in epochs.glaciers.total.loc[epochs.glaciers.total["flagged"], "date"]]
-    return (Note(f"Glacier area is doubtful at {', '.join(flagged)}.", "warning"),) if flagged else ()
+    flagged = {what: h.total.loc[h.total["flagged"], "date"].astype(str) for what, h in epochs.histories.items()}
+    return tuple(Note(f"Area of {what} is doubtful at {', '.join(d)}.", "warning") for what, d in flagged.items() if len(d))
 
 
 def _pairs(found: Findings) -> Iterator[tuple[Surface, Inventory]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from vigie.apps.glaciers.baselines import BASELINES
 from vigie.apps.glaciers.classes import CLEAN, DEBRIS, LAND, WATER
 from vigie.apps.glaciers.inventory.settings import InventorySettings
+from vigie.core.errors import nearest
 from vigie.story.experiment import Settings
-from vigie.story.settings import MapExperiment
+from vigie.story.settings import MapExperiment, VerifySettings
 
 
 class HistorySettings(Settings):
@@ -48,9 +50,21 @@ class LabelSettings(Settings):
     film_copies: int = Field(default=0, ge=0, description="simulated films of each multispectral scene to learn from")
 
 
+class GlacierVerifySettings(VerifySettings):
+    """What predictions are held against, among the reference methods of glacier mappers."""
+
+    @field_validator("baselines")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in BASELINES:
+                raise ValueError(f"reference methods among {', '.join(BASELINES)}; {nearest(name, tuple(BASELINES))}")
+        return names
+
+
 class GlacierExperiment(MapExperiment):
     """An experiment that maps clean ice, debris-covered ice and water, and inventories glaciers and lakes."""
 
     labels: LabelSettings = Field(default_factory=LabelSettings)
-
+    verify: GlacierVerifySettings = Field(default_factory=GlacierVerifySettings)
     publish: PublishSettings = Field(default_factory=PublishSettings)

@@ -1,0 +1,79 @@
+"""What does not fit on the disk or in memory is refused before any work begins."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+
+from vigie.core.errors import VigieError
+from vigie.core.scene import Scene
+from vigie.harmonize.grids import target_grid
+from vigie.harmonize.terrain import DERIVED
+from vigie.predict.scene import panel_gib
+from vigie.story.run import Run
+from vigie.story.scenes import settings_of
+
+LAYERS_IN_WORK = 3
+"""Copies of a tile's bands that are in memory at once while it is harmonized."""
+CLASSES = 4
+"""Classes that a network is taken to tell apart before there is one."""
+
+
+def shapes_of(run: Run, scenes: Sequence[Scene]) -> list[tuple[int, int]]:
+    """Rows and columns of scenes on the grids they are brought onto."""
+    grids = [target_grid([scene], settings_of(run).harmonize.grid) for scene in scenes]
+    return [(int(grid.shape[0]), int(grid.shape[1])) for grid in grids]
+
+
+def cube_bytes(run: Run, scenes: Sequence[Scene]) -> int:
+    """Size of the cube before compression."""
+    shapes = shapes_of(run, scenes)
+    return sum(y * x * (4 * (len(scene.bands) + len(DERIVED)) + 2) for (y, x), scene in zip(shapes, scenes, strict=True))
+
+
+def tile_bytes(run: Run, scenes: Sequence[Scene]) -> int:
+    """Memory that harmonizing one tile takes."""
+    side = settings_of(run).harmonize.tile
+    pixels = max(min(y, side) * min(x, side) for y, x in shapes_of(run, scenes))
+    return LAYERS_IN_WORK * 4 * (max(len(scene.bands) for scene in scenes) + len(DERIVED)) * pixels
+
+
+def predict_gib(run: Run, scenes: Sequence[Scene]) -> float:
+    """Memory that predicting one tile takes, GiB."""
+    settings, members = settings_of(run).predict, settings_of(run).train.members
+    return max(panel_gib(settings, shape, classes=CLASSES, members=members) for shape in shapes_of(run, scenes))
+
+
+def check(run: Run, scenes: Sequence[Scene]) -> None:
+    """Refuse what the disk or the memory cannot hold.
+
+    Raises
+    ------
+    VigieError: the cube is larger than the free disk, or a tile of harmonize or predict is larger than the memory.
+    """
+    disk = next(folder for folder in (run.folder.absolute(), *run.folder.absolute().parents) if folder.is_dir())
+    free, need = shutil.disk_usage(disk).free, cube_bytes(run, scenes)
+    if need > free:
+        raise VigieError(
+            "the disk cannot hold the cube",
+            found=f"{free / 2**30:.1f} GiB free in {run.folder}",
+            expected=f"up to {need / 2**30:.1f} GiB before compression",
+            do="free space, choose another folder with --out, or take fewer scenes",
+        )
+    memory, tile = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), tile_bytes(run, scenes)
+    if tile > memory:
+        raise VigieError(
+            "a tile of harmonize does not fit in memory",
+            found=f"about {tile / 2**30:.1f} GiB for {settings_of(run).harmonize.tile} px",
+            expected=f"at most {memory / 2**30:.1f} GiB, all that this machine has",
+            do="lower harmonize.tile",
+        )
+    gib, limit = predict_gib(run, scenes), settings_of(run).predict.memory_gib
+    if gib > limit:
+        raise VigieError(
+            "a tile of predict does not fit in memory",
+            found=f"about {gib:.2f} GiB",
+            expected=f"at most predict.memory_gib = {limit:g}",
+            do="lower predict.panel, predict.patch or predict.batch, or raise predict.memory_gib",
+        )
