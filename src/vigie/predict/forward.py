@@ -69,6 +69,8 @@ def _streams(count: int) -> Streams:
     started = threading.Barrier(count + 1)
 
     def begin() -> None:
+        # Asked first, because a thread that has never asked takes the number of all others when it begins to work.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         started.wait()
 

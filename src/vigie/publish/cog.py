@@ -25,6 +25,7 @@ from vigie.core.legend import Legend
 from vigie.core.store import whole_file
 from vigie.core.tiles import Tile, tiles
 from vigie.publish.raster import Raster, ReadWindow, checked_window
+from vigie.publish.room import check_room
 from vigie.publish.statistics import BandStatistics, ClassCounts
 
 BLOCK = 512
@@ -71,6 +72,7 @@ def write_cog(path: Path, raster: Raster, read: ReadWindow) -> None:
     ((20, 30), ('degree',), '7.0')
     """
     with whole_file(path) as draft, _scratch(path.parent) as scratch, _gdal(path):
+        check_room(path, raster.sizes["y"] * raster.sizes["x"] * len(raster.bands) * np.dtype(raster.dtype).itemsize)
         plain, cog = scratch / "plain.tif", scratch / "cog.tif"
         _write_plain(plain, raster, read)
         rasterio.shutil.copy(

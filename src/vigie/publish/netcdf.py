@@ -14,6 +14,7 @@ from vigie.core.errors import VigieError
 from vigie.core.grid import CRS_VARIABLE
 from vigie.core.legend import Legend
 from vigie.core.store import fill_value, whole_file
+from vigie.publish.room import check_room
 
 CONVENTIONS = "CF-1.11"
 
@@ -22,6 +23,9 @@ CHUNK = 512
 
 BLOCK = 2048
 """Side of the blocks read at once along the last two dimensions: whole chunks, one block a thread in memory."""
+
+IN_MEMORY_BYTES = 64 * 2**20
+"""Datasets up to this size are made in memory and then written: HDF5 may crash the process when the disk is full."""
 
 AXES = {
     "x": {"standard_name": "projection_x_coordinate", "long_name": "easting of pixel centres", "axis": "X"},
@@ -73,7 +77,11 @@ def write_netcdf(path: Path, dataset: xr.Dataset, title: str, provenance: Mappin
     ready = _blocks(_described(dataset, title, provenance))
     encoding = {str(name): _encoding(str(name), variable) for name, variable in ready.variables.items()}
     with whole_file(path) as draft:
-        ready.to_netcdf(draft, engine="h5netcdf", format="NETCDF4", encoding=encoding)
+        check_room(path, ready.nbytes)
+        if ready.nbytes <= IN_MEMORY_BYTES:
+            draft.write_bytes(ready.to_netcdf(engine="h5netcdf", format="NETCDF4", encoding=encoding))
+        else:
+            ready.to_netcdf(draft, engine="h5netcdf", format="NETCDF4", encoding=encoding)
 
 
 def class_attributes(legend: Legend, long_name: str) -> dict[str, Any]:

@@ -18,8 +18,8 @@ Stage = Callable[[Run], None]
 class App:
     """Six stages, by name, and the settings they read.
 
-    `demo(folder)` writes a synthetic Earth into a folder and gives the experiment that runs on it; `legend` holds the classes that
-    its models tell apart, where it maps classes.
+    `demo(folder)` writes a synthetic Earth into a folder and gives the experiment that runs on it; `legend` is what its models
+    tell apart.
     """
 
     name: str

@@ -107,7 +107,7 @@ class Run:
     def _clear_drafts(self) -> None:
         """Remove the drafts of files that a killed run had not finished."""
         products, model = self.artefact("publish"), self.artefact("train")
-        for draft in [*self.folder.glob(DRAFT), *model.glob(DRAFT), *products.rglob(DRAFT)]:
+        for draft in [*self.folder.glob(DRAFT), *model.glob(DRAFT), *products.rglob(DRAFT), *products.rglob(".vigie-*")]:
             _remove(draft)
 
 

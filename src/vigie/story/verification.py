@@ -64,10 +64,10 @@ def verify(run: Run, classes: Classes, baselines: Baselines) -> None:
         nodes[f"/{name}/reliability"] = reliability(network["calibration"].sum("scene"))
         nodes[f"/{name}/confusion"] = network["classes"].sum("scene").total
         log.info("verify: %s\n%s", name, scores.table(nodes[f"/{name}"], ["mean_iou", "accuracy", "ece"]).to_string())
+    tree = xr.DataTree.from_dict(nodes or {"/": xr.Dataset(attrs={"note": "no scene has truth"})})
     with whole_file(run.artefact("verify")) as draft:
-        xr.DataTree.from_dict(nodes or {"/": xr.Dataset(attrs={"note": "no scene has truth"})}).to_netcdf(
-            draft, engine="h5netcdf"
-        )
+        # Made in memory: HDF5 may crash the process when the disk is full.
+        draft.write_bytes(tree.to_netcdf(engine="h5netcdf"))
 
 
 def trials_of(run: Run, classes: Classes) -> Iterator[Trial]:

@@ -139,7 +139,7 @@ def compare(runs: Sequence[xr.Dataset]) -> xr.Dataset:
 def save(scores: xr.Dataset, path: Path) -> None:
     """Write `scores.nc`, whole or not at all."""
     with whole_file(path) as draft:
-        scores.to_netcdf(draft, engine="h5netcdf")
+        draft.write_bytes(scores.to_netcdf(engine="h5netcdf"))
 
 
 def load(path: Path) -> xr.Dataset:

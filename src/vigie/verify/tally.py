@@ -98,7 +98,7 @@ class Tally:
         totals = self.total.rename({name: f"total_{name}" for name in self.total.data_vars})
         weights = self.weight.rename({name: f"weight_{name}" for name in self.weight.data_vars})
         with whole_file(path) as draft:
-            totals.merge(weights, join="exact").to_netcdf(draft, engine="h5netcdf")
+            draft.write_bytes(totals.merge(weights, join="exact").to_netcdf(engine="h5netcdf"))
 
     @classmethod
     def load(cls, path: Path) -> Tally:

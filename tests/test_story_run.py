@@ -1,0 +1,361 @@
+"""The whole story on a tiny synthetic Earth: six artefacts, nothing done twice, finished products, and a model for new images."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+import xarray as xr
+from rio_cogeo.cogeo import cog_validate
+
+from vigie.cli import main
+from vigie.story import products
+from vigie.story.run import ARTEFACTS
+from vigie.synthetic.files import sensor_file, write_film, write_multispectral
+from vigie.synthetic.glaciers import Area
+
+EXPERIMENT = """
+app = "glaciers"
+name = "tiny"
+summary = "Two areas of the synthetic Earth, one of them at two dates."
+
+[[acquire.sources]]
+images = "labelled/synthetic_*.tif"
+sensor = "sensor.toml"
+truth = "labelled/truth_*.tif"
+legend = "classes"
+region = "synthetic Earth"
+
+[[acquire.sources]]
+images = "unlabelled/*.tif"
+sensor = "sensor.toml"
+group = "almaz"
+
+[harmonize]
+chunk = 64
+tile = 64
+
+[train]
+network = { widths = [8, 16], stem_channels = 8 }
+windows = { size = 64, batch = 2 }
+fit = { steps = 3, warmup_steps = 1 }
+
+[predict]
+patch = 64
+overlap = 16
+
+[verify]
+bootstrap = 20
+"""
+ALMAZ, BURHAN = Area("almaz", seed=3, size=96), Area("burhan", seed=29, size=96, west=480_000.0)
+LABELLED = ("synthetic_2021-08-21_almaz", "synthetic_2021-08-21_burhan")
+UNLABELLED = "synthetic_1994-09-14_almaz"
+REPORT = re.compile(r"(?:src|href)=[\"']?(?!#|data:|[\"'])([^\"' >]+)")
+
+# A network of three steps leaves classes without a score in any resample.
+pytestmark = pytest.mark.filterwarnings("ignore:All-NaN slice encountered:RuntimeWarning")
+
+Told = tuple[int | None, str, str]
+
+
+@pytest.fixture
+def vigie(capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
+    """The command line, in this process: exit code, standard output, standard error."""
+
+    def command(*words: object) -> Told:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        return left.value.code, *capsys.readouterr()
+
+    return command
+
+
+def write_earth(folder: Path) -> Path:
+    """Write the tiny Earth; give its experiment."""
+    for name in ("labelled", "unlabelled"):
+        (folder / name).mkdir(parents=True)
+    for area in (ALMAZ, BURHAN):
+        write_multispectral(folder / "labelled", area, "2021-08-21")
+    write_multispectral(folder / "unlabelled", ALMAZ, "1994-09-14")
+    (folder / "unlabelled" / "truth_1994-09-14_almaz.tif").unlink()
+    shutil.copy(sensor_file(), folder / "sensor.toml")
+    (folder / "tiny.toml").write_text(EXPERIMENT)
+    return folder / "tiny.toml"
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_earth(tmp_path_factory.mktemp("earth"))
+
+
+@pytest.fixture(scope="module")
+def finished(experiment: Path) -> Path:
+    """The run after `vigie run`; tests leave it as it is."""
+    with pytest.raises(SystemExit) as left:
+        main(["run", str(experiment), "--out", str(experiment.parent / "runs"), "--quiet"])
+    assert left.value.code is None
+    return experiment.parent / "runs" / "tiny"
+
+
+@pytest.fixture
+def copied(experiment: Path, finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run that a test may change."""
+    return Path(shutil.copytree(finished, tmp_path / "runs" / "tiny", symlinks=True))
+
+
+def ages(run: Path) -> dict[str, int]:
+    """When each artefact was last touched, nanoseconds."""
+    return {stage: newest(run / name) for stage, name in ARTEFACTS.items()}
+
+
+def newest(path: Path) -> int:
+    return max(entry.stat().st_mtime_ns for entry in (path, *path.rglob("*")))
+
+
+def drafts(run: Path) -> list[Path]:
+    return [path for path in run.rglob(".*") if re.match(r"\.[0-9a-f]{32}\.|\.vigie-", path.name)]
+
+
+def test_six_stages_leave_six_artefacts(finished):
+    assert all((finished / name).exists() for name in ARTEFACTS.values())
+    assert (finished / "products" / "report.html").is_file()
+    assert drafts(finished) == []
+
+
+def test_labelled_scenes_are_mapped_by_who_did_not_see_them_and_others_by_the_final_model(finished):
+    prediction = xr.open_datatree(finished / "prediction.zarr", engine="zarr", consolidated=False)
+    model = {name: node.attrs["model"] for name, node in prediction["grid"].children.items()}
+    assert model[UNLABELLED] == "all"
+    assert {model[name] for name in LABELLED} == {"fold-0", "fold-1"}
+    for name in LABELLED:
+        card = json.loads((finished / "model" / model[name] / "card.json").read_text())
+        assert name not in card["facts"]["trained_on"]
+
+
+def test_rasters_are_cloud_optimised_and_georeferenced(finished):
+    for part in (*LABELLED, UNLABELLED):
+        folder = finished / "products" / part
+        for product in ("class", "probability", "confidence", "spread", "flags"):
+            valid, errors, warnings = cog_validate(folder / f"{product}.tif", strict=True)
+            assert valid, (errors, warnings)
+        with rasterio.open(folder / "class.tif") as raster:
+            codes = np.unique(raster.read(1))
+            assert raster.crs.to_epsg() == 32645
+            assert raster.shape == (96, 96)
+            assert set(codes.tolist()) <= {0, 1, 2, 3, 255}
+        assert xr.load_dataset(folder / "prediction.nc", engine="h5netcdf").attrs["Conventions"].startswith("CF")
+
+
+def test_inventories_are_read_by_others(finished):
+    for part in (*LABELLED, UNLABELLED):
+        file = finished / "products" / part / "inventory" / "inventory.gpkg"
+        layers = set(gpd.list_layers(file)["name"])
+        assert {"glaciers", "lakes"} <= layers
+        assert gpd.read_file(file, layer="glaciers").crs is not None
+
+
+def test_the_report_needs_nothing_else_and_tells_the_history(finished):
+    page = (finished / "products" / "report.html").read_text(encoding="utf-8")
+    assert REPORT.findall(page) == []
+    assert "History: almaz" in page
+    assert "2 dates from 1994-09-14 to 2021-08-21" in page
+    assert "Scores: classes" in page
+    assert (finished / "products" / "history" / "almaz" / "glaciers" / "history.gpkg").is_file()
+
+
+def test_scores_count_what_has_truth(finished):
+    scores = xr.load_dataset(finished / "scores.nc", engine="h5netcdf", group="classes")
+    assert scores["model"].values.tolist() == ["network"]
+
+
+def test_a_second_run_touches_nothing(vigie, experiment, finished):
+    before = ages(finished)
+    code, out, err = vigie("run", experiment, "--out", finished.parent)
+    assert code is None
+    assert err.count("done already, unchanged") == 6
+    assert str(finished / "products" / "report.html") in out
+    assert ages(finished) == before
+
+
+def test_a_changed_setting_reruns_from_its_stage_on(vigie, experiment, copied):
+    before = ages(copied)
+    changed = ("--out", copied.parent, "--set", "predict.overlap=32")
+    assert vigie("explain", experiment, *changed)[1].splitlines()[1].split() == ["to", "do", "predict,", "verify,", "publish"]
+    assert vigie("predict", experiment, *changed)[0] is None
+    code, _, err = vigie("publish", experiment, *changed)
+    assert code == 2
+    assert "run `vigie verify` first" in err
+    assert vigie("verify", experiment, *changed)[0] is None
+    after = ages(copied)
+    assert {stage for stage in ARTEFACTS if after[stage] != before[stage]} == {"predict", "verify"}
+    node = xr.open_zarr(copied / "prediction.zarr", group=f"grid/{UNLABELLED}", consolidated=False)
+    assert json.loads(node.attrs["experiment"])["predict"]["overlap"] == 32
+    assert int((node["map"] <= 3).sum()) > 9000
+
+
+def test_an_artefact_that_is_gone_is_made_again(vigie, experiment, copied):
+    shutil.rmtree(copied / "prediction.zarr")
+    assert vigie("predict", experiment, "--out", copied.parent)[0] is None
+    before, after = (xr.open_zarr(r / "prediction.zarr", group=f"grid/{UNLABELLED}", consolidated=False).load()
+                     for r in (experiment.parent / "runs" / "tiny", copied))  # fmt: skip
+    assert before["probability"].identical(after["probability"])
+
+
+def test_quiet_says_nothing_and_a_log_says_what_where_and_how_long(vigie, experiment, copied):
+    (copied / ".stages" / "verify.json").unlink()
+    assert vigie("verify", experiment, "--out", copied.parent, "--quiet") == (None, "", "")
+    (copied / ".stages" / "verify.json").unlink()
+    code, _, err = vigie("verify", experiment, "--out", copied.parent)
+    assert code is None
+    assert re.search(rf"verify: left {copied}/scores.nc after [\d.]+ s", err)
+    assert "\x1b" not in err
+    assert "\r" not in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
+def test_a_stopped_run_leaves_nothing_half_written_and_goes_on(vigie, experiment, copied, monkeypatch, number, code):
+    (copied / ".stages" / "publish.json").unlink()
+    shutil.rmtree(copied / "products")
+    write = products.write_netcdf
+
+    def stopped(path: Path, *rest: object) -> None:
+        if UNLABELLED in path.parts:
+            signal.raise_signal(number)
+        write(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(products, "write_netcdf", stopped)
+        found, _, err = vigie("publish", experiment, "--out", copied.parent, "--quiet")
+    assert found == code
+    assert err == "vigie: stopped; run the same command again to go on where it was\n"
+    assert drafts(copied) == []
+    assert not (copied / "products" / "report.html").exists()
+    assert not (copied / ".stages" / "publish.json").exists()
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+
+
+def test_drafts_of_a_killed_run_are_removed(vigie, experiment, copied):
+    draft = copied / f".{'0' * 32}.scores.nc"
+    draft.write_bytes(b"half")
+    (copied / ".stages" / "verify.json").unlink()
+    assert vigie("verify", experiment, "--out", copied.parent)[0] is None
+    assert drafts(copied) == []
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody's own images of a third area: a satellite scene, a film, an elevation model, and outlines."""
+    folder = tmp_path_factory.mktemp("own")
+    area = Area("dolma", seed=7, size=96, west=540_000.0)
+    scene = write_multispectral(folder, area, "2015-08-21")
+    write_film(folder, area, "1973-08-20")
+    with rasterio.open(scene) as source:
+        profile = source.profile | {"count": 1, "dtype": "float32", "nodata": -9999.0}
+        elevation = source.read(7).astype("float32")
+    with rasterio.open(folder / "dem.tif", "w", **profile) as target:
+        target.write(elevation, 1)
+    for truth in folder.glob("truth_*"):
+        truth.unlink()
+    box = shapely.box(540_300, 3_097_900, 541_700, 3_099_400)
+    outlines = gpd.GeoDataFrame({"rgi_id": ["RGI2000-v7.0-G-15-00001"]}, geometry=[box], crs="EPSG:32645")
+    outlines.to_file(folder / "outlines.gpkg")
+    outlines.translate(300_000).to_file(folder / "elsewhere.gpkg")
+    return folder
+
+
+def test_apply_maps_an_image_without_labels(vigie, experiment, finished, own, tmp_path):
+    image, sensor = own / "synthetic_2015-08-21_dolma.tif", experiment.parent / "sensor.toml"
+    code, out, err = vigie("apply", finished, image, "--sensor", sensor, "--out", tmp_path / "map")
+    assert code is None
+    assert str(tmp_path / "map" / "products" / "report.html") in out
+    assert "never saw" not in err
+    folder = tmp_path / "map" / "products" / image.stem
+    assert cog_validate(folder / "class.tif", strict=True)[0]
+    assert (folder / "inventory" / "inventory.gpkg").is_file()
+    page = (tmp_path / "map" / "products" / "report.html").read_text(encoding="utf-8")
+    assert REPORT.findall(page) == []
+    code, _, err = vigie("apply", finished, image, "--sensor", sensor, "--out", tmp_path / "map")
+    assert err.count("done already") == 4
+
+
+def test_apply_maps_film_with_elevation_and_known_outlines(vigie, finished, own, tmp_path):
+    image, out = own / "kh9_1973-08-20_dolma.tif", tmp_path / "map"
+    code, _, err = vigie("apply", finished, image, "--out", out, "--dem", own / "dem.tif", "--outlines", own / "outlines.gpkg")
+    assert code is None
+    assert "the model never saw hexagon-kh9 (it learnt from synthetic-multispectral)" in err
+    cube = xr.open_zarr(out / "cube.zarr", group=f"grid/{image.stem}", consolidated=False)
+    assert cube["band"].values.astype(str).tolist()[:3] == ["pan", "elevation", "slope"]
+    glaciers = gpd.read_file(out / "products" / image.stem / "inventory" / "inventory.gpkg", layer="glaciers")
+    assert glaciers["zmin_m"].notna().all()
+
+
+def test_apply_refuses_outlines_of_another_place_before_work(vigie, finished, own, tmp_path):
+    image = own / "kh9_1973-08-20_dolma.tif"
+    code, _, err = vigie("apply", finished, image, "--out", tmp_path / "map", "--outlines", own / "elsewhere.gpkg", "--quiet")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "touch none of the images; found outlines at lon/lat" in err
+    assert not (tmp_path / "map" / "cube.zarr").exists()
+
+
+def test_apply_refuses_a_folder_that_holds_maps_of_another_model(vigie, finished, copied, own, tmp_path):
+    image = own / "kh9_1973-08-20_dolma.tif"
+    assert vigie("apply", finished, image, "--out", tmp_path / "map", "--quiet")[0] is None
+    before = ages(tmp_path / "map")
+    card = copied / "model" / "all" / "card.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"temperature": {"*": 2.0}}))
+    code, _, err = vigie("apply", copied, image, "--out", tmp_path / "map", "--quiet")
+    assert code == 2
+    assert "holds maps of another model" in err
+    assert ages(tmp_path / "map") == before
+
+
+def test_apply_refuses_a_model_of_another_legend(vigie, copied, own, tmp_path):
+    card = copied / "model" / "all" / "card.json"
+    record = json.loads(card.read_text())
+    record["legend"]["classes"][3]["name"] = "lava"
+    card.write_text(json.dumps(record))
+    code, _, err = vigie("apply", copied, own / "kh9_1973-08-20_dolma.tif", "--out", tmp_path / "map")
+    assert code == 2
+    assert "is for another legend; found land, clean ice, debris-covered ice, lava; expected" in err
+    assert not (tmp_path / "map").exists()
+
+
+def test_truncated_weights_are_refused(vigie, copied, own, tmp_path):
+    weights = copied / "model" / "all" / "member-00.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    code, _, err = vigie("apply", copied, own / "kh9_1973-08-20_dolma.tif", "--out", tmp_path / "map", "--quiet")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "are not those of the card; found sha256" in err
+
+
+def test_a_truncated_checkpoint_is_refused(vigie, experiment, copied):
+    (copied / ".stages" / "train.json").unlink()
+    (checkpoint,) = (copied / "model" / ".training" / "all" / "member-00").glob("step-*")
+    (checkpoint / "weights.safetensors").write_bytes(b"\x10")
+    code, _, err = vigie("train", experiment, "--out", copied.parent, "--quiet")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "weights cannot be read" in err
+
+
+def test_compare_gives_one_table_and_one_figure(vigie, finished, copied, tmp_path):
+    other = copied.rename(copied.with_name("other"))
+    code, out, _ = vigie("compare", finished, other, "--out", tmp_path / "comparison")
+    assert code is None
+    assert {path.name for path in (tmp_path / "comparison").iterdir()} == {"comparison.csv", "comparison.png"}
+    table = (tmp_path / "comparison" / "comparison.csv").read_text().splitlines()
+    assert len(table) == 1 + 2 * 4
+    assert "tiny" in out
+    assert "other" in out
