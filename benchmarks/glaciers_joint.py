@@ -47,7 +47,7 @@ def run_apart(out: Path, number: int) -> Run:
 
 def main() -> None:
     """Print IoU of every class of every label legend, joint and apart."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Bar 2: joint against apart.")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     out: Path = parser.parse_args().out
     joint = run_joint(out)

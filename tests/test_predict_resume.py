@@ -131,6 +131,7 @@ def forked(action: Callable[[], None]) -> int:
 
 def until_done(attempt: Callable[[int], None], most: int) -> int:
     """Try again as long as SIGKILL ends the attempt; give how often it did."""
+    import_what_children_need()
     for kills in range(most):
         code = forked(lambda number=kills: attempt(number))  # type: ignore[misc]
         if code == 0:
@@ -138,6 +139,12 @@ def until_done(attempt: Callable[[int], None], most: int) -> int:
         if code != -signal.SIGKILL:
             sys.exit(f"attempt {kills} ended with {code}")
     sys.exit(f"not done after {most} kills")
+
+
+def import_what_children_need() -> None:
+    import vigie.apps.glaciers
+    import vigie.predict.scene
+    import vigie.story.experiment  # noqa: F401
 
 
 def die() -> None:
@@ -251,6 +258,7 @@ def run(folder: Path) -> int:
         write_multispectral(folder / "images", Area(name, seed=3, size=96, west=west), "2021-08-21")
     (folder / sensor_file().name).write_text(sensor_file().read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "tiny.toml").write_text(EXPERIMENT, encoding="utf-8")
+    import_what_children_need()
     if forked(lambda: experiment(folder, "whole")) != 0:
         sys.exit("the unbroken run failed")
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from vigie.apps.glaciers.classes import LEGEND
@@ -221,9 +223,9 @@ def _pairs(found: Findings) -> Iterator[tuple[Surface, Inventory]]:
     return zip(found.surfaces, found.inventories, strict=True)
 
 
-def _cell(value: object) -> Cell:
-    if value is None or value != value:
+def _cell(value: Any) -> Cell:
+    if pd.isna(value):
         return None
     if isinstance(value, str):
         return value
-    return int(value) if isinstance(value, (int, np.integer)) else float(value)  # type: ignore[arg-type]
+    return int(value) if isinstance(value, (int, np.integer)) else float(value)
