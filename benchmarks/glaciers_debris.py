@@ -32,8 +32,8 @@ from vigie.story.scenes import parts_of, settings_of
 from vigie.verify import scores
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "glaciers-debris.toml"
-DEBRIS = 2
-"""Channel of debris-covered ice."""
+DEBRIS, NO_DATA = 2, 65535
+"""Channel of debris-covered ice, and the stored number that means no data."""
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "unet": (),
@@ -132,7 +132,10 @@ def probability_of(run: Run, chip: xr.Dataset, name: str) -> NDArray[np.float32]
     x0, dx, _, y0, _, dy = (float(v) for v in node["spatial_ref"].attrs["GeoTransform"].split())
     rows = (chip["y"].values - y0) / dy - 0.5
     columns = (chip["x"].values - x0) / dx - 0.5
-    coarse = node["probability"].values[DEBRIS].astype(np.float32) * 1e-4
+    stored = node["probability"].values[DEBRIS]
+    # The 20 m grid reaches beyond the chip: what lies outside takes the nearest pixel inside.
+    nearest = ndimage.distance_transform_edt(stored == NO_DATA, return_distances=False, return_indices=True)
+    coarse = stored[tuple(nearest)].astype(np.float32) * 1e-4
     debris = ndimage.map_coordinates(coarse, np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest")
     return np.stack([1 - debris, debris]).astype(np.float32)
 
