@@ -1,7 +1,9 @@
-"""The whole story on a tiny synthetic Earth: six artefacts, nothing done twice, finished products, and a model for new images."""
+"""The whole story on a tiny synthetic Earth: six artefacts, nothing done twice, finished products, a model for new images."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import shutil
@@ -17,7 +19,9 @@ import shapely
 import xarray as xr
 from rio_cogeo.cogeo import cog_validate
 
+from vigie.acquire.catalog import read_catalog
 from vigie.cli import main
+from vigie.harmonize.cube import open_scene
 from vigie.story import products
 from vigie.story.run import ARTEFACTS
 from vigie.synthetic.files import sensor_file, write_film, write_multispectral
@@ -229,9 +233,8 @@ def test_a_stopped_run_leaves_nothing_half_written_and_goes_on(vigie, experiment
     write = products.write_netcdf
 
     def stopped(path: Path, *rest: object) -> None:
-        if UNLABELLED in path.parts:
-            signal.raise_signal(number)
         write(path, *rest)
+        signal.raise_signal(number)
 
     with monkeypatch.context() as patch:
         patch.setattr(products, "write_netcdf", stopped)
@@ -241,6 +244,7 @@ def test_a_stopped_run_leaves_nothing_half_written_and_goes_on(vigie, experiment
     assert drafts(copied) == []
     assert not (copied / "products" / "report.html").exists()
     assert not (copied / ".stages" / "publish.json").exists()
+    assert (copied / "products" / LABELLED[0] / "prediction.nc").is_file()
     assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
 
 
@@ -273,9 +277,22 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def mapped(finished: Path, own: Path) -> tuple[Path, str]:
+    """The film with elevation and known outlines, mapped by `vigie apply`: its folder and what was said."""
+    said, out = io.StringIO(), own / "mapped"
+    words = ["apply", finished, own / "kh9_1973-08-20_dolma.tif", "--out", out]
+    words += ["--dem", own / "dem.tif", "--outlines", own / "outlines.gpkg"]
+    with pytest.raises(SystemExit) as left, contextlib.redirect_stderr(said):
+        main([str(word) for word in words])
+    assert left.value.code is None
+    return out, said.getvalue()
+
+
 def test_apply_maps_an_image_without_labels(vigie, experiment, finished, own, tmp_path):
     image, sensor = own / "synthetic_2015-08-21_dolma.tif", experiment.parent / "sensor.toml"
-    code, out, err = vigie("apply", finished, image, "--sensor", sensor, "--out", tmp_path / "map")
+    words = ("apply", finished, image, "--sensor", sensor, "--out", tmp_path / "map")
+    code, out, err = vigie(*words)
     assert code is None
     assert str(tmp_path / "map" / "products" / "report.html") in out
     assert "never saw" not in err
@@ -284,18 +301,16 @@ def test_apply_maps_an_image_without_labels(vigie, experiment, finished, own, tm
     assert (folder / "inventory" / "inventory.gpkg").is_file()
     page = (tmp_path / "map" / "products" / "report.html").read_text(encoding="utf-8")
     assert REPORT.findall(page) == []
-    code, _, err = vigie("apply", finished, image, "--sensor", sensor, "--out", tmp_path / "map")
-    assert err.count("done already") == 4
+    assert vigie(*words)[2].count("done already") == 4
 
 
-def test_apply_maps_film_with_elevation_and_known_outlines(vigie, finished, own, tmp_path):
-    image, out = own / "kh9_1973-08-20_dolma.tif", tmp_path / "map"
-    code, _, err = vigie("apply", finished, image, "--out", out, "--dem", own / "dem.tif", "--outlines", own / "outlines.gpkg")
-    assert code is None
-    assert "the model never saw hexagon-kh9 (it learnt from synthetic-multispectral)" in err
-    cube = xr.open_zarr(out / "cube.zarr", group=f"grid/{image.stem}", consolidated=False)
-    assert cube["band"].values.astype(str).tolist()[:3] == ["pan", "elevation", "slope"]
-    glaciers = gpd.read_file(out / "products" / image.stem / "inventory" / "inventory.gpkg", layer="glaciers")
+def test_apply_maps_film_with_elevation_and_known_outlines(mapped):
+    folder, said = mapped
+    assert "the model never saw hexagon-kh9 (it learnt from synthetic-multispectral)" in said
+    (scene,) = read_catalog(folder / "catalog.parquet")
+    cube = open_scene(folder / "cube.zarr", f"grid/{scene.id}")
+    assert cube.dataset["band"].values.tolist()[:3] == ["pan", "elevation", "slope"]
+    glaciers = gpd.read_file(folder / "products" / scene.id / "inventory" / "inventory.gpkg", layer="glaciers")
     assert glaciers["zmin_m"].notna().all()
 
 
@@ -308,16 +323,14 @@ def test_apply_refuses_outlines_of_another_place_before_work(vigie, finished, ow
     assert not (tmp_path / "map" / "cube.zarr").exists()
 
 
-def test_apply_refuses_a_folder_that_holds_maps_of_another_model(vigie, finished, copied, own, tmp_path):
-    image = own / "kh9_1973-08-20_dolma.tif"
-    assert vigie("apply", finished, image, "--out", tmp_path / "map", "--quiet")[0] is None
-    before = ages(tmp_path / "map")
+def test_apply_refuses_a_folder_that_holds_maps_of_another_model(vigie, copied, mapped, own):
+    before = newest(mapped[0])
     card = copied / "model" / "all" / "card.json"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"temperature": {"*": 2.0}}))
-    code, _, err = vigie("apply", copied, image, "--out", tmp_path / "map", "--quiet")
+    code, _, err = vigie("apply", copied, own / "kh9_1973-08-20_dolma.tif", "--out", mapped[0], "--quiet")
     assert code == 2
     assert "holds maps of another model" in err
-    assert ages(tmp_path / "map") == before
+    assert newest(mapped[0]) == before
 
 
 def test_apply_refuses_a_model_of_another_legend(vigie, copied, own, tmp_path):

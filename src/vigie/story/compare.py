@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import xarray as xr
+from matplotlib.figure import Figure
 
 from vigie.core.errors import VigieError
 from vigie.core.store import whole_file
 from vigie.story.run import ARTEFACTS
 from vigie.verify import scores
-from vigie.verify.figures import score_bars
+from vigie.verify.figures import BARS_TELL, draw_bars
 
 COLUMNS = ("iou", "f1", "precision", "recall", "area_deviation", "label_ece")
 """Scores of one class that the table shows."""
+SHOWN = "iou"
+"""The score that the figure shows."""
 
 
 def compare(runs: Sequence[Path], out: Path) -> str:
-    """Write `comparison.csv`, one figure for each class, and `comparison.html`; give the table as text.
+    """Write `comparison.csv` and `comparison.png`; give the table as text.
 
     A run's network takes the run's name; reference methods that several runs scored appear once.
 
@@ -27,20 +30,54 @@ def compare(runs: Sequence[Path], out: Path) -> str:
     ------
     VigieError: a run has no scores, or runs were scored on other scenes or labels.
     """
-    tables, figures = [], []
+    tables, panels = [], []
     for legend in shared_legends(runs):
         merged = merged_scores(runs, legend)
         for label in merged["label"].values.tolist():
             frame = scores.table(merged, list(COLUMNS), label)
             tables.append(frame.assign(legend=legend, label=label).reset_index())
-            name = f"{legend}-{label}".replace(" ", "-")
-            with whole_file(out / f"{name}.png") as draft:
-                score_bars(merged, "iou", label).savefig(draft, dpi=150)
-            figures.append((f"{legend}: {label}", name, frame))
-    everything = pd.concat(tables, ignore_index=True)
+            panels.append((f"{legend}: {label}", merged, label))
+    everything = pd.concat(tables, ignore_index=True)[["legend", "label", "model", *tables[0].columns[1:-2]]]
     with whole_file(out / "comparison.csv") as draft:
         everything.to_csv(draft, index=False)
-    return "\n\n".join(f"{title}\n{frame.to_string()}" for title, _, frame in figures)
+    with whole_file(out / "comparison.png") as draft:
+        figure_of(panels, names_of(runs)).savefig(draft, dpi=150)
+    return everything.to_string(index=False)
+
+
+def figure_of(panels: Sequence[tuple[str, xr.Dataset, str]], names: Mapping[Path, str]) -> Figure:
+    """Draw one score of every class and run: a panel a class, two beside each other."""
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    models = max(merged.sizes["model"] for _, merged, _ in panels)
+    figure = Figure(figsize=(5.4 * columns, 0.4 + (0.9 + 0.36 * models) * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, (title, merged, label) in zip(grid.flat, panels):
+        draw_bars(axes, merged, SHOWN, label, highlight=set(names.values()))
+        axes.set_title(title, loc="left", fontsize=9)
+        axes.set(xlim=(0, 1), xlabel="")
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    figure.supxlabel(f"intersection over union; {BARS_TELL}; in colour: the runs, in grey: reference methods", fontsize=8)
+    return figure
+
+
+def names_of(runs: Sequence[Path]) -> dict[Path, str]:
+    """Name runs by their folders, and by the folders above where these are called the same.
+
+    Examples
+    --------
+    >>> list(names_of([Path("one/unet"), Path("two/unet"), Path("two/vit")]).values())
+    ['one/unet', 'two/unet', 'vit']
+    """
+    folders = {run: run.resolve() for run in runs}
+    names = {}
+    for run, folder in folders.items():
+        others = [other for other in folders.values() if other != folder]
+        depths = range(1, len(folder.parts))
+        enough = next((n for n in depths if all(other.parts[-n:] != folder.parts[-n:] for other in others)), 1)
+        names[run] = "/".join(folder.parts[-enough:])
+    return names
 
 
 def shared_legends(runs: Sequence[Path]) -> list[str]:
@@ -50,8 +87,9 @@ def shared_legends(runs: Sequence[Path]) -> list[str]:
     if not shared:
         raise VigieError(
             "these runs have no labels in common",
-            found={run.name: sorted(names) for run, names in zip(runs, found, strict=True)},
+            found="; ".join(f"{run}: {', '.join(sorted(names)) or 'none'}" for run, names in zip(runs, found, strict=True)),
             expected="runs that were scored with the same label legend",
+            do="compare runs of the same data",
         )
     return sorted(shared)
 
@@ -72,9 +110,9 @@ def merged_scores(runs: Sequence[Path], legend: str) -> xr.Dataset:
 
 def _models(runs: Sequence[Path], legend: str) -> Iterator[xr.Dataset]:
     seen: set[str] = set()
-    for run in runs:
+    for run, called in names_of(runs).items():
         table = read_group(run / ARTEFACTS["verify"], legend)
-        names = [run.name if name == "network" else str(name) for name in table["model"].values]
+        names = [called if name == "network" else str(name) for name in table["model"].values]
         table = table.assign_coords(model=names)
         new = [name for name in names if name not in seen]
         seen |= set(new)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from vigie.core.errors import VigieError
 
+BARS_TELL = "bar: pooled; line: 95 % interval; circles: scenes"
+"""What `score_bars` draws."""
 INK, ACCENT, QUIET = "#263238", "#0b6e99", "#b0bec5"
 
 
@@ -54,6 +56,17 @@ def score_bars(scores: xr.Dataset, name: str, label: str | None = None, highligh
     label: its class, where it has classes.
     highlight: the model to draw in colour; the others are its baselines.
     """
+    figure = Figure(figsize=(6.4, 0.9 + 0.42 * scores.sizes["model"]), layout="constrained")
+    axes = figure.add_subplot()
+    draw_bars(axes, scores, name, label, {highlight})
+    axes.set_title(BARS_TELL, loc="left", fontsize=8, color=INK)
+    return figure
+
+
+def draw_bars(
+    axes: Axes, scores: xr.Dataset, name: str, label: str | None = None, highlight: Collection[str | None] = ()
+) -> None:
+    """Draw the bars of `score_bars` into axes; several models may stand out."""
     values, bounds, single = (
         scores[f"{name}{suffix}"].sel({"label": label} if label else {}) for suffix in ("", "_interval", "_by_scene")
     )
@@ -62,19 +75,15 @@ def score_bars(scores: xr.Dataset, name: str, label: str | None = None, highligh
             f"score '{name}' has more than one value a model", found=values.dims, expected="('model',)", do="choose a label"
         )
     models = [str(model) for model in values["model"].values]
-    figure = Figure(figsize=(6.4, 0.9 + 0.42 * len(models)), layout="constrained")
-    axes = figure.add_subplot()
     rows = np.arange(len(models))
-    axes.barh(rows, values, color=[ACCENT if model == highlight else QUIET for model in models], height=0.62)
+    axes.barh(rows, values, color=[ACCENT if model in highlight else QUIET for model in models], height=0.62)
     arms = abs(bounds.transpose("bound", "model").values - values.values)
     axes.errorbar(values, rows, xerr=arms, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
     for row, dots in zip(rows, single.transpose("model", ...).values, strict=True):
         axes.plot(dots, np.full(dots.shape, row + 0.2), "o", color="white", markeredgecolor=INK, markersize=4)
     axes.set(yticks=rows, yticklabels=models, xlabel=_axis_title(scores[name], label))
     axes.invert_yaxis()
-    axes.set_title("bar: pooled; line: 95 % interval; circles: scenes", loc="left", fontsize=8, color=INK)
     _plain(axes)
-    return figure
 
 
 def confusion_matrix(confusion: xr.DataArray) -> Figure:
