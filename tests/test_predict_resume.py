@@ -263,7 +263,7 @@ def run(folder: Path) -> int:
         sys.exit("the unbroken run failed")
 
     def attempt(number: int) -> None:
-        die_around_rename(8 + number % 3, before=number % 2 == 0)
+        die_around_rename(16 + 4 * number, before=number % 2 == 0)
         experiment(folder, "killed")
 
     return until_done(attempt, most=60)
