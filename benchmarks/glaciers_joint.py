@@ -51,7 +51,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     out: Path = parser.parse_args().out
     joint = run_joint(out)
-    table = Table("labels", "class", "joint", "apart", "difference", title="One network for three sensors: IoU over held-out halves")
+    table = Table(
+        "labels", "class", "joint", "apart", "difference", title="One network for three sensors: IoU over held-out halves"
+    )
     for number in range(3):
         apart = run_apart(out, number)
         (legend,) = groups(apart.folder)

@@ -1,10 +1,6 @@
-"""Engines give the same results; Dask survives what kills a worker; Slurm's job script says what was asked."""
+"""Engines give the same results; a lost scheduler is one clear line; Slurm's job script says what was asked."""
 
 from __future__ import annotations
-
-import os
-import signal
-from pathlib import Path
 
 import pytest
 
@@ -14,23 +10,6 @@ from vigie.core.errors import VigieError
 
 def square(number: int) -> int:
     return number * number
-
-
-def die_once(folder: Path, number: int) -> int:
-    """Kill the worker's process the first time number 3 comes."""
-    mark = folder / "died"
-    if number == 3 and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-class DieOnce:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, number: int) -> int:
-        return die_once(self.folder, number)
 
 
 @pytest.mark.parametrize("engine", [Serial(), Threads(3)])
@@ -44,12 +23,6 @@ def test_threads_raise_what_work_raises() -> None:
 
     with pytest.raises(VigieError, match="bad tile"):
         list(Threads(2).map(work, [1, 2]))
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_dask_does_the_work_of_a_killed_worker_again(tmp_path: Path) -> None:
-    assert sorted(Dask(workers=2).map(DieOnce(tmp_path), range(6))) == list(range(6))
-    assert (tmp_path / "died").exists()
 
 
 def test_dask_scheduler_out_of_reach_is_one_clear_line() -> None:

@@ -184,9 +184,9 @@ def _prepare(experiment: Path, out: Path, overrides: list[str], progress: Progre
 
 def _progress(quiet: bool) -> Progress:
     """Choose how progress shows, and let the log speak as much."""
-    from vigie.story.progress import Bars, Lines, Silent
+    from vigie.story.progress import Bars, Lines, LogLines, Silent
 
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[LogLines()], force=True)
     logging.captureWarnings(True)
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("vigie").setLevel(logging.ERROR if quiet else logging.INFO)

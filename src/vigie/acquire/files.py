@@ -77,6 +77,17 @@ def digests(hrefs: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def local_path(href: str) -> Path | None:
+    """The file on disk that an href lies in: itself, or its archive; None for a remote one.
+
+    Examples
+    --------
+    >>> local_path("/vsizip//data/images.zip/B04.tif"), local_path("https://example.org/B04.tif")
+    (PosixPath('/data/images.zip'), None)
+    """
+    return None if is_remote(href) else Path(_split(href)[0])
+
+
 def is_remote(href: str) -> bool:
     """Say whether an href is a URL (or GDAL's remote file systems).
 

@@ -109,9 +109,8 @@ class Dask:
 
         with self._client() as client:
             futures = client.map(work, list(keys), retries=self.retries, pure=False)
-            for future in as_completed(futures):
-                yield future.result()
-                future.release()
+            for _, result in as_completed(futures, with_results=True):
+                yield result
 
     def _client(self) -> Any:
         from contextlib import ExitStack, contextmanager

@@ -28,8 +28,7 @@ class Tile:
     def inner(self) -> Window:
         """The kept window counted from the corner of the read one."""
         return {
-            dim: slice(part.start - self.read[dim].start, part.stop - self.read[dim].start)
-            for dim, part in self.keep.items()
+            dim: slice(part.start - self.read[dim].start, part.stop - self.read[dim].start) for dim, part in self.keep.items()
         }
 
 

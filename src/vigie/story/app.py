@@ -62,8 +62,10 @@ def perform_alone(app: App, run: Run, stage: str) -> None:
         there = run.artefact(undone[0]).exists()
         raise VigieError(
             f"'{stage}' works on what '{undone[0]}' leaves, which is not done",
-            found=f"{run.artefact(undone[0])} of other settings" if there else f"nothing at {run.artefact(undone[0])}",
-            expected=f"the stage '{undone[0]}' done with the settings of this experiment",
+            found=f"{run.artefact(undone[0])} of other settings or inputs"
+            if there
+            else f"nothing at {run.artefact(undone[0])}",
+            expected=f"the stage '{undone[0]}' done with the settings and inputs of this experiment",
             do=f"run `vigie {undone[0]}` first, or `vigie run` for all stages",
         )
     perform(app, run, (stage,))

@@ -25,6 +25,8 @@ from vigie.harmonize.reader import SceneReader
 from vigie.harmonize.settings import HarmonizeSettings
 
 FIRST = "first in group"
+SHIFT = "coregistration"
+"""Attribute of a scene's node that holds its shift as JSON."""
 
 
 class CoregisterPlan(CoregisterSettings):
@@ -123,7 +125,7 @@ def shared_grid(scene: Scene, reference: Scene, settings: HarmonizeSettings, coa
 def record(path: Path, group: str, moved: Moved) -> None:
     """Write a shift into the attributes of the scene's node."""
     text = json.dumps({"reference": moved.reference, **asdict(moved.shift)}, sort_keys=True)
-    zarr.open_group(path, path=group, mode="r+").attrs["coregistration"] = text
+    zarr.open_group(path, path=group, mode="r+").attrs[SHIFT] = text
 
 
 def _grid(scene: Scene) -> GeoBox:

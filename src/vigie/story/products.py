@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +25,10 @@ from vigie.publish.provenance import flat, provenance
 from vigie.publish.qgis import class_style, ramp_style, write_style
 from vigie.publish.raster import ProductBand, Raster, ReadWindow, array_raster, class_raster, window_reader
 from vigie.publish.stac import Asset
+from vigie.story.coregistration import SHIFT
 from vigie.story.experiment import to_json
 from vigie.story.run import Run
-from vigie.story.scenes import Part, catalogued, fold_name, group_of
+from vigie.story.scenes import Part, catalogued, fold_name, group_of, opened
 
 STEP = 1e-4
 """Probabilities are published in steps of 1e-4."""
@@ -95,9 +97,11 @@ def _described(prediction: xr.Dataset, legend: Legend) -> xr.Dataset:
 
 
 def part_provenance(run: Run, *parts: Part) -> dict[str, Any]:
-    """Record where the products of parts come from; the model is the first one's."""
+    """Record where the products of parts come from, and by how much their images were moved; the model is the first one's."""
     scenes = {scene.id: scene for scene in (scene_of(run, part) for part in parts)}
-    return provenance(
+    shifts = {name: opened(run, scene).dataset.attrs.get(SHIFT) for name, scene in scenes.items()}
+    moved = {name: json.loads(shift) for name, shift in shifts.items() if shift is not None}
+    record = provenance(
         to_json(run.experiment),
         created=datetime.now(UTC),
         catalogue=run.artefact("acquire"),
@@ -105,6 +109,7 @@ def part_provenance(run: Run, *parts: Part) -> dict[str, Any]:
         scenes=list(scenes.values()),
         licence="",
     )
+    return record | ({SHIFT: moved} if moved else {})
 
 
 def scene_of(run: Run, part: Part) -> Scene:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,6 +11,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 log = logging.getLogger("vigie")
+
+
+class LogLines(logging.Handler):
+    """Write a log to standard error as it is at the moment: a bar that is shown there moves down for each line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        sys.stderr.write(f"{self.format(record)}\n")
 
 
 class Advance(Protocol):

@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import vigie
 from vigie.core.store import markers, write_text
@@ -52,7 +53,7 @@ class Run:
         return self.folder / ARTEFACTS[stage]
 
     def fingerprint(self, stage: str) -> str:
-        """Hash everything a stage's result depends on: its settings, the stages before it, and the code's version."""
+        """Hash everything a result depends on: settings of the stage and those before, input files, the code's version."""
         before = STAGES[: STAGES.index(stage) + 1]
         settings = self.experiment.model_dump(mode="json")
         own = set(STAGES) | {"app", "name", "summary", "engine", "seed"}
@@ -61,17 +62,33 @@ class Run:
             "app": self.experiment.app,
             "seed": self.experiment.seed,
             "version": vigie.__version__,
+            "inputs": self._inputs().get("digest") if stage != STAGES[0] else None,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def done(self, stage: str) -> bool:
-        """Say whether the stage was finished with the same settings and its artefact is still there."""
+        """Say whether the stage was finished with the same settings and inputs, and its artefact is still there."""
         note = self._note(stage)
         return (
             note.is_file()
             and json.loads(note.read_text())["fingerprint"] == self.fingerprint(stage)
             and self.artefact(stage).exists()
+            and (stage != STAGES[0] or self._inputs_unchanged())
         )
+
+    def note_inputs(self, files: Iterable[Path], digest: str) -> None:
+        """Remember the files that a run works on, and the digest of what they hold: later stages depend on it."""
+        stamps = {file.as_posix(): _stamp(file) for file in files}
+        write_text(self.folder / ".stages" / "inputs.json", json.dumps({"digest": digest, "files": stamps}, sort_keys=True))
+
+    def _inputs(self) -> dict[str, Any]:
+        path = self.folder / ".stages" / "inputs.json"
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+    def _inputs_unchanged(self) -> bool:
+        """A file that is gone has been read: only one that is another now counts as changed."""
+        files = {Path(name): stamp for name, stamp in self._inputs().get("files", {}).items()}
+        return all(_stamp(file) == stamp for file, stamp in files.items() if file.exists())
 
     @contextmanager
     def doing(self, stage: str) -> Iterator[None]:
@@ -109,6 +126,12 @@ class Run:
         products, model = self.artefact("publish"), self.artefact("train")
         for draft in [*self.folder.glob(DRAFT), *model.glob(DRAFT), *products.rglob(DRAFT), *products.rglob(".vigie-*")]:
             _remove(draft)
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of the last change, by which a changed file is known without reading it."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _remove(path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 
-from vigie.acquire.catalog import write_catalog
+from vigie.acquire.catalog import catalog_hash, write_catalog
+from vigie.acquire.files import local_path
 from vigie.acquire.sources import gather
 from vigie.core.cube import FLAGS
 from vigie.core.engine import Engine
 from vigie.core.scene import Scene
+from vigie.core.tiles import tiles
 from vigie.harmonize.cube import fill
 from vigie.harmonize.grids import target_grid
 from vigie.harmonize.reader import SceneReader
@@ -27,6 +29,7 @@ def acquire(run: Run, classes: Classes) -> None:
             classes.label(scene.truth.legend)
     limits.check(run, scenes)
     write_catalog(scenes, run.artefact("acquire"))
+    run.note_inputs(filter(None, (local_path(href) for scene in scenes for href in scene.sha256)), catalog_hash(scenes))
     labelled = sum(scene.truth is not None for scene in scenes)
     log.info("acquire: %d scenes, %d with labels, in %s", len(scenes), labelled, ", ".join(sorted({s.crs for s in scenes})))
 
@@ -36,12 +39,10 @@ def harmonize(run: Run) -> None:
     engine, scenes = run.experiment.engine.start(), catalogued(run)
     limits.check(run, scenes)
     moves = moves_of(run, scenes)
-    with run.progress.task("harmonize", len(scenes)) as advance:
-        for scene in scenes:
-            started = time.monotonic()
-            counts = written(run, scene, moves.get(scene.id), engine)
-            _tell(scene, counts, time.monotonic() - started)
-            advance(note=scene.id)
+    for scene in scenes:
+        started = time.monotonic()
+        counts = written(run, scene, moves.get(scene.id), engine)
+        _tell(scene, counts, time.monotonic() - started)
 
 
 def moves_of(run: Run, scenes: list[Scene]) -> dict[str, Moved]:
@@ -66,7 +67,15 @@ def written(run: Run, scene: Scene, moved: Moved | None, engine: Engine) -> dict
     settings: HarmonizeSettings = settings_of(run).harmonize
     shift = moved.shift.moved_m if moved else (0.0, 0.0)
     reader = SceneReader(scene, target_grid([scene], settings.grid), settings=settings, moved_m=shift)
-    counts = fill(reader, run.artefact("harmonize"), group_of(scene.id), engine)
+    every = tiles(reader.sizes, dict.fromkeys(("y", "x"), settings.tile))
+    with run.progress.task(f"harmonize {scene.id}", len(every)) as advance:
+        told = [0]
+
+        def progress(done: int, _: int) -> None:
+            advance(done - told[-1])
+            told.append(done)
+
+        counts = fill(reader, run.artefact("harmonize"), group_of(scene.id), engine, progress)
     if moved:
         record(run.artefact("harmonize"), group_of(scene.id), moved)
     return counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -108,7 +109,7 @@ def fit_one(
         return augment(source.batch(number), settings.augment, torch.Generator().manual_seed(number))
 
     task = Task(network, build_loss(settings.loss), batches)
-    title = f"train {folder.parent.name}/{folder.name}"
+    title, started = f"train {folder.parent.name}/{folder.name}", time.monotonic()
     with run.progress.task(title, settings.fit.steps) as advance:
         steps = [0]
 
@@ -117,7 +118,7 @@ def fit_one(
             steps.append(int(told["step"]))
 
         fitted = fit(task, settings.fit.model_copy(update={"seed": seed}), folder, fabric, report)
-    log.info("train: %s after %d steps", title, fitted.steps)
+    log.info("%s: %d steps, %.1f s, in %s", title, fitted.steps, time.monotonic() - started, folder)
     return network.eval()
 
 

@@ -1,0 +1,156 @@
+"""Experiments and command lines with mistakes in them: one line that names the place, what was expected, and what to do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vigie.cli import main
+from vigie.story.experiment import load, to_toml
+from vigie.story.progress import Lines
+
+PLAIN = 'app = "glaciers"\nname = "page"\n[[acquire.sources]]\nimages = "none.tif"\n'
+
+Vigie = Callable[..., tuple[int | None, str, str]]
+
+
+@pytest.fixture
+def vigie(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Vigie:
+    """The command line in an empty folder: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: str) -> tuple[int | None, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        return left.value.code, *capsys.readouterr()
+
+    return command
+
+
+def refused(told: tuple[int | None, str, str], *words: str) -> None:
+    code, out, err = told
+    assert (code, out) == (2, "")
+    assert err.startswith("vigie: ")
+    assert err.count("\n") == 1
+    for word in words:
+        assert word in err
+
+
+MISTAKES = {
+    "unknown key": ("seeed = 1", ("unknown key 'seeed'", "did you mean 'seed'?")),
+    "unknown key below": ("train.fit.stepps = 1", ("unknown key 'train.fit.stepps'", "did you mean 'steps'?")),
+    "unknown key of a variant": ('engine = { kind = "threads", worker = 2 }', ("unknown key 'engine.worker'", "'workers'?")),
+    "wrong type": ('train.fit.steps = "many"', ("'train.fit.steps' is wrong; found 'many'; expected a valid integer",)),
+    "out of range": ('engine = { kind = "dask", workers = 0 }', ("'engine.workers' is wrong; found 0; expected greater than",)),
+    "unknown variant": ('engine.kind = "dusk"', ("'engine' is wrong; found {'kind': 'dusk'}", "'serial', 'threads', 'dask'")),
+    "unknown word": ('harmonize.shadow = "gan"', ("'harmonize.shadow' is wrong; found 'gan'; expected 'none', 'gain' or",)),
+    "keys that contradict": ("harmonize.tile = 100", ("'harmonize' is wrong", "tile (100) must be a multiple of chunk (256)")),
+    "unknown method": (
+        'verify.baselines = ["random-forrest"]',
+        ("'verify.baselines' is wrong", "did you mean 'random-forest'?"),
+    ),
+    "name of no folder": ('name = "a/b"', ("'name' is wrong; found 'a/b'; expected the name of one folder",)),
+    "no name": ('name = ""', ("'name' is wrong; found ''",)),
+    "shift too large": ("harmonize.coregister.limit_m = -1", ("'harmonize.coregister.limit_m' is wrong; found -1",)),
+    "no TOML": ("app = \n", ("is not TOML; found", "line 1")),
+    "no app": ('app = "glacier"', ("there is no application 'glacier'", "did you mean 'glaciers'?")),
+}
+
+
+@pytest.mark.parametrize(("line", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_in_an_experiment(vigie, tmp_path, line, words):
+    key = line.split()[0]
+    plain = "".join(row for row in PLAIN.splitlines(keepends=True) if row.split()[0] != key)
+    (tmp_path / "page.toml").write_text(f"{line}\n{plain}")
+    refused(vigie("run", "page.toml"), *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["page.toml"]
+
+
+def test_a_missing_key_is_named(vigie, tmp_path):
+    (tmp_path / "page.toml").write_text(PLAIN.replace('name = "page"\n', ""))
+    refused(vigie("run", "page.toml"), "key 'name' is missing", "`vigie schema`")
+
+
+def test_text_that_is_not_utf8_is_told(vigie, tmp_path):
+    (tmp_path / "page.toml").write_bytes("app = 'été'".encode("latin-1"))
+    refused(vigie("run", "page.toml"), "is not TOML", "UTF-8")
+
+
+COMMANDS = {
+    "no experiment": (["run"], ("Missing argument 'EXPERIMENT.toml'", "vigie --help")),
+    "no such file": (["run", "none.toml"], ("there is no experiment 'none.toml'", "`vigie schema APP`")),
+    "unknown option": (["run", "page.toml", "--oot", "x"], ("No such option: --oot", "--out")),
+    "unknown verb": (["rum"], ("No such command 'rum'", "'run'")),
+    "override without value": (["run", "page.toml", "--set", "train"], ("an override is not understood; found train",)),
+    "override through a value": (["run", "page.toml", "--set", "app.x=1"], ("override 'app.x=1' goes through 'app'",)),
+    "override of an unknown key": (["run", "page.toml", "--set", "seeed=1"], ("unknown key 'seeed'", "did you mean 'seed'?")),
+    "schema of an unknown application": (["schema", "glacier"], ("did you mean 'glaciers'?",)),
+    "compare without scores": (["compare", "nothing"], ("run 'nothing' has no scores", "run `vigie run`")),
+    "apply without a model": (["apply", "nothing", "x.tif", "--out", "y"], ("there is no trained model in nothing",)),
+    "stage before its turn": (
+        ["predict", "page.toml"],
+        ("'predict' works on what 'acquire' leaves, which is not done; found nothing at", "run `vigie acquire` first"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "told"), COMMANDS.values(), ids=COMMANDS)
+def test_mistakes_on_the_command_line(vigie, tmp_path, words, told):
+    (tmp_path / "page.toml").write_text(PLAIN)
+    refused(vigie(*words), *told)
+    assert [path.name for path in tmp_path.iterdir()] == ["page.toml"]
+
+
+def test_help_is_given_without_words(vigie):
+    code, out, err = vigie()
+    assert (code, err) == (0, "")
+    for verb in ("run", "explain", "schema", "apps", "demo", "compare", "apply"):
+        assert verb in out
+
+
+def test_schema_and_apps_are_told(vigie):
+    assert vigie("apps")[1].startswith("glaciers")
+    keys = vigie("schema", "glaciers")[1]
+    for key in ("train.fit.steps", "harmonize.coregister.reference", "engine.timeout_s", "publish.outlines"):
+        assert key in keys
+
+
+def test_what_is_validated_can_be_run_again(tmp_path):
+    (tmp_path / "page.toml").write_text(PLAIN)
+    _, first = load(tmp_path / "page.toml", ["harmonize.coregister.side=64", "summary=A page."])
+    (tmp_path / "again.toml").write_text(to_toml(first))
+    assert load(tmp_path / "again.toml")[1] == first
+    assert tomllib.loads(to_toml(first))["harmonize"]["coregister"]["side"] == 64
+
+
+def test_long_work_without_a_terminal_is_told_now_and_then(caplog):
+    with caplog.at_level(logging.INFO, "vigie"), Lines(every_s=0.0).task("train fold-0", 4) as advance:
+        advance(2, "loss 0.71")
+    (line,) = caplog.messages
+    assert line.startswith("train fold-0: 2 of 4 after ")
+    assert line.endswith("s, loss 0.71")
+    with caplog.at_level(logging.INFO, "vigie"), Lines().task("train fold-0", 4) as advance:
+        advance(2)
+    assert len(caplog.messages) == 1
+
+
+def test_the_installed_command_ends_with_its_exit_code(tmp_path):
+    told = subprocess.run(
+        [Path(sys.executable).with_name("vigie"), "run", "none.toml"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.count("\n") == 1
+    assert "Traceback" not in told.stderr
