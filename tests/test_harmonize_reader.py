@@ -24,6 +24,7 @@ from vigie.harmonize.labels import read_truth
 from vigie.harmonize.levels import measured
 from vigie.harmonize.reader import SceneReader
 from vigie.harmonize.settings import GridSettings, HarmonizeSettings
+from vigie.harmonize.terrain import DERIVED
 from vigie.harmonize.warp import whole
 
 UTM = "EPSG:32645"
@@ -79,9 +80,9 @@ def test_a_scene_is_laid_out_as_a_cube(made):
     scene = read(made)
     check(scene)
     assert scene["band"].values.tolist() == [
-        "green", "nir", "elevation", "red", "slope", "aspect_sin", "aspect_cos", "relief",
+        "green", "nir", "elevation", "red", *DERIVED,
     ]  # fmt: skip
-    assert scene["units"].values.tolist()[-4:] == ["degree", "1", "1", "m"]
+    assert scene["units"].values.tolist()[-8:] == ["degree", "1", "1", "m", "degree", "degree", "m", "m"]
     assert scene.attrs["region"] == "here" and scene.attrs["legend"] == "three" and scene.attrs["infinite_values"] == 0
     with rasterio.open(made.bands[0].href) as dataset:
         stored = dataset.read([2, 1]).astype(np.float32) * np.float32(1e-4)
@@ -102,7 +103,7 @@ def test_a_scene_without_elevation_has_no_terrain_and_can_take_a_dem(made):
     scene = read(film)
     assert scene["band"].values.tolist() == ["green"] and "truth" not in scene
     with_dem = SceneReader(film, FRAME, dem=made.bands[3])(whole(FRAME))
-    assert with_dem["band"].values.tolist() == ["green", "slope", "aspect_sin", "aspect_cos", "relief"]
+    assert with_dem["band"].values.tolist() == ["green", *DERIVED]
     assert np.array_equal(with_dem["observation"].values[1:], read(made)["observation"].values[4:], equal_nan=True)
 
 

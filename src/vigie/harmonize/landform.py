@@ -54,7 +54,7 @@ def roughness(z: Metres, reach: int) -> Metres:
     Examples
     --------
     >>> float(roughness(np.tile([0.0, 2.0], (10, 5)), 1)[0, 0].round(3))
-    1.111
+    1.333
     """
     above = trim(z, reach) - box_mean(z, reach)
     return np.sqrt(box_mean(np.square(np.clip(above, -1000, 1000)), reach))

@@ -37,8 +37,8 @@ def as_colours(scene: xr.Dataset) -> xr.Dataset:
     >>> bands = [Band(n, "reflectance", "", 1, 10.0, "1", w, 0.05) for n, w in (("green", .56), ("red", .66), ("nir", .83))]
     >>> grey = np.full((3, 1, 1), 0.2, np.float32)
     >>> scene = xr.Dataset({"observation": (("band", "y", "x"), grey)}, band_coordinates(bands))
-    >>> as_colours(scene)["observation"].values.ravel().round(2).tolist()
-    [0.0, 0.0, 0.0, -1.61]
+    >>> as_colours(scene)["observation"].values.ravel().round(2)
+    array([ 0.  ,  0.  ,  0.  , -1.61], dtype=float32)
     """
     if not has_colour(scene):
         return scene
