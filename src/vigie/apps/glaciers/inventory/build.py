@@ -288,8 +288,8 @@ def _complex_of(glaciers: Labels, complexes: Labels, count: int) -> NDArray[np.i
 def _expected(
     glaciers: gpd.GeoDataFrame, found: _Found, near: lakes.Nearness, settings: InventorySettings
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation (km2) of areas under the probabilities; NaN without them."""
-    if found.chances is None:
+    """Mean and standard deviation (km2) of areas under the probabilities; NaN without them, nothing where no glacier is."""
+    if found.chances is None or glaciers.empty:
         return (np.full(len(glaciers), np.nan),) * 2
     zones = np.where(near.distance_px <= settings.zone_px, near.glacier, 0)
     mean, std = uncertainty.probable_area_px(found.chances.ice, zones, settings.correlation_px)
