@@ -122,6 +122,10 @@ def rotated(folder: Path) -> str:
     return rewritten(folder, transform=Affine.translation(WEST, NORTH) @ Affine.rotation(20) @ Affine.scale(30, -30))
 
 
+def in_degrees(folder: Path) -> str:
+    return rewritten(folder, crs="EPSG:4326", transform=Affine(3e-4, 0, 86.5, 0, -3e-4, 28.0))
+
+
 def far_labels(folder: Path) -> str:
     with rasterio.open(folder / "truth_2021-08-21_almaz.tif", "r+") as labels:
         labels.transform = Affine.translation(200_000, 0) @ labels.transform
@@ -160,6 +164,7 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
     "not a raster": (not_a_raster, ("cannot be read as a raster; found the file not recognized",)),
     "no CRS": (lambda f: rewritten(f, crs=None), ("has no CRS", "found no georeferencing", "gdal_edit.py -a_srs")),
     "rotated": (rotated, ("is not on a north-up grid", "found transform (28.19", "gdalwarp")),
+    "in degrees": (in_degrees, ("grid is not in metres; found EPSG:4326", "--set harmonize.grid.crs=EPSG:32645")),
     "band missing": (lambda f: rewritten(f, lambda b: b[:3]), ("lacks bands", "found 3 band(s)", "expected 7: blue")),
     "unknown band": (lambda _: image() + 'bands = ["redd"]', ("has no band 'redd'", "did you mean 'red'?")),
     "unknown sensor": (lambda _: image() + 'sensor = "sentinel-3"', ("is unknown", "did you mean 'sentinel-2'?")),

@@ -10,16 +10,21 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from odc.geo.geobox import GeoBox
 
 from vigie.apps.glaciers import app
 from vigie.apps.glaciers.baselines import BASELINES
 from vigie.apps.glaciers.classes import CLASSES, LEGEND
-from vigie.apps.glaciers.inventories import known_outlines
+from vigie.apps.glaciers.histories import areas_of
+from vigie.apps.glaciers.inventories import Surface, known_outlines
+from vigie.apps.glaciers.inventory.build import glacier_inventory
 from vigie.core.errors import VigieError
 from vigie.core.grid import cover
+from vigie.core.scene import Scene
 from vigie.story.app import Stage, perform
 from vigie.story.experiment import validate
 from vigie.story.run import STAGES, Run
+from vigie.story.scenes import Part
 from vigie.synthetic.files import sensor_file, write_multispectral
 from vigie.synthetic.glaciers import Area
 
@@ -102,3 +107,33 @@ def test_without_outlines_nothing_is_asked(images, tmp_path):
     perform(app, run, ("acquire",))
     assert run.done("acquire")
     assert known_outlines(run, cover((0, 0, 90, 90), "EPSG:32645", 30.0)) is None
+
+
+def surface(name: str, date: str | None, grid: GeoBox, group: str) -> Surface:
+    sizes = {"y": slice(0, grid.shape[0]), "x": slice(0, grid.shape[1])}
+    scene = Scene(name, "sensor", date, (), "EPSG:32645", tuple(grid.affine)[:6], grid.shape, {}, group=group)
+    codes = np.zeros(grid.shape, dtype=np.uint8)
+    return Surface(Part(name, name, sizes, 0), scene, grid, codes, np.full((4, *grid.shape), 0.25, np.float32), None)
+
+
+def test_areas_of_one_group_have_histories_of_their_own():
+    fine, coarse = (cover((0, 0, 900, 900), "EPSG:32645", gsd_m) for gsd_m in (30.0, 90.0))
+    seen = [
+        surface("late", "2021-08-21", fine, "almaz"),
+        surface("early", "1994-09-14", fine, "almaz"),
+        surface("film-1", "1975-08-20", coarse, "almaz"),
+        surface("film-2", "1976-08-20", coarse, "almaz"),
+        surface("undated", None, fine, "almaz"),
+        surface("alone", "2021-08-21", cover((0, 0, 300, 300), "EPSG:32645", 30.0), "burhan"),
+    ]
+    areas = {name: [s.scene.id for s in area] for name, area in areas_of(seen).items()}
+    assert areas == {"early": ["early", "late"], "film-1": ["film-1", "film-2"]}
+    assert list(areas_of(seen[:2])) == ["almaz"]
+
+
+def test_a_map_without_glaciers_has_an_inventory():
+    grid = cover((0, 0, 900, 600), "EPSG:32645", 30.0)
+    seen = surface("plain", "2021-08-21", grid, "")
+    found = glacier_inventory(seen.codes, grid, LEGEND, probability=seen.probability)
+    assert (len(found.glaciers), len(found.complexes), len(found.lakes)) == (0, 0, 0)
+    assert "area_mean_km2" in found.glaciers

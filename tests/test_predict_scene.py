@@ -141,23 +141,28 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def test_tiling_changes_no_byte(tmp_path: Path, ensemble: Path) -> None:
-    scene = noisy(150, 1100)
-    whole = filled(tmp_path / "whole", scene, ensemble, FINE.model_copy(update={"lines": 160, "panel": 2048}), Serial())
-    for number, (lines, panel, tiles_a_job) in enumerate([(32, 512, None), (32, 1024, 1), (64, 512, 2), (96, 2048, 1)]):
+def test_tiling_changes_no_byte(tmp_path: Path, model: Path) -> None:
+    scene = noisy(100, 1100)
+    whole = filled(tmp_path / "whole", scene, model, FINE.model_copy(update={"lines": 160, "panel": 2048}), Serial())
+    for number, (lines, panel, tiles_a_job) in enumerate([(32, 512, None), (64, 1024, 1), (96, 2048, 1)]):
         settings = FINE.model_copy(update={"lines": lines, "panel": panel})
-        assert filled(tmp_path / str(number), scene, ensemble, settings, Serial(), tiles_a_job) == whole
+        assert filled(tmp_path / str(number), scene, model, settings, Serial(), tiles_a_job) == whole
 
 
 @pytest.mark.parametrize("scaling", [RobustScaling(), RobustScaling(reflectances="colour")], ids=["percentiles", "colour"])
-@pytest.mark.parametrize("engine", [Threads(3), Dask(workers=2)], ids=["threads", "dask"])
-@pytest.mark.filterwarnings("ignore")  # Dask warns of its own habits
-def test_engine_changes_no_byte(tmp_path: Path, engine: Engine, scaling: RobustScaling) -> None:
+def test_threads_change_no_byte(tmp_path: Path, scaling: RobustScaling) -> None:
     scene, model = noisy(100, 600), save(tmp_path / "model", scaling=scaling)
     here = filled(tmp_path / "serial", scene, model, FINE, Serial())
-    work = replace(prepare(tmp_path / "other", scene, model, FINE, scaling), reader=cube(tmp_path / "cube.zarr", scene))
-    assert sum(engine.map(work, work.jobs(1))) == len(work.tiles())
-    assert digest(tmp_path / "other") == here
+    assert filled(tmp_path / "threads", scene, model, FINE, Threads(3), 1) == here
+
+
+@pytest.mark.filterwarnings("ignore")  # Dask warns of its own habits
+def test_dask_changes_no_byte(tmp_path: Path, model: Path) -> None:
+    scene = noisy(100, 600)
+    here = filled(tmp_path / "serial", scene, model, FINE, Serial())
+    work = replace(prepare(tmp_path / "dask", scene, model), reader=cube(tmp_path / "cube.zarr", scene))
+    assert sum(Dask(workers=2).map(work, work.jobs(1))) == len(work.tiles())
+    assert digest(tmp_path / "dask") == here
 
 
 def cube(path: Path, scene: Scene) -> CubeReader:

@@ -58,6 +58,7 @@ def target_grid(scenes: Sequence[Scene], settings: GridSettings | None = None) -
     settings = settings or GridSettings()
     grids = [scene_grid(scene) for scene in scenes]
     if settings == GridSettings() and grids and all(grid == grids[0] for grid in grids):
+        _resolution_m(grids[0])
         return grids[0]
     if not grids and (settings.crs is None or settings.resolution_m is None or settings.bounds is None):
         raise VigieError("no grid can be chosen without a scene", expected="crs, resolution_m and bounds")
@@ -68,7 +69,14 @@ def target_grid(scenes: Sequence[Scene], settings: GridSettings | None = None) -
 
 def _resolution_m(grid: GeoBox) -> float:
     if grid.crs is None or not grid.crs.projected:
-        raise VigieError("the scene's grid is not in metres", found=grid.crs, do="set `crs` and `resolution_m`")
+        lon, lat = grid.footprint("EPSG:4326").centroid.coords[0]
+        utm = (32600 if lat >= 0 else 32700) + int((lon + 180) % 360 // 6) + 1
+        raise VigieError(
+            "the image's grid is not in metres",
+            found=grid.crs,
+            expected="a grid in metres, for instance in the UTM zone of the place",
+            do=f"add --set harmonize.grid.crs=EPSG:{utm} --set harmonize.grid.resolution_m=30 with the pixel size you want",
+        )
     return float(np.sqrt(abs(grid.affine.determinant)))
 
 

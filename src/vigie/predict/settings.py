@@ -14,7 +14,7 @@ class PredictSettings(BaseModel):
 
     patch: int = Field(default=256, ge=32, description="side of the square the network sees at once, pixels")
     overlap: int = Field(default=64, ge=0, description="pixels that neighbouring patches share and blend")
-    batch: int = Field(default=4, ge=1, description="patches the network takes at once")
+    batch: int = Field(default=4, ge=1, description="patches a GPU takes at once; a CPU takes one for each of its threads")
     lines: int = Field(
         default=512, ge=32, description="height of a tile, pixels: the chunk of the store and the step of resuming"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -40,14 +41,18 @@ class Epochs:
 
 
 def areas_of(surfaces: Sequence[Surface]) -> dict[str, list[Surface]]:
-    """Gather surfaces that lie on the same grid and have dates: an area needs two different dates to have a history."""
+    """Gather surfaces that lie on the same grid and have dates: an area needs two different dates to have a history.
+
+    An area is called like the group of its scenes, or like its first part where several areas belong to one group.
+    """
     areas: dict[object, list[Surface]] = {}
     for surface in surfaces:
         if surface.scene.datetime is not None:
             areas.setdefault(surface.grid, []).append(surface)
     dated = [sorted(area, key=lambda s: str(s.scene.datetime)) for area in areas.values()]
     several = [area for area in dated if len({day_of(surface) for surface in area}) > 1]
-    return {area[0].scene.group or area[0].scene.id: area for area in several}
+    groups = Counter(area[0].scene.group for area in several)
+    return {area[0].scene.group if groups[area[0].scene.group] == 1 else area[0].part.name: area for area in several}
 
 
 def day_of(surface: Surface) -> date:
