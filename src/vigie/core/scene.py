@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-KINDS = ("reflectance", "thermal", "sar", "coherence", "pan", "terrain")
-"""What a band measures. 'pan' is film or a panchromatic instrument without absolute calibration."""
+KINDS = ("reflectance", "thermal", "anomaly", "sar", "coherence", "pan", "terrain")
+"""What a band measures. 'pan' is film or a panchromatic instrument without absolute calibration; 'anomaly' is what height and
+sunlight do not explain of a thermal band (`vigie.harmonize.thermal`)."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from vigie.harmonize.grids import apart, scene_grid
 from vigie.harmonize.labels import BACKGROUND, UNKNOWN, read_truth
 from vigie.harmonize.settings import HarmonizeSettings
 from vigie.harmonize.terrain import DERIVED, derive
+from vigie.harmonize.thermal import Trend, anomaly, explained_by
 from vigie.harmonize.warp import Pixelwise, read_bands, read_nearest
 
 Float = NDArray[np.float32]
@@ -32,17 +33,19 @@ class Levels:
     """What was measured once for the whole scene (see `vigie.harmonize.levels.measured`).
 
     `shadow` is (band name, physical value below which a pixel is in shadow); `saturated` pairs of band name and the stored
-    number from which it is saturated.
+    number from which it is saturated; `thermal` pairs of band name and the trend that height and sunlight explain.
     """
 
     shadow: tuple[str, float] | None = None
     saturated: tuple[tuple[str, float], ...] = ()
+    thermal: tuple[tuple[str, Trend], ...] = ()
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Levels:
         """Read back what `dataclasses.asdict` and JSON made of it."""
         shadow = (str(record["shadow"][0]), float(record["shadow"][1])) if record["shadow"] else None
-        return cls(shadow, tuple((str(name), float(level)) for name, level in record["saturated"]))
+        saturated = tuple((str(name), float(level)) for name, level in record["saturated"])
+        return cls(shadow, saturated, tuple((str(name), tuple(map(float, trend))) for name, trend in record["thermal"]))
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class SceneReader:
     """Read windows of a scene on a grid: the `Reader` of `vigie.core.cube`.
 
     Files are opened in each call and closed again, so a reader pickles and is safe in threads and processes. Bands come in the
-    order of `scene.bands`; terrain bands derived from the scene's elevation, or else from `dem`, follow.
+    order of `scene.bands`; terrain bands derived from the scene's elevation, or else from `dem`, follow, and then what they
+    leave unexplained of thermal bands.
 
     Parameters
     ----------
@@ -105,7 +109,9 @@ class SceneReader:
     @property
     def bands(self) -> tuple[Band, ...]:
         """All bands of the datasets, in order."""
-        return self.stored + terrain_bands(self.elevation, self.grid)
+        trends = dict(self.levels.thermal)
+        warm = tuple(replace(b, name=f"{b.name}_anomaly", kind="anomaly") for b in self.stored if b.name in trends)
+        return self.stored + terrain_bands(self.elevation, self.grid) + warm
 
     def __call__(self, window: Window) -> xr.Dataset:
         """Read a window: observation, flags and, where the scene has labels, truth."""
@@ -113,6 +119,7 @@ class SceneReader:
         observation, layers = read.values, []
         if self.elevation is not None:
             layers = derive(self.elevation, self.grid, window, self.settings)
+            layers += self._anomalies(read, layers, window)
             observation = np.concatenate([observation, np.stack(layers)])
         dataset = xr.Dataset(
             {
@@ -163,6 +170,21 @@ class SceneReader:
         values = np.concatenate([read.values for _, read in parts])[order]
         saturated = np.concatenate([read.saturated for _, read in parts])[order]
         return Pixelwise(values, saturated, sum(read.infinite for _, read in parts))
+
+    def _anomalies(self, read: Pixelwise, terrain: list[Float], window: Window) -> list[Float]:
+        """What terrain does not explain of the thermal bands that have a trend."""
+        trends = dict(self.levels.thermal)
+        if not trends:
+            return []
+        explaining = self.explaining(terrain, window)
+        return [anomaly(read.values[i], explaining, trends[b.name]) for i, b in enumerate(self.stored) if b.name in trends]
+
+    def explaining(self, terrain: list[Float], window: Window) -> NDArray[np.float64]:
+        """What temperature is explained by (5, y, x), from the derived terrain bands of a window and its elevation."""
+        if self.elevation is None:
+            raise VigieError("thermal anomalies need an elevation band", do="give `harmonize.dem`")
+        height = read_bands([self.elevation], self.grid, window, self.settings.refine_elevation).values[0]
+        return explained_by(height, *(terrain[DERIVED.index(name)] for name in ("slope", "aspect_sin", "aspect_cos")))
 
     def _flags(self, read: Pixelwise, window: Window) -> Flags:
         """Combine flags. Terrain bands never decide about nodata, unless there is nothing else."""

@@ -32,7 +32,7 @@ class AugmentSettings(BaseModel, extra="forbid", frozen=True):
         Standardised value z -> g z + o after a convex or concave bend; ln g in +-gain, o in +-offset, bend in +-curvature, half
         of it common to the bands of a sample and half to each band alone.
     haze
-        Largest amplitude of a smooth additive field, in standardised units.
+        Largest amplitude of a smooth additive field, another in each band, in standardised units.
     noise
         Largest standard deviation of white noise, in standardised units.
     drop_bands
@@ -221,6 +221,6 @@ def _aspect(bands: Tensor) -> tuple[int, int] | None:
 
 
 def _field(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Smooth fields (N, 1, H, W) with values of about +-1, from 4 x 4 random nodes."""
-    nodes = torch.randn((len(x), 1, 4, 4), generator=generator).to(x.device)
+    """Smooth fields (N, B, H, W) with values of about +-1, from 4 x 4 random nodes."""
+    nodes = torch.randn((*x.shape[:2], 4, 4), generator=generator).to(x.device)
     return F.interpolate(nodes, size=x.shape[-2:], mode="bicubic", align_corners=True)

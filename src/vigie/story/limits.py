@@ -29,14 +29,19 @@ def shapes_of(run: Run, scenes: Sequence[Scene]) -> list[tuple[int, int]]:
 def cube_bytes(run: Run, scenes: Sequence[Scene]) -> int:
     """Size of the cube before compression."""
     shapes = shapes_of(run, scenes)
-    return sum(y * x * (4 * (len(scene.bands) + len(DERIVED)) + 2) for (y, x), scene in zip(shapes, scenes, strict=True))
+    return sum(y * x * (4 * layers(scene) + 2) for (y, x), scene in zip(shapes, scenes, strict=True))
+
+
+def layers(scene: Scene) -> int:
+    """Bands of a scene in the cube, with all that can be derived from terrain."""
+    return len(scene.bands) + len(DERIVED) + sum(band.kind == "thermal" for band in scene.bands)
 
 
 def tile_bytes(run: Run, scenes: Sequence[Scene]) -> int:
     """Memory that harmonizing one tile takes."""
     side = settings_of(run).harmonize.tile
     pixels = max(min(y, side) * min(x, side) for y, x in shapes_of(run, scenes))
-    return LAYERS_IN_WORK * 4 * (max(len(scene.bands) for scene in scenes) + len(DERIVED)) * pixels
+    return LAYERS_IN_WORK * 4 * max(layers(scene) for scene in scenes) * pixels
 
 
 def predict_gib(run: Run, scenes: Sequence[Scene]) -> float:

@@ -28,7 +28,7 @@ HALO_PX = 50
 RHO_MIN = 1e-3
 """Reflectances are clipped here before they enter a ratio."""
 
-SCALED_KINDS = ("reflectance", "thermal", "sar", "coherence", "pan")
+SCALED_KINDS = ("reflectance", "thermal", "anomaly", "sar", "coherence", "pan")
 """Kinds whose gain and offset vary from scene to scene; terrain stays absolute."""
 
 SCALED_LAYERS = ("blue", "green", "red", "nir", "swir16", "thermal", "coherence",
