@@ -21,12 +21,13 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from glaciers_data import LABELS, chips, exposure, film, landsat7, stress_notes, stress_strong
+from glaciers_data import chips, exposure, film, landsat7, stress_notes, stress_strong
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import average_precision_score
 
+from vigie.apps.glaciers.classes import CLASSES, CLEAN, DEBRIS
 from vigie.core.legend import LabelLegend
 from vigie.verify import features, scores, thresholds
 from vigie.verify.baselines import Baseline, Fitted, Jitter, Trees, gradient_boosting, random_forest
@@ -36,6 +37,9 @@ from vigie.verify.tally import Metric, Tally
 
 Scenes = Mapping[str, xr.Dataset]
 Counts = dict[str, Tally]
+
+ON_CHIPS, ON_FILM, ON_LANDSAT = map(CLASSES.label, ("debris-or-not", "glacier-or-not", "ice-and-debris"))
+"""Label legends of the three sample sets."""
 
 JOBS = 2
 RF = partial(random_forest, trees=60, jobs=JOBS)
@@ -58,7 +62,7 @@ class DebrisRow:
 
 def debris_rows() -> list[DebrisRow]:
     """List the rows of table B1."""
-    trees = partial(Trees, labels=LABELS["debris"])
+    trees = partial(Trees, labels=ON_CHIPS)
     rows: list[tuple[str, Trees, str]] = [
         ("RF pixel, raw", trees(features.pixel, RF), ".340 .507 .417 .070 .173 .346 .357 .302 .351 .442 .268"),
         ("RF + context, raw", trees(features.pixel_and_context, RF),
@@ -118,23 +122,23 @@ def debris_folds(baseline: Trees, scenes: Scenes) -> tuple[Counts, dict[str, NDA
     for name, scene in scenes.items():
         fitted = baseline.learn([part for other, part in drawn.items() if other != name])
         probability[name] = fitted.probability(scene)
-        plain.append(count(probability[name], scene, LABELS["debris"]))
-        stress.append(count(fitted.probability(stress_notes(scene)), scene, LABELS["debris"], CLASSES_ONLY))
-        strong.append(count(fitted.probability(stress_strong(scene)), scene, LABELS["debris"], CLASSES_ONLY))
+        plain.append(count(probability[name], scene, ON_CHIPS))
+        stress.append(count(fitted.probability(stress_notes(scene)), scene, ON_CHIPS, CLASSES_ONLY))
+        strong.append(count(fitted.probability(stress_strong(scene)), scene, ON_CHIPS, CLASSES_ONLY))
     for group in sorted({scene.attrs["group"] for scene in scenes.values()}):
         inside = [name for name, scene in scenes.items() if scene.attrs["group"] == group]
         if len(inside) > 1:
             fitted = baseline.learn([part for other, part in drawn.items() if other not in inside])
         for name in inside:
             said = fitted.probability(scenes[name]) if len(inside) > 1 else probability[name]
-            blocks.append(count(said, scenes[name], LABELS["debris"], CLASSES_ONLY))
+            blocks.append(count(said, scenes[name], ON_CHIPS, CLASSES_ONLY))
     add = scores.add_counts
     return add(plain), probability, add(stress), add(strong), add(blocks)
 
 
 def film_rows() -> dict[str, tuple[Baseline, tuple[float, float]]]:
     """List the columns of table B2: baseline, and the notes' IoU on western Vatnajokull and on Langjokull."""
-    trees = partial(Trees, labels=LABELS["glacier"], pixels=60_000)
+    trees = partial(Trees, labels=ON_FILM, pixels=60_000)
     local_std = partial(features.film_local, scale=features.standardised)
     return {
         "Otsu, train threshold": (thresholds.TrainOtsu(), (0.839, 0.831)),
@@ -172,9 +176,9 @@ def film_baselines(out: Path | None) -> None:
         for (test, scene), note in zip(scenes.items(), notes, strict=True):
             started = time.monotonic()
             fitted = baseline.fit([other for key, other in scenes.items() if key != test])
-            counts.append(count(fitted.probability(scene), scene, LABELS["glacier"]))
+            counts.append(count(fitted.probability(scene), scene, ON_FILM))
             result = scores.assemble(name, counts[-1]).sel(label="glacier")
-            dark = count(fitted.probability(exposure(scene, 0.75)), scene, LABELS["glacier"], CLASSES_ONLY)
+            dark = count(fitted.probability(exposure(scene, 0.75)), scene, ON_FILM, CLASSES_ONLY)
             stressed = one(scores.assemble(name, dark), "iou", "glacier")
             stress_note, forth, back, back_p95, area_note = FILM_NOTES.get((test, name), (None,) * 5)
             distances = [one(result.sel(direction=d), "boundary_median_m") for d in DIRECTIONS]
@@ -211,18 +215,18 @@ def landsat_baselines(out: Path | None) -> None:
     runs = []
     for (name, notes), recipe in zip(LANDSAT_NOTES.items(), (features.four_bands, features.four_bands_local), strict=True):
         started = time.monotonic()
-        baseline = Trees(recipe, RF200, LABELS["surface"], pixels=60_000)
+        baseline = Trees(recipe, RF200, ON_LANDSAT, pixels=60_000)
         counts = []
         for half, columns in halves.items():
             fitted: Fitted = baseline.fit([only(scene, train[half])])
-            counts.append(count(fitted.probability(scene), only(scene, columns, half), LABELS["surface"]))
+            counts.append(count(fitted.probability(scene), only(scene, columns, half), ON_LANDSAT))
         added = scores.add_counts(counts)
         run = scores.assemble(name, added)
         runs.append(run)
-        ice = merge_labels(added["classes"].sum("scene"), {"other": ["other"], "glacier": ["clean ice", "debris"]})
+        ice = merge_labels(added["classes"].sum("scene"), {"no glacier": ["no glacier"], "glacier": [CLEAN, DEBRIS]})
         glacier = float(scores.SEGMENTATION["classes"].finish(ice)["iou"].sel(label="glacier"))
-        values = [float(run["iou_by_scene"].sel(scene=h, label=c)[0]) for h in halves for c in LABELS["surface"].names]
-        values += [float(run["iou"].sel(label=c)[0]) for c in LABELS["surface"].names] + [float(run["mean_iou"][0]), glacier]
+        values = [float(run["iou_by_scene"].sel(scene=h, label=c)[0]) for h in halves for c in ON_LANDSAT.names]
+        values += [float(run["iou"].sel(label=c)[0]) for c in ON_LANDSAT.names] + [float(run["mean_iou"][0]), glacier]
         cells = [cell(value, float(note)) for value, note in zip(values, notes.split(), strict=True)]
         table.add_row(name, *cells, f"{time.monotonic() - started:.0f}")
         console.log(name)
@@ -251,7 +255,7 @@ def only(scene: xr.Dataset, columns: NDArray[np.bool_], name: str = "") -> xr.Da
     return scene.assign(truth=truth).assign_attrs(scene=name or scene.attrs["scene"])
 
 
-def one(run: xr.Dataset, name: str, label: str = "debris") -> float:
+def one(run: xr.Dataset, name: str, label: str = DEBRIS) -> float:
     """Take one number of one model's scores."""
     values = run[name]
     return float(values.sel(label=label).item() if "label" in values.dims else values.item())

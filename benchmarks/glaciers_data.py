@@ -1,8 +1,8 @@
 """Load the real glacier samples as scenes in the layout of `vigie.core.cube`, and alter their radiometry for stress tests.
 
-    chips()      six Sentinel-2 chips, 9 bands, debris / not debris       (notes B1)
-    film()       two KH-9 crops, 1 band, glacier / not glacier            (notes B2)
-    landsat7()   one Landsat-7 window, 4 saturated bands, three classes   (notes B3)
+    chips()      six Sentinel-2 chips, 9 bands, labels 'debris-or-not'              (notes B1)
+    film()       two KH-9 crops, 1 band, labels 'glacier-or-not'                   (notes B2)
+    landsat7()   one Landsat-7 window, 4 saturated bands, labels 'ice-and-debris'  (notes B3)
 
 The folder of samples is `VIGIE_SAMPLES`, by default `../shared/data` beside the repository.
 """
@@ -21,33 +21,7 @@ from odc.geo.geobox import GeoBox
 
 from vigie.core import cube, grid
 from vigie.core.errors import VigieError
-from vigie.core.legend import LabelLegend, Legend, LegendClass
 from vigie.core.scene import Band
-
-LEAVES = Legend(
-    "glacier surface",
-    (
-        LegendClass(0, "other", "#8c8c8c"),
-        LegendClass(1, "clean ice", "#3fa9f5"),
-        LegendClass(2, "supraglacial debris", "#a5682a"),
-        LegendClass(3, "glacial lake", "#0b3c8c"),
-    ),
-)
-LABELS = {
-    "debris": LabelLegend(
-        "debris",
-        {0: ("not debris", ("other", "clean ice", "glacial lake")), 1: ("debris", ("supraglacial debris",))},
-    ),
-    "glacier": LabelLegend(
-        "glacier",
-        {0: ("not glacier", ("other", "glacial lake")), 1: ("glacier", ("clean ice", "supraglacial debris"))},
-    ),
-    "surface": LabelLegend(
-        "surface",
-        {0: ("other", ("other", "glacial lake")), 1: ("clean ice", ("clean ice",)), 2: ("debris", ("supraglacial debris",))},
-    ),
-}
-"""Label legends of the three sample sets, by the `legend` attribute of their scenes."""
 
 CHIPS = {3: ("Sikkim", "3"), 126: ("Everest", "126"), 151: ("Everest", "151"), 155: ("Everest", "155-157"),
          157: ("Everest", "155-157"), 163: ("Everest", "163")}  # fmt: skip
@@ -92,25 +66,25 @@ def samples_folder() -> Path:
 
 
 def chips() -> dict[str, xr.Dataset]:
-    """Load the six debris chips: 9 bands at 10 m, truth codes of legend 'debris'."""
+    """Load the six debris chips: 9 bands at 10 m, truth codes of legend 'debris-or-not'."""
     folder = samples_folder() / "s2_debris_chips_everest_sikkim"
     scenes = {}
     for number, (region, group) in CHIPS.items():
         stored, geobox = read(folder / f"image{number}.tif")
         truth, _ = read(folder / f"label{number}.tif")
-        labels = {"truth": truth[0], "legend": "debris"}
+        labels = {"truth": truth[0], "legend": "debris-or-not"}
         tags = {"scene": str(number), "sensor": "sentinel2-chip", "region": region, "group": group, "datetime": ""}
         scenes[str(number)] = scene(stored, CHIP_BANDS, geobox, labels, tags)
     return scenes
 
 
 def landsat7() -> dict[str, xr.Dataset]:
-    """Load the Landsat-7 window of 2000-10-30: red, green, blue, nir at 30 m, truth codes of legend 'surface'."""
+    """Load the Landsat-7 window of 2000-10-30: red, green, blue, nir at 30 m, truth codes of legend 'ice-and-debris'."""
     folder = samples_folder() / "everest_landsat7"
     visible, geobox = read(folder / "LE71400412000304SGS00_RGB.tif")
     nir, _ = read(folder / "LE71400412000304SGS00_B4.tif")
     truth, _ = read(folder / "label_3class_30m.tif")
-    labels = {"truth": truth[0], "legend": "surface"}
+    labels = {"truth": truth[0], "legend": "ice-and-debris"}
     tags = {"scene": "everest_landsat7", "sensor": "landsat7", "region": "Everest", "group": "everest_landsat7",
             "datetime": "2000-10-30T00:00:00Z"}  # fmt: skip
     dataset = scene(np.concatenate([visible, nir]), LANDSAT7_BANDS, geobox, labels, tags)
@@ -118,13 +92,13 @@ def landsat7() -> dict[str, xr.Dataset]:
 
 
 def film() -> dict[str, xr.Dataset]:
-    """Load the two KH-9 crops of 1980-08-22: one band at 75 m as a fraction of full scale, truth codes of legend 'glacier'."""
+    """Load the two KH-9 crops of 1980-08-22: one band at 75 m, a fraction of full scale, truth codes of 'glacier-or-not'."""
     folder = samples_folder() / "kh9_iceland"
     scenes = {}
     for name in ("vatnajokull_w", "langjokull"):
         stored, geobox = read(folder / f"kh9_1980-08-22_{name}.tif")
         truth, _ = read(folder / f"kh9_1980-08-22_{name}_glacier_mask.tif")
-        labels = {"truth": truth[0], "legend": "glacier"}
+        labels = {"truth": truth[0], "legend": "glacier-or-not"}
         tags = {"scene": name, "sensor": "kh9-mapping", "region": "Iceland", "group": name, "datetime": "1980-08-22T00:00:00Z"}
         dataset = scene(stored, FILM_BANDS, geobox, labels, tags, nodata=0)
         scenes[name] = flag_saturated(dataset)

@@ -16,34 +16,42 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import xarray as xr
-from glaciers_baselines import console, count, debris_folds, debris_rows, one
-from glaciers_data import CHIPS, LABELS, chips, samples_folder
+from glaciers_baselines import ON_CHIPS, console, count, debris_folds, debris_rows, one
+from glaciers_data import CHIPS, chips, samples_folder
 from numpy.typing import NDArray
 from rich.table import Table
 from scipy import ndimage
 
+from vigie.apps.glaciers import app as glaciers
+from vigie.apps.glaciers.classes import DEBRIS, LEGEND
+from vigie.core.vocabulary import named
 from vigie.story import prediction
 from vigie.story.app import perform
 from vigie.story.compare import compare
-from vigie.story.experiment import load
 from vigie.story.products import open_prediction
+from vigie.story.reading import load
 from vigie.story.run import Run
 from vigie.story.scenes import parts_of, settings_of
 from vigie.verify import scores
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "glaciers-debris.toml"
-DEBRIS, NO_DATA = 2, 65535
-"""Channel of debris-covered ice, and the stored number that means no data."""
+NO_DATA = 65535
+"""The stored number that means no data."""
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "unet": (),
     "deeplab": (
         'train.network={name="deeplabv3plus", encoder="resnet18", stem_channels=16, reduction=2, dropout=0.1}',
+        # Batch normalisation needs many windows a batch.
+        "train.windows={size=128, batch=12, rare_share=0.3}",
         "train.members=1",
     ),
     "dpt": (
         'train.network={name="dpt-dinov3", stem_channels=16, reduction=2, dropout=0.1}',
+        # Its patches of 16 px at half the resolution, reassembled at a quarter of that, want multiples of 64.
+        "train.windows={size=192, batch=5, rare_share=0.3}",
         "train.fit.learning_rate=5e-4",
+        "train.fit.steps=100",
         "train.members=1",
     ),
 }
@@ -104,10 +112,8 @@ def stressed(run: Run, stress: str, out: Path) -> Run:
     source = settings["acquire"]["sources"][0]
     source["images"] = [str(folder / "image*.tif")]
     experiment = type(run.experiment).model_validate(settings)
-    from vigie.apps.glaciers import app
-
     again = Run(experiment, out / experiment.name, base=EXAMPLE.parent)
-    perform(app, again, ("acquire", "harmonize"))
+    perform(glaciers, again, ("acquire", "harmonize"))
     if not again.artefact("train").exists():
         again.artefact("train").symlink_to(run.artefact("train").resolve(), target_is_directory=True)
     prediction.predict(again)
@@ -132,10 +138,10 @@ def probability_of(run: Run, chip: xr.Dataset, name: str) -> NDArray[np.float32]
     x0, dx, _, y0, _, dy = (float(v) for v in node["spatial_ref"].attrs["GeoTransform"].split())
     rows = (chip["y"].values - y0) / dy - 0.5
     columns = (chip["x"].values - x0) / dx - 0.5
-    stored = node["probability"].values[DEBRIS]
+    stored = node["probability"].values[LEGEND.channel(DEBRIS)]
     # The 20 m grid reaches beyond the chip: what lies outside takes the nearest pixel inside.
     nearest = ndimage.distance_transform_edt(stored == NO_DATA, return_distances=False, return_indices=True)
-    coarse = stored[tuple(nearest)].astype(np.float32) * 1e-4
+    coarse = stored[tuple(nearest)].astype(np.float32) * named("probability").step
     debris = ndimage.map_coordinates(coarse, np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest")
     return np.stack([1 - debris, debris]).astype(np.float32)
 
@@ -156,7 +162,7 @@ def network_row(network: str, out: Path, scenes: Mapping[str, xr.Dataset]) -> li
 
 def counted(run: Run, chip: xr.Dataset, name: str) -> dict[str, object]:
     """Count one chip."""
-    return count(probability_of(run, chip, name), chip, LABELS["debris"])
+    return count(probability_of(run, chip, name), chip, ON_CHIPS)
 
 
 def baseline_row(name: str, scenes: Mapping[str, xr.Dataset]) -> list[str]:

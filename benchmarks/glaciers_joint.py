@@ -15,7 +15,7 @@ from rich.table import Table
 
 from vigie.story.app import perform
 from vigie.story.compare import groups, read_group
-from vigie.story.experiment import load, validate
+from vigie.story.reading import load, validate
 from vigie.story.run import Run
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "glaciers-joint.toml"

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vigie.apps.glaciers.classes import LEGEND
 from vigie.learn.bands import WIDTH
 from vigie.learn.fit import FitSettings, Task, connect, fit
-from vigie.learn.losses import LossSettings, build_loss
+from vigie.learn.heads import ClassHead
 from vigie.learn.model import Model
 from vigie.learn.networks import NetworkSettings, build
 from vigie.learn.scaling import RobustScaling
@@ -72,7 +72,7 @@ def train(wanted: argparse.Namespace, network: nn.Module) -> dict[str, float | N
         speeds.append(facts["samples_per_s"])
 
     with tempfile.TemporaryDirectory() as folder:
-        task = Task(network, build_loss(LossSettings()), lambda step: pool[step % len(pool)])
+        task = Task(network, ClassHead(LEGEND).loss, lambda step: pool[step % len(pool)])
         fit(task, settings, Path(folder), connect(settings, wanted.device), report)
     batch = pool[0].to(wanted.device)
     operations = flops(lambda: network(batch.x, batch.mask, batch.bands).sum().backward()) / wanted.batch

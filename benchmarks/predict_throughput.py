@@ -40,6 +40,7 @@ from vigie.core.scene import Band, Scene
 from vigie.harmonize.grids import scene_grid
 from vigie.harmonize.reader import SceneReader
 from vigie.learn.bands import WIDTH
+from vigie.learn.heads import ClassHead
 from vigie.learn.model import Model
 from vigie.learn.networks import NetworkSettings, build
 from vigie.learn.scaling import RobustScaling, measure
@@ -153,7 +154,7 @@ def prediction(wanted: argparse.Namespace) -> ScenePrediction:
     reader = SceneReader(scene, scene_grid(scene))
     settings = settings_of(wanted)
     path = wanted.folder / "prediction.zarr"
-    store.create(path, template(coordinates(reader.grid), sizes, LEGEND), {"y": settings.lines, "x": 512}, "made")
+    store.create(path, template(coordinates(reader.grid), sizes, ClassHead(LEGEND)), {"y": settings.lines, "x": 512}, "made")
     import xarray as xr
 
     return ScenePrediction(wanted.folder / "model", reader, sizes, xr.Dataset(), path, "made", settings)

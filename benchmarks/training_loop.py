@@ -18,13 +18,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from vigie.apps.glaciers.classes import LEGEND
 from vigie.learn.bands import WIDTH
 from vigie.learn.fit import FitSettings, Task, connect, fit
-from vigie.learn.losses import LossSettings, build_loss
+from vigie.learn.heads import ClassHead
 from vigie.learn.networks import NetworkSettings, build
 from vigie.learn.windows import Batch
 
-CLASSES, BANDS, POOL = 4, 9, 4
+CLASSES, BANDS, POOL = len(LEGEND.classes), 9, 4
 
 
 def main() -> None:
@@ -87,12 +88,12 @@ def timed(loop: Loop, network: nn.Module, pool: list[Batch], settings: FitSettin
 
 def bare(network: nn.Module, pool: list[Batch], settings: FitSettings, device: str) -> None:
     """The shortest loop that learns the same."""
-    loss = build_loss(LossSettings())
+    head = ClassHead(LEGEND)
     adam = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate)
     for step in range(settings.steps):
         batch = pool[step % POOL].to(device)
         adam.zero_grad()
-        loss(network(batch.x, batch.mask, batch.bands), batch.rows, batch.matrix, batch.weight).backward()
+        head.loss(network(batch.x, batch.mask, batch.bands), batch).backward()
         nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
         adam.step()
 
@@ -100,7 +101,7 @@ def bare(network: nn.Module, pool: list[Batch], settings: FitSettings, device: s
 def ours(network: nn.Module, pool: list[Batch], settings: FitSettings, device: str) -> None:
     """`vigie.learn.fit.fit`."""
     with tempfile.TemporaryDirectory() as folder:
-        task = Task(network, build_loss(LossSettings()), lambda step: pool[step % POOL])
+        task = Task(network, ClassHead(LEGEND).loss, lambda step: pool[step % POOL])
         fit(task, settings, Path(folder), connect(settings, device))
 
 

@@ -102,7 +102,8 @@ def test_safe_folder_and_zip(tmp_path, archive):
     assert (scene.shape, scene.transform[0]) == ((12, 12), 10)
     (mask,) = scene.masks
     assert mask.values["cloud"] == (8, 9, 10) and mask.href.endswith("SCL_20m.tif")
-    assert len(scene.sha256) == 13
+    assert len(scene.sha256) == 14
+    assert sum("MTD" in href for href in scene.sha256) == 1
     with rasterio.open(bands["red"].href) as source:
         assert source.read(1)[0, 0] == 1500
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from vigie.cli import main
-from vigie.story.experiment import load, to_toml
+from vigie.story.experiment import to_toml
 from vigie.story.progress import Lines
+from vigie.story.reading import load
 
 PLAIN = 'app = "glaciers"\nname = "page"\n[[acquire.sources]]\nimages = "none.tif"\n'
 

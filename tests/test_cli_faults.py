@@ -390,7 +390,9 @@ def test_a_changed_input_is_noticed_and_one_that_is_gone_is_not_asked_for(vigie,
         assert vigie(stage, source)[0] is None
     labels = data / "truth_2021-08-21_almaz.tif"
     labels.touch()
-    assert "acquire: 1 scenes" in vigie("acquire", source, log=True)[1]
+    told = vigie("acquire", source, log=True)[1]
+    assert f"acquire: {labels} has changed since it was read" in told
+    assert "acquire: 1 scenes" in told
     assert "done already" in vigie("harmonize", source, log=True)[1]
     with rasterio.open(labels, "r+") as file:
         file.write(np.zeros_like(file.read()))
@@ -401,3 +403,13 @@ def test_a_changed_input_is_noticed_and_one_that_is_gone_is_not_asked_for(vigie,
     assert not reader({"y": slice(0, 96), "x": slice(0, 96)})["truth"].values.any()
     labels.unlink()
     assert "done already" in vigie("harmonize", source, log=True)[1]
+
+
+def test_a_changed_sensor_file_is_noticed(vigie, data):
+    for stage in ("acquire", "harmonize"):
+        assert vigie(stage, image())[0] is None
+    sensor = data / "sensor.toml"
+    sensor.write_text(sensor.read_text().replace("scale = 1e-4", "scale = 2e-4"))
+    refused(vigie("harmonize", image()), "of other settings or inputs", "run `vigie acquire` first")
+    assert f"acquire: {sensor} has changed since it was read" in vigie("acquire", image(), log=True)[1]
+    assert "settings or inputs have changed, what was there is removed" in vigie("harmonize", image(), log=True)[1]

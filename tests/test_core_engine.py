@@ -32,11 +32,22 @@ def test_dask_scheduler_out_of_reach_is_one_clear_line() -> None:
 
 def test_slurm_job_script_says_what_was_asked() -> None:
     slurm = Slurm(
-        queue="gpu", account="ice", cores=8, memory="32GiB", walltime="03:00:00",
-        directives=("--gres=gpu:1",), prologue=("module load cuda",),
+        queue="gpu",
+        account="ice",
+        cores=8,
+        memory="32GiB",
+        walltime="03:00:00",
+        directives=("--gres=gpu:1",),
+        prologue=("module load cuda",),
     )
     script = slurm.job_script()
-    for line in ("#SBATCH -p gpu", "#SBATCH -A ice", "#SBATCH --cpus-per-task=8", "#SBATCH -t 03:00:00", "#SBATCH --gres=gpu:1",
-                 "module load cuda"):
+    for line in (
+        "#SBATCH -p gpu",
+        "#SBATCH -A ice",
+        "#SBATCH --cpus-per-task=8",
+        "#SBATCH -t 03:00:00",
+        "#SBATCH --gres=gpu:1",
+        "module load cuda",
+    ):
         assert line in script
     assert "32G" in script.split("--mem=")[1].split("\n")[0]

@@ -34,6 +34,11 @@ def test_a_leaf_in_two_labels_is_refused() -> None:
         LabelLegend("x", {0: ("p", ("a", "b")), 1: ("q", ("b",))}).matrix(LEAVES)
 
 
+def test_a_label_without_a_leaf_is_refused() -> None:
+    with pytest.raises(VigieError, match=r"without any leaf class; found \['nothing'\]"):
+        LabelLegend("x", {0: ("nothing", ()), 1: ("q", ("b",))}).matrix(LEAVES)
+
+
 def test_codes_nobody_declared_are_refused_and_named() -> None:
     with pytest.raises(VigieError, match=r"found \[7\]"):
         LabelLegend("x", {0: ("p", ("a",)), 1: ("q", ("b",))}).rows(np.array([[0, 7, 255]], dtype=np.uint8))
@@ -53,8 +58,20 @@ def test_coarse_probability_is_the_sum_of_its_leaves() -> None:
 
 def test_a_scene_survives_plain_dictionaries() -> None:
     scene = Scene(
-        "s", "landsat-7", "2000-10-30T00:00:00Z", (BAND,), "EPSG:32645", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (5, 7), {},
-        (QualityMask("qa.tif", 1, {"cloud": (3,)}, {}),), Truth("t.tif", "ice"), "everest", "g", "free", {"x.tif": "00"},
+        "s",
+        "landsat-7",
+        "2000-10-30T00:00:00Z",
+        (BAND,),
+        "EPSG:32645",
+        (10.0, 0.0, 0.0, 0.0, -10.0, 0.0),
+        (5, 7),
+        {},
+        (QualityMask("qa.tif", 1, {"cloud": (3,)}, {}),),
+        Truth("t.tif", "ice"),
+        "everest",
+        "g",
+        "free",
+        {"x.tif": "00"},
     )
     assert Scene.from_dict(scene.to_dict()) == scene
 

@@ -21,7 +21,8 @@ from typer.main import get_command
 
 from vigie.acquire.sensor import parse_sensor
 from vigie.cli import app as command_line
-from vigie.story.experiment import app_names, find_app, validate
+from vigie.story.app import app_names, find_app
+from vigie.story.reading import validate
 from vigie.story.schema import describe
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,10 @@ from vigie.acquire.sensor import known_sensors, load_sensor
 from vigie.apps.glaciers.baselines import BASELINES
 from vigie.apps.glaciers.classes import CLASSES
 from vigie.apps.glaciers.inventory.schema import fields
-from vigie.story.experiment import Experiment, app_names, find_app, load, override, to_json, validate
+from vigie.core.vocabulary import variables
+from vigie.story.app import app_names, find_app
+from vigie.story.experiment import Experiment, to_json
+from vigie.story.reading import load, override, validate
 from vigie.story.settings import MapExperiment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +24,7 @@ FILES = [*sorted(ROOT.glob("*.toml")), *(f for top in ("examples", "src") for f 
 EXPERIMENTS = [file for file in FILES if "app" in tomllib.loads(file.read_text(encoding="utf-8"))]
 SENSORS = [file for file in FILES if "products" in tomllib.loads(file.read_text(encoding="utf-8"))]
 SCHEMA = ROOT / "src/vigie/apps/glaciers/inventory/schema.toml"
+VOCABULARY = ROOT / "src/vigie/core/vocabulary.toml"
 
 
 def name_of(file: Path) -> str:
@@ -37,7 +41,7 @@ each_experiment = pytest.mark.parametrize("file", EXPERIMENTS, ids=name_of)
 
 
 def test_every_file_has_a_reader() -> None:
-    read = {*EXPERIMENTS, *SENSORS, SCHEMA, ROOT / "pyproject.toml"}
+    read = {*EXPERIMENTS, *SENSORS, SCHEMA, VOCABULARY, ROOT / "pyproject.toml"}
     assert [name_of(file) for file in FILES if file not in read] == []
     assert EXPERIMENTS
     assert SENSORS
@@ -51,6 +55,10 @@ def test_sensor_is_valid_and_called_like_its_file(file: Path) -> None:
 def test_schema_of_inventories_is_read() -> None:
     for table in tomllib.loads(SCHEMA.read_text(encoding="utf-8")):
         assert fields(table)
+
+
+def test_vocabulary_is_read_whole() -> None:
+    assert set(variables()) == set(tomllib.loads(VOCABULARY.read_text(encoding="utf-8")))
 
 
 @each_experiment

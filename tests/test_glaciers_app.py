@@ -18,11 +18,12 @@ from vigie.apps.glaciers.classes import CLASSES, LEGEND
 from vigie.apps.glaciers.histories import areas_of
 from vigie.apps.glaciers.inventories import Surface, known_outlines
 from vigie.apps.glaciers.inventory.build import glacier_inventory
+from vigie.apps.glaciers.inventory.strips import held
 from vigie.core.errors import VigieError
 from vigie.core.grid import cover
 from vigie.core.scene import Scene
 from vigie.story.app import Stage, perform
-from vigie.story.experiment import validate
+from vigie.story.reading import validate
 from vigie.story.run import STAGES, Run
 from vigie.story.scenes import Part
 from vigie.synthetic.files import sensor_file, write_multispectral
@@ -113,7 +114,7 @@ def surface(name: str, date: str | None, grid: GeoBox, group: str) -> Surface:
     sizes = {"y": slice(0, grid.shape[0]), "x": slice(0, grid.shape[1])}
     scene = Scene(name, "sensor", date, (), "EPSG:32645", tuple(grid.affine)[:6], grid.shape, {}, group=group)
     codes = np.zeros(grid.shape, dtype=np.uint8)
-    return Surface(Part(name, name, sizes, 0), scene, grid, codes, np.full((4, *grid.shape), 0.25, np.float32), None)
+    return Surface(Part(name, name, sizes, 0), scene, grid, codes, held(np.full((4, *grid.shape), 0.25, np.float32)), None)
 
 
 def test_areas_of_one_group_have_histories_of_their_own():

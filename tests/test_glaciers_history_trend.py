@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, t
 
-from vigie.apps.glaciers.history.trend import FIRST_LEVEL_SD, FIRST_SLOPE_SD, local_trend, robust_smooth, smooth
+from vigie.apps.glaciers.history import weights
+from vigie.apps.glaciers.history.smoother import FIRST_LEVEL_SD, FIRST_SLOPE_SD, smooth
+from vigie.apps.glaciers.history.trend import AT_ONCE, LEVEL_STEP, NOISE, SLOPE_STEP, local_trend, local_trends, robust_smooth
+
+ONE = np.zeros(1, dtype=np.int64)
+"""The series of a single column."""
 
 
 def dense_prior(years, level_var, slope_var):
@@ -35,7 +40,7 @@ def test_smoother_equals_conditioning_of_the_joint_gaussian(seed):
     years, values = np.cumsum(rng.uniform(0.1, 4, 8)), rng.normal(1, 0.3, 8)
     values[[2, 5]] = np.nan
     noise, level_var, slope_var = rng.uniform(0.01, 0.1, (8, 1)), 0.02, 0.003
-    ours = smooth(years, values, noise, np.array([level_var]), np.array([slope_var]))
+    ours = smooth(years, values[:, None], noise, np.array([level_var]), np.array([slope_var]))
     prior, seen = dense_prior(years, level_var, slope_var), np.flatnonzero(np.isfinite(values))
     look = np.eye(16)[2 * seen]
     total = look @ prior @ look.T + np.diag(noise[seen, 0])
@@ -51,7 +56,8 @@ def test_smoother_equals_conditioning_of_the_joint_gaussian(seed):
 def test_the_bound_is_below_the_exact_evidence_and_near_it():
     """Two samples at almost one date, exact evidence by integration over the level."""
     years, values, noise, freedom = np.array([0.0, 1e-6]), np.array([0.9, 1.4]), 0.04, 4.0
-    bound = robust_smooth(years, values, (np.array([noise]), np.array([1e-9]), np.array([1e-9])), freedom)[2][0]
+    scales = np.array([noise]), np.array([1e-9]), np.array([1e-9])
+    bound = robust_smooth(years, values[:, None], scales, freedom, ONE)[2][0]
     levels = np.linspace(-60, 60, 600_001)
     density = t.logpdf(values[:, None], freedom, loc=levels, scale=np.sqrt(noise)).sum(axis=0)
     density += -0.5 * (levels / FIRST_LEVEL_SD) ** 2 - np.log(FIRST_LEVEL_SD * np.sqrt(2 * np.pi))
@@ -64,8 +70,8 @@ def test_many_degrees_of_freedom_are_gaussian():
     rng = np.random.default_rng(3)
     years, values = np.arange(10.0), rng.normal(1, 0.1, 10)
     scales = np.array([0.01]), np.array([0.001]), np.array([0.0001])
-    robust, weight, bound = robust_smooth(years, values, scales, 1e7)
-    gauss = smooth(years, values, np.full((10, 1), 0.01), *scales[1:])
+    robust, weight, bound = robust_smooth(years, values[:, None], scales, 1e7, ONE)
+    gauss = smooth(years, values[:, None], np.full((10, 1), 0.01), *scales[1:])
     np.testing.assert_allclose(weight, 1, atol=1e-5)
     np.testing.assert_allclose(robust.level, gauss.level, atol=1e-5)
     assert bound[0] == pytest.approx(gauss.evidence[0], abs=1e-3)
@@ -105,3 +111,50 @@ def test_gaps_widen_the_interval_and_too_few_samples_say_nothing():
     assert np.isnan(trend.weight[-1]) and np.isfinite(trend.level).all()
     assert np.isnan(local_trend(years[:3], values[:3]).level).all()
     assert np.isnan(local_trend(years, np.zeros(10)).level).all()
+
+
+def in_turn(years, values, scales, freedom):
+    """The weights of one series (T,) as the textbook has it: a whole Kalman smoother in every round, on every column."""
+    seen, weight = np.isfinite(values)[:, None], np.ones((len(values), len(scales[0])))
+    for _ in range(weights.ROUNDS):
+        smoothed = smooth(years, np.repeat(values[:, None], len(scales[0]), axis=1), scales[0] / weight, *scales[1:])
+        miss = (values[:, None] - smoothed.level) ** 2 + smoothed.level_var
+        previous, weight = weight, np.where(seen, (freedom + 1) / (freedom + miss / scales[0]), 1.0)
+        if np.abs(weight - previous).max() < weights.STILL:
+            break
+    return previous
+
+
+def many_series(count, dates, seed):
+    rng = np.random.default_rng(seed)
+    years = np.cumsum(rng.uniform(0.3, 4, dates))
+    values = rng.lognormal(0, 1.5, count) * (1 + 0.01 * (years[:, None] - years[0])) * rng.normal(1, 0.04, (dates, count))
+    values[rng.random(values.shape) < 0.06] *= 0.3
+    values[rng.random(values.shape) < 0.1] = np.nan
+    return years, values
+
+
+@pytest.mark.parametrize(("dates", "seed"), [(5, 0), (9, 1), (14, 2)])
+def test_all_series_at_once_have_the_weights_of_each_in_turn(dates, seed):
+    years, values = many_series(3, dates, seed)
+    values[1, 0], values[0, 1] = np.nan, np.nan
+    values = values / np.nanmedian(np.abs(values), axis=0)
+    scales = [g.ravel() ** 2 for g in np.meshgrid(NOISE[::4], LEVEL_STEP[::2], SLOPE_STEP[::2], indexing="ij")]
+    series = np.repeat(np.arange(3), len(scales[0]))
+    columns = tuple(np.tile(scale, 3) for scale in scales)
+    noise = weights.settle(years, values[:, series], columns, series, 4.0)
+    weight = np.where(np.isfinite(values[:, series]), columns[0] / noise, 1.0)
+    expected = np.concatenate([in_turn(years, values[:, n], scales, 4.0) for n in range(3)], axis=1)
+    np.testing.assert_allclose(weight, expected, atol=1e-8)
+
+
+def test_trends_do_not_depend_on_what_they_are_computed_with():
+    years, values = many_series(AT_ONCE + 2, 6, 3)
+    values[:, 4], values[2:, 5], values[:, 6] = 0.0, np.nan, np.nan
+    together = local_trends(years, values)
+    for number in (0, 4, 5, 6, AT_ONCE, AT_ONCE + 1):
+        alone, mine = local_trend(years, values[:, number]), together[number]
+        for name in ("level", "level_sd", "slope", "slope_sd", "weight", "noise"):
+            np.testing.assert_allclose(getattr(mine, name), getattr(alone, name), rtol=1e-9, atol=1e-9)
+    assert [np.isnan(together[n].level).all() for n in (3, 4, 5, 6)] == [False, True, True, True]
+    assert local_trends(years, values[:, :0]) == []

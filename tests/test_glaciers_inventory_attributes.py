@@ -16,9 +16,10 @@ from odc.geo.geobox import GeoBox
 from pyproj import Geod
 
 from vigie.apps.glaciers.inventory import attributes, earth, schema, uncertainty
-from vigie.apps.glaciers.inventory.centreline import main_centreline
+from vigie.apps.glaciers.inventory.centreline import centrelines
 from vigie.apps.glaciers.inventory.read import read_outlines
 from vigie.apps.glaciers.inventory.settings import InventorySettings
+from vigie.apps.glaciers.inventory.strips import held
 from vigie.apps.glaciers.inventory.topography import (
     Dem,
     aspect_sector,
@@ -64,19 +65,77 @@ def test_a_disc_on_a_plane_has_the_planes_slope_aspect_and_heights(east, north):
 def test_the_centreline_of_a_disc_on_a_plane_is_its_diameter():
     dem, centre = tilted(0.0, 0.3)
     disc = in_degrees(shapely.Point(centre).buffer(1500.0, quad_segs=64))
-    line = main_centreline(relief(disc, 7.07, dem))
+    line = centrelines(relief(disc, 7.07, dem))[-1]
     assert line.length_m == pytest.approx(3000, rel=0.05)
-    end = earth.reproject(np.array([shapely.Point(line.termlon, line.termlat)], dtype=object), earth.WGS84, "EPSG:32645")[0]
-    assert end.y - (centre[1] - 1500) < spacing_m(7.07)
-    assert disc.exterior.distance(shapely.Point(line.termlon, line.termlat)) < 1e-6
+    end = shapely.Point(line.lonlat.coords[-1])
+    assert earth.reproject(np.array([end]), earth.WGS84, "EPSG:32645")[0].y - (centre[1] - 1500) < spacing_m(7.07)
+    assert disc.exterior.distance(end) < 1e-6
 
 
 def test_a_bent_valley_glacier_has_the_length_of_its_axis():
     dem, centre = tilted(0.2, 0.2)
     axis = shapely.LineString([(2000, 2000), (-1500, 1000), (-2000, -2000)])
     valley = shapely.affinity.translate(axis.buffer(300, cap_style="flat"), *centre)
-    line = main_centreline(relief(in_degrees(valley), valley.area / 1e6, dem))
+    local = relief(in_degrees(valley), valley.area / 1e6, dem)
+    (line,) = centrelines(local)
     assert line.length_m == pytest.approx(axis.length, rel=0.07)
+    off_axis_m = shapely.distance(shapely.points(line.xy[8:-8]), shapely.affinity.translate(axis, *centre))
+    assert off_axis_m.mean() < 1.5 * local.spacing_m and off_axis_m.max() < 150
+    assert (line.outflow, line.strahler_n) == (-1, 0)
+
+
+def branching(centre, *axes):
+    """A glacier 400 m wide along some axes (metres from the centre)."""
+    return shapely.affinity.translate(shapely.union_all([shapely.LineString(axis).buffer(200) for axis in axes]), *centre)
+
+
+Y = [(-1300, 2200), (0, 0), (0, -2400)], [(1000, 1700), (0, 0)]
+"""Two heads, one stem: 4955 m through the longer arm, 1972 m along the other."""
+
+
+def test_a_glacier_with_two_heads_has_a_main_line_and_a_tributary():
+    dem, centre = tilted(0.0, 0.25)
+    glacier = branching(centre, *Y)
+    local = relief(in_degrees(glacier), glacier.area / 1e6, dem)
+    tributary, main = centrelines(local)
+    assert [(line.outflow, line.strahler_n) for line in (tributary, main)] == [(1, 0), (-1, 1)]
+    assert main.length_m == pytest.approx(shapely.LineString(Y[0]).length + 400, rel=0.06)  # round ends
+    assert tributary.length_m == pytest.approx(shapely.LineString(Y[1]).length + 200, rel=0.2)
+    joint = tributary.xy[-1]
+    assert (main.xy == joint).all(axis=1).sum() == 1  # a vertex of the main line, to the last bit
+    assert np.hypot(*(joint - centre)) < 400
+    # cut where they meet: two arms and a stem, of Strahler's own orders 1, 1 and 2
+    segments = shapely.get_parts(shapely.union_all([shapely.LineString(line.xy) for line in (tributary, main)]))
+    assert len(segments) == 3
+    assert sum(line.length for line in segments) == pytest.approx(main.length_m + tributary.length_m)
+    assert sum(line.distance(shapely.Point(joint)) == 0 for line in segments) == 3
+
+
+def test_centrelines_are_numbered_upwards_and_flow_into_later_ones():
+    dem, centre = tilted(0.0, 0.25)
+    arms = [[(side * 2600, y + 1370), (0, y)] for side, y in ((-1, -1200), (1, -300), (-1, 600))]
+    twig = [(1400, 1900), (1400, 440)]
+    glacier = branching(centre, [(0, 2500), (0, -2500)], *arms, twig)
+    lines = centrelines(relief(in_degrees(glacier), glacier.area / 1e6, dem))
+    assert [line.outflow for line in lines].count(-1) == 1 and lines[-1].outflow == -1
+    assert lines[-1].length_m == max(line.length_m for line in lines)
+    for number, line in enumerate(lines[:-1]):
+        into = lines[line.outflow]
+        assert line.outflow > number and into.strahler_n > line.strahler_n
+        assert (into.xy == line.xy[-1]).all(axis=1).any()
+    for number, line in enumerate(lines):
+        below = [other.strahler_n for other in lines if other.outflow == number]
+        assert line.strahler_n == (max(below) + 1 if below else 0)
+    assert len(lines) == 5 and lines[-1].strahler_n == 2
+
+
+def test_lines_neither_begin_nor_end_at_a_nunatak():
+    dem, centre = tilted(0.0, 0.3)
+    hole = shapely.Point(centre).buffer(500)
+    ring = shapely.Point(centre).buffer(1500, quad_segs=64).difference(hole)
+    lines = centrelines(relief(in_degrees(ring), ring.area / 1e6, dem))
+    assert all(hole.distance(shapely.Point(line.xy[end])) > 500 for line in lines for end in (0, -1))
+    assert lines[-1].length_m > 3000
 
 
 def test_a_cone_faces_everywhere_and_so_nowhere():
@@ -97,7 +156,7 @@ def test_missing_elevations_are_counted_and_never_invented():
     dem.elevation_m[:] = np.nan
     nothing = relief(disc, 7.07, dem)
     assert topography(nothing)["zmean_m"] is None and topography(nothing)["aspect_sec"] == 9
-    assert main_centreline(nothing) is None and hypsometry(nothing) == {}
+    assert centrelines(nothing) == [] and hypsometry(nothing) == {}
 
 
 def test_a_glacier_outside_the_dem_has_no_topography():
@@ -147,13 +206,13 @@ def test_lake_error_is_a_share_of_the_half_pixel_buffer():
 def test_correlated_variance_equals_the_double_sum():
     p = np.random.default_rng(1).random((12, 9)).astype(np.float32)
     zones, length = np.ones((12, 9), dtype=np.int32), 2.0
-    mean, std = uncertainty.probable_area_px(p, zones, length)
+    mean, std = uncertainty.probable_area_px(held(p), zones, length)
     yx = np.stack(np.indices(p.shape), axis=-1).reshape(-1, 2)
     distance2 = ((yx[:, None] - yx[None]) ** 2).sum(axis=-1)
     s = np.sqrt(p * (1 - p)).ravel()
     assert mean[1] == pytest.approx(p.sum(), rel=1e-6)
     assert std[1] == pytest.approx(np.sqrt(s @ np.exp(-distance2 / (2 * length**2)) @ s), rel=1e-3)
-    assert uncertainty.probable_area_px(p, zones, 0.0)[1][1] == pytest.approx(np.sqrt((s**2).sum()), rel=1e-5)
+    assert uncertainty.probable_area_px(held(p), zones, 0.0)[1][1] == pytest.approx(np.sqrt((s**2).sum()), rel=1e-5)
 
 
 def test_members_give_an_interval_that_calibration_widens():
@@ -165,7 +224,7 @@ def test_members_give_an_interval_that_calibration_widens():
     with pytest.raises(VigieError, match="one member"):
         uncertainty.member_area_px(members[:1], zones, 1.0)
     with pytest.raises(VigieError, match="out of range"):
-        uncertainty.probable_area_px(np.full((10, 10), 1.5, np.float32), zones, 1.0)
+        uncertainty.probable_area_px(held(np.full((10, 10), 1.5, np.float32)), zones, 1.0)
 
 
 def test_schema_names_every_fault_of_a_table():
@@ -236,10 +295,13 @@ def test_baltoro_agrees_with_its_reference_attributes(samples):
         dem = Dem(source.read(1).astype(np.float32), GeoBox(source.shape, source.transform, "EPSG:4326"), "SRTM")
     area = float(earth.area_km2(np.array([outline]))[0])
     local = relief(outline, area, dem)
-    found, line, bands = topography(local), main_centreline(local), hypsometry(local)
+    found, lines, bands = topography(local), centrelines(local), hypsometry(local)
     assert area == pytest.approx(552.12, abs=0.01) and local.spacing_m == 100.0 and local.crs.to_epsg() == 32643
     assert abs(found["zmean_m"] - 5220) < 5 and abs(found["zmed_m"] - 5170) < 10
     assert abs(found["zmin_m"] - 3380) < 10 and abs(found["zmax_m"] - 8000) < 40
     assert 16 < found["slope_deg"] < 17.5 and found["aspect_sec"] == 6 and found["dem_coverage"] == 1
-    assert line.length_m == pytest.approx(63203, rel=0.03)
+    assert lines[-1].length_m == pytest.approx(63203, rel=0.03)
+    assert 100 < len(lines) < 250 and lines[-1].strahler_n == 4
+    heads = shapely.points([line.lonlat.coords[0] for line in lines])
+    assert shapely.within(heads, outline.buffer(1e-9)).all()
     assert sum(bands.values()) == 1000 and set(np.diff(sorted(bands))) <= {50, 100}

@@ -20,6 +20,7 @@ from vigie.apps.glaciers.inventory.build import glacier_inventory
 from vigie.apps.glaciers.inventory.polygons import burn
 from vigie.apps.glaciers.inventory.read import read_outlines
 from vigie.apps.glaciers.inventory.settings import InventorySettings
+from vigie.apps.glaciers.inventory.strips import held
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend, LegendClass
 
@@ -45,6 +46,7 @@ def conforms(made):
     schema.validate(made.glaciers, "glacier", "glacier_extra")
     schema.validate(made.complexes, "complex", "complex_extra")
     schema.validate(made.intersects, "intersects")
+    schema.validate(made.centrelines, "centrelines")
     schema.validate(made.lakes, "lake")
     schema.validate_hypsometry(made.hypsometry)
     shapes = np.asarray(made.glaciers.geometry.array, dtype=object)
@@ -237,10 +239,10 @@ def test_probabilities_give_expected_areas_and_certainty():
     classes, grid, *_ = world()
     classes[20:60, 20:60], classes[80:90, 80:90] = 1, 3
     sure = np.stack([(classes == code).astype(np.float32) for code in range(4)])
-    certain = conforms(glacier_inventory(classes, grid, LEGEND, probability=sure))
+    certain = conforms(glacier_inventory(classes, grid, LEGEND, probability=held(sure)))
     assert certain.glaciers["area_mean_km2"][0] == pytest.approx(1600 * 0.0009, rel=1e-3)
     assert certain.glaciers["area_std_km2"][0] == 0 and certain.lakes["certainty"][0] == 1
-    vague = glacier_inventory(classes, grid, LEGEND, probability=0.8 * sure + 0.05)
+    vague = glacier_inventory(classes, grid, LEGEND, probability=held(0.8 * sure + 0.05))
     assert vague.glaciers["area_std_km2"][0] > 0.01
 
 
@@ -253,7 +255,10 @@ def test_bad_input_is_refused_with_advice():
         ({"classes": classes + np.uint8(7)}, "legend does not know"),
         ({"legend": Legend("other", (LegendClass(0, "land", "#888888"),))}, "no class 'clean ice'"),
         ({"dem": np.zeros((3, 3), np.float32)}, "DEM does not fit"),
-        ({"probability": np.zeros((2, 20, 20), np.float32)}, "probabilities do not fit"),
+        (
+            {"classes": classes + np.uint8(1), "probability": held(np.zeros((2, 20, 20), np.float32))},
+            "probabilities do not fit",
+        ),
         ({"outlines": gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)])}, "no CRS"),
         ({"outlines": gpd.GeoDataFrame(geometry=[shapely.Point(87, 28)], crs="EPSG:4326")}, "cannot be cut"),
         ({"outlines": gpd.GeoDataFrame(geometry=[None], crs="EPSG:4326")}, "cannot be cut"),

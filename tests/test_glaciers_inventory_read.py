@@ -108,8 +108,12 @@ def test_everest_outlines_have_three_epochs(samples):
 @pytest.mark.realdata
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("rgi/RGI2000-v7.0-G-14_laketerminating_karakoram.gpkg", 47), ("rgi/RGI2000-v7.0-G-06_laketerminating.gpkg", 24),
-     ("rgi/rgi7g_hef_complex.shp", 23), ("lakes_iceland_annual/glacial_lakes_1985_2026.gpkg", 198)],
+    [
+        ("rgi/RGI2000-v7.0-G-14_laketerminating_karakoram.gpkg", 47),
+        ("rgi/RGI2000-v7.0-G-06_laketerminating.gpkg", 24),
+        ("rgi/rgi7g_hef_complex.shp", 23),
+        ("lakes_iceland_annual/glacial_lakes_1985_2026.gpkg", 198),
+    ],
 )
 def test_sample_outlines_are_read_flat_and_valid(samples, name, count):
     read = read_outlines(samples / "glaciers" / name).table

@@ -43,7 +43,7 @@ def made() -> Inventory:
 def test_an_inventory_comes_back_from_every_format_as_it_was(tmp_path, made):
     write_inventory(made, tmp_path)
     back = read_inventory(tmp_path)
-    for name in ("glaciers", "complexes", "intersects", "lakes"):
+    for name in ("glaciers", "complexes", "intersects", "centrelines", "lakes"):
         table = getattr(made, name)
         pd.testing.assert_frame_equal(pd.DataFrame(getattr(back, name)), pd.DataFrame(table), check_exact=True)
         layer = gpd.read_file(tmp_path / "inventory.gpkg", layer=name)
@@ -63,6 +63,11 @@ def test_the_shapefile_set_has_the_rgis_files_and_exactly_its_columns(tmp_path, 
     assert list(shapefile.columns) == [*schema.names("glacier"), "geometry"] and len(shapefile.columns) == 29
     assert list(gpd.read_file(folder / "VIGIE-v1-C-15.shp").columns) == [*schema.names("complex"), "geometry"]
     assert list(gpd.read_file(folder / "VIGIE-v1-I-15.shp").columns) == [*schema.names("intersects"), "geometry"]
+    lines = gpd.read_file(folder / "VIGIE-v1-L-15.shp")
+    wanted = ["rgi_id", "rgi_g_id", "segment_id", "is_main", "outflow_id", "strahler_n", "length_m"]
+    assert list(lines.columns) == [*wanted, "geometry"] and schema.names("centrelines") == wanted
+    assert list(pd.read_csv(folder / "VIGIE-v1-L-15-attributes.csv").columns) == wanted
+    assert list(json.loads((folder / "VIGIE-v1-L-15-attributes_metadata.json").read_text())) == wanted
     bands = pd.read_csv(folder / "VIGIE-v1-G-15-hypsometry.csv")
     assert (bands.iloc[:, 2:].sum(axis=1) == 1000).all() and (bands.columns[2:].astype(int) % 50 == 25).all()
     described = json.loads((folder / "VIGIE-v1-G-15-attributes_metadata.json").read_text())
@@ -70,6 +75,19 @@ def test_the_shapefile_set_has_the_rgis_files_and_exactly_its_columns(tmp_path, 
     submission = pd.read_csv(folder / "VIGIE-v1-G-15-submission_info.csv")
     assert submission["n_outlines"].tolist() == [2]
     assert submission["area_km2"][0] == pytest.approx(made.glaciers["area_km2"].sum())
+
+
+def test_the_main_centreline_of_each_glacier_has_its_length_and_ends_at_its_terminus(made):
+    lines = made.centrelines
+    main = lines[lines["is_main"] == 1].set_index("rgi_g_id").loc[made.glaciers["rgi_id"]]
+    assert main["length_m"].tolist() == made.glaciers["lmax_m"].tolist()
+    ends = [line.coords[-1] for line in main.geometry]
+    assert ends == list(zip(made.glaciers["termlon"], made.glaciers["termlat"], strict=True))
+    assert ((lines["is_main"] == 1) == (lines["outflow_id"] == -1)).all()
+    for _, group in lines.groupby("rgi_g_id", sort=False):
+        assert group["segment_id"].tolist() == list(range(len(group)))
+        assert group["is_main"].tolist() == [0] * (len(group) - 1) + [1]
+    assert lines["rgi_id"].tolist() == [f"VIGIE-v1-L-15-{n:05d}" for n in range(1, len(lines) + 1)]
 
 
 def test_writing_twice_gives_the_same_bytes_and_leaves_gdal_as_it_was(tmp_path, made):
@@ -137,6 +155,7 @@ def test_the_rgi7_sample_goes_through_the_writer_unchanged(tmp_path, samples):
         glaciers=schema.conform(sample.assign(**extra), schema.fields("glacier", "glacier_extra")),
         complexes=schema.conform(whole, schema.fields("complex", "complex_extra")),
         intersects=attributes.intersects(sample, rules),
+        centrelines=schema.empty("centrelines"),
         lakes=schema.empty("lake"),
         hypsometry=attributes.hypsometry_table({}),
         settings=rules,

@@ -27,7 +27,7 @@ BANDS = [
 ]
 DESCRIBED = bands.describe(xr.Dataset(coords=band_coordinates(BANDS)))
 MEASURED, TERRAIN = [0, 4], [1, 2, 3]
-OFF = AugmentSettings(symmetries=0, gain=0, offset=0, curvature=0, haze=0, noise=0, drop_bands=0, blots=0)
+OFF = AugmentSettings(symmetries=0, gain=0, offset=0, curvature=0, tint=0, haze=0, noise=0, drop_bands=0, blots=0)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -160,6 +160,20 @@ class TestRadiometry:
                 gain = float((b - b.mean()).norm() / (a - a.mean()).norm())
                 assert abs(np.log(gain)) <= 0.3 + 1e-5
                 assert abs(float((b - gain * a).mean())) <= 0.2 + 1e-5
+
+    def test_tint_moves_each_colour_and_nothing_else(self):
+        limits = OFF.model_copy(update={"tint": 0.7})
+        there = batch(8)
+        kinds = xr.DataArray([band.kind.replace("reflectance", "colour") for band in BANDS], dims="band")
+        colours = bands.describe(xr.Dataset(coords=band_coordinates(BANDS)).assign_coords(kind=kinds))
+        seen = replace(there, bands=colours, x=torch.where(there.x == 0, 0.1, there.x))
+        moved = radiometry(seen, limits, generator()).x - seen.x
+        assert torch.equal(moved[:, TERRAIN], torch.zeros_like(moved[:, TERRAIN]))
+        shifts = moved[:, MEASURED]
+        assert shifts.std(dim=(2, 3)).max() < 1e-6 and shifts.abs().max() <= 0.7
+        assert len(shifts[:, :, 0, 0].unique()) == 16
+        same = replace(seen, bands=there.bands)
+        assert torch.equal(radiometry(same, limits, generator()).x, same.x)
 
     @given(amount=st.floats(-0.5, 0.5), z=st.lists(st.floats(-20, 20), min_size=2, max_size=20))
     def test_bend_is_monotone_and_keeps_zero_and_its_slope(self, amount, z):

@@ -57,14 +57,15 @@ def batch(step, size=8):
     return Batch(x, mask, torch.zeros(2, 5), rows, torch.eye(3), (rows >= 0).float(), ("a", "b", "c", "d"))
 
 
-def loss(logits, rows, matrix, weight):
-    inside = (logits.softmax(1).permute(0, 2, 3, 1) @ matrix.T).gather(-1, rows.clamp(min=0)[..., None])[..., 0]
+def loss(logits, batch, progress=1.0):
+    rows, weight = batch.rows, batch.weight
+    inside = (logits.softmax(1).permute(0, 2, 3, 1) @ batch.matrix.T).gather(-1, rows.clamp(min=0)[..., None])[..., 0]
     return -(inside.clamp(min=1e-9).log() * weight).sum() / weight.sum()
 
 
 def score(network):
     held = batch(10**6)
-    return -float(loss(network(held.x, held.mask, held.bands), held.rows, held.matrix, held.weight))
+    return -float(loss(network(held.x, held.mask, held.bands), held))
 
 
 def train(folder, batches=batch, net=None, report=lambda facts: None, validate=score, **wanted):
@@ -178,7 +179,7 @@ def test_the_loop_is_adamw_with_its_schedule_clipping_and_average(average, tmp_p
         for group in adam.param_groups:
             group["lr"] = settings.rate(step)
         drawn = batch(step).to("cpu")
-        loss(plain(drawn.x, drawn.mask, drawn.bands), drawn.rows, drawn.matrix, drawn.weight).backward()
+        loss(plain(drawn.x, drawn.mask, drawn.bands), drawn).backward()
         nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
         adam.step()
         adam.zero_grad()
@@ -223,19 +224,15 @@ def test_training_stops_when_the_score_no_longer_rises_and_keeps_the_best(tmp_pa
     assert again.steps == 8 and again.score == 3.0
 
 
-def test_a_ramped_loss_is_told_the_progress(tmp_path):
+def test_a_loss_is_told_the_progress(tmp_path):
     told = []
 
-    class Growing:
-        def at(self, progress):
-            told.append(progress)
-            return loss
-
-        def __call__(self, *arguments):
-            raise AssertionError("asked without a progress")
+    def growing(logits, batch, progress):
+        told.append(progress)
+        return loss(logits, batch)
 
     wanted = FitSettings(**STEPS | {"steps": 4})
-    fit(Task(network(), Growing(), batch), wanted, tmp_path, connect(wanted, "cpu"))
+    fit(Task(network(), growing, batch), wanted, tmp_path, connect(wanted, "cpu"))
     assert told == [0.0, 0.25, 0.5, 0.75]
 
 

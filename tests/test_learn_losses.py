@@ -1,4 +1,4 @@
-"""Partial-label losses against torch, segmentation-models-pytorch and brute force; and the class head."""
+"""Partial-label losses against torch, segmentation-models-pytorch and brute force."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from vigie.core.errors import VigieError
-from vigie.core.legend import LabelLegend, Legend, LegendClass
-from vigie.learn.heads import ClassHead
 from vigie.learn.losses import (
     LossSettings,
     boundary,
@@ -28,15 +25,6 @@ from vigie.learn.losses import (
 C = 4
 EYE = torch.eye(C, dtype=torch.float64)
 DEBRIS = torch.tensor([[1.0, 1, 0, 1], [0, 0, 1, 0]], dtype=torch.float64)
-LEGEND = Legend(
-    "glacier",
-    (
-        LegendClass(0, "other", "#888888"),
-        LegendClass(1, "clean ice", "#00aaff"),
-        LegendClass(2, "debris", "#aa5500"),
-        LegendClass(3, "lake", "#0000ff"),
-    ),
-)
 
 
 def case(labels: int = C, unknown: bool = True, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -217,35 +205,3 @@ class TestSettings:
             LossSettings(cross_entropy=0, dice=0)
         with pytest.raises(ValidationError):
             LossSettings(dcie=1.0)
-
-
-class TestClassHead:
-    def test_variables_say_what_logits_say(self):
-        z = case()[0][0].float()
-        found = ClassHead(LEGEND, cross_entropy).variables(z, ("y", "x"))
-        p = torch.softmax(z, 0).numpy()
-        np.testing.assert_allclose(found["prob_clean_ice"].values, p[1], rtol=1e-6)
-        np.testing.assert_array_equal(found["class"].values, p.argmax(0))
-        np.testing.assert_allclose(found["confidence"].values, p.max(0), rtol=1e-6)
-        np.testing.assert_allclose(found["entropy"].values, -(p * np.log(p)).sum(0) / np.log(4), rtol=1e-5)
-        assert found["class"].dtype == np.uint8 and found["class"].attrs["flag_meanings"] == "other clean_ice debris lake"
-
-    def test_what_is_not_known_stays_unknown(self):
-        z = torch.zeros(4, 2, 2)
-        z[:, 0, 0] = torch.nan
-        found = ClassHead(LEGEND, cross_entropy).variables(z, ("y", "x"))
-        assert found["class"].values[0, 0] == LEGEND.unknown and np.isnan(found["entropy"].values[0, 0])
-        assert found["entropy"].values[1, 1] == pytest.approx(1.0)
-
-    def test_loss_takes_coarse_labels(self):
-        labels = LabelLegend("debris", {0: ("no debris", ("other", "clean ice", "lake")), 1: ("debris", ("debris",))})
-        z, rows, weight = case(labels=2)
-        head = ClassHead(LEGEND, cross_entropy, labels)
-        torch.testing.assert_close(head.loss(z, rows, weight), cross_entropy(z, rows, DEBRIS, weight))
-        assert head.channels == 4
-
-    def test_misfits_are_refused(self):
-        with pytest.raises(VigieError, match="does not fit"):
-            ClassHead(LEGEND, cross_entropy).variables(torch.zeros(3, 2, 2), ("y", "x"))
-        with pytest.raises(VigieError, match="without any class"):
-            ClassHead(LEGEND, cross_entropy, LabelLegend("odd", {0: ("nothing", ()), 1: ("lake", ("lake",))}))

@@ -9,6 +9,7 @@ from torch import nn
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend, LegendClass
 from vigie.learn.bands import WIDTH
+from vigie.learn.calibration import Calibration
 from vigie.learn.model import Model, card_text, load, read_card
 from vigie.learn.networks import NetworkSettings, build
 from vigie.learn.scaling import RobustScaling
@@ -26,7 +27,7 @@ def made(members=2, **wanted):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             networks.append(build(SETTINGS, 3).eval())
-    wanted = {"temperature": {"s2": 2.0, "*": 0.5}, "facts": FACTS} | wanted
+    wanted = {"calibration": {"s2": Calibration(2.0), "*": Calibration(0.5, (0.0, 1.0, -1.0))}, "facts": FACTS} | wanted
     return Model(networks, SETTINGS, LEGEND, RobustScaling(clip=7.0), **wanted)
 
 
@@ -48,7 +49,7 @@ def test_what_is_loaded_predicts_the_same(saved):
     again = load(folder, legend=LEGEND)
     assert torch.equal(model.probabilities(*inputs(), "s2"), again.probabilities(*inputs(), "s2"))
     assert again.settings == SETTINGS and again.legend == LEGEND and again.scaling == model.scaling
-    assert again.temperature == model.temperature and again.facts == FACTS
+    assert again.calibration == model.calibration and again.facts == FACTS
     assert not any(parameter.requires_grad for member in again.members for parameter in member.parameters())
     assert sorted(p.name for p in folder.iterdir()) == [
         "card.json",
@@ -73,11 +74,12 @@ def test_loading_leaves_the_global_generator_alone(saved):
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_probabilities_are_softmax_over_temperature_member_by_member():
+def test_probabilities_are_calibrated_softmax_member_by_member():
     model = made()
-    for sensor, temperature in {"s2": 2.0, "film": 0.5}.items():
+    for sensor, (temperature, bias) in {"s2": (2.0, [0.0, 0, 0]), "film": (0.5, [0.0, 1, -1])}.items():
         found = model.probabilities(*inputs(), sensor)
-        expected = torch.stack([(m(*inputs()) / temperature).softmax(1) for m in model.members]).detach()
+        shift = torch.tensor(bias).view(1, 3, 1, 1)
+        expected = torch.stack([(m(*inputs()) / temperature + shift).softmax(1) for m in model.members]).detach()
         assert found.shape == (2, 2, 3, 16, 16) and not found.requires_grad
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(found.sum(2), torch.ones(2, 2, 16, 16))
@@ -142,14 +144,18 @@ def edit(folder, **changes):
         (lambda f: (f / "member-00.safetensors").unlink(), "not those of the card; found no such file"),
         (lambda f: (f / "card.json").unlink(), "is not the card of a model"),
         (lambda f: spoil(f, "card.json", lambda b: b[:40]), "is not the card of a model"),
-        (lambda f: (f / "card.json").write_text("{}"), "found no facts, format, legend"),
-        (lambda f: (f / "card.json").write_text("[]"), "found no facts, format, legend"),
+        (lambda f: (f / "card.json").write_text("{}"), "found no calibration, facts, format, legend"),
+        (lambda f: (f / "card.json").write_text("[]"), "found no calibration, facts, format, legend"),
         (lambda f: edit(f, format=99), "found format 99"),
         (lambda f: edit(f, members={"../other.safetensors": "0"}), "names a file outside"),
         (lambda f: edit(f, members={}), "found no member"),
         (lambda f: edit(f, network={"name": "unet-groupnorm", "depth": 9}), r"found .*depth"),
         (
-            lambda f: edit(f, legend={"name": "g", "unknown": 255, "classes": [{"code": 0, "name": "a", "color": "#000000"}]}),
+            lambda f: edit(
+                f,
+                legend={"name": "g", "unknown": 255, "classes": [{"code": 0, "name": "a", "color": "#000000"}]},
+                calibration={},
+            ),
             "weights member-00.safetensors do not fit the network",
         ),
     ],
@@ -164,5 +170,5 @@ def test_another_legend_and_an_unknown_sensor_are_refused(saved):
     other = Legend("two", LEGEND.classes[:2])
     with pytest.raises(VigieError, match="trained for another legend; found 'glaciers': other, ice, lake; expected 'two'"):
         load(saved[1], legend=other)
-    with pytest.raises(VigieError, match="no temperature for sensor 'film'"):
-        made(temperature={"s2": 1.0}).probabilities(*inputs(), "film")
+    with pytest.raises(VigieError, match="no calibration for sensor 'film'"):
+        made(calibration={"s2": Calibration()}).probabilities(*inputs(), "film")

@@ -149,7 +149,7 @@ def until_done(attempt: Callable[[int], None], most: int) -> int:
 def import_what_children_need() -> None:
     import vigie.apps.glaciers
     import vigie.predict.scene
-    import vigie.story.experiment  # noqa: F401
+    import vigie.story.reading  # noqa: F401
 
 
 def die() -> None:
@@ -184,6 +184,7 @@ def work_in(folder: Path, name: str, reader_of: Callable[[object, Path], object]
     from vigie.core import store
     from vigie.core.grid import coordinates
     from vigie.harmonize.cube import open_scene
+    from vigie.learn.heads import ClassHead
     from vigie.learn.scaling import RobustScaling, measure
     from vigie.predict.scene import ScenePrediction, template
     from vigie.predict.settings import PredictSettings
@@ -193,7 +194,7 @@ def work_in(folder: Path, name: str, reader_of: Callable[[object, Path], object]
     statistics = measure(reader, reader.sizes, RobustScaling())
     sizes, path = (400, 400), folder / f"{name}.zarr"
     if not store.marked(path, "begun", "almaz"):
-        store.create(path, template(coordinates(reader.grid), sizes, LEGEND), {"y": 32, "x": 512}, "almaz")
+        store.create(path, template(coordinates(reader.grid), sizes, ClassHead(LEGEND)), {"y": 32, "x": 512}, "almaz")
         store.mark(path, "begun", "almaz")
     shown = reader_of(reader, folder)
     return ScenePrediction(folder / "model", shown, sizes, statistics, path, "almaz", settings)  # type: ignore[arg-type]
@@ -293,7 +294,7 @@ def die_around_rename(count: int, before: bool) -> None:
 def experiment(folder: Path, out: str) -> None:
     """Run the tiny experiment."""
     from vigie.story.app import perform
-    from vigie.story.experiment import load
+    from vigie.story.reading import load
     from vigie.story.run import Run
 
     app, settings = load(folder / "tiny.toml")

@@ -23,6 +23,8 @@ from vigie.core.legend import Legend, LegendClass
 from vigie.core.scene import Band
 from vigie.core.tiles import Window, tiles
 from vigie.harmonize.cube import CubeReader
+from vigie.learn.calibration import Calibration
+from vigie.learn.heads import ClassHead
 from vigie.learn.model import Model, read_card
 from vigie.learn.networks import NetworkSettings, build
 from vigie.learn.scaling import RobustScaling, measure
@@ -77,7 +79,7 @@ def save(folder: Path, members: int = 1, network: NetworkSettings = TINY, scalin
     for member in networks:
         for parameter in member.body.head.parameters():
             nn.init.normal_(parameter, std=2.0)  # fresh networks say 1/3 of everything
-    Model(networks, network, LEGEND, scaling or RobustScaling(), {"*": 1.3}).save(folder)
+    Model(networks, network, LEGEND, scaling or RobustScaling(), {"*": Calibration(1.3)}).save(folder)
     return folder
 
 
@@ -97,7 +99,7 @@ def prepare(
     """Make the empty store, in chunks of 32 lines whatever the tiles are, and the work that fills it."""
     y, x = scene.sizes
     coordinates = {"y": np.arange(y, dtype=np.float64), "x": np.arange(x, dtype=np.float64)}
-    store.create(path, template(coordinates, scene.sizes, LEGEND), {"y": 32, "x": 512}, "node")
+    store.create(path, template(coordinates, scene.sizes, ClassHead(LEGEND)), {"y": 32, "x": 512}, "node")
     statistics = measure(scene, {"y": y, "x": x}, scaling or RobustScaling())
     return ScenePrediction(model, scene, scene.sizes, statistics, path, "node", settings)
 
@@ -197,7 +199,7 @@ def test_the_next_job_begins_anywhere(tmp_path: Path, model: Path) -> None:
 
 def test_a_network_that_sees_one_pixel_gives_the_image_back(tmp_path: Path) -> None:
     # An oracle: with a network that has no neighbourhood, blending must change nothing.
-    scene, model = noisy(70, 90, bands=1), Model([Pixelwise()], TINY, LEGEND, RobustScaling(), {"*": 0.5})
+    scene, model = noisy(70, 90, bands=1), Model([Pixelwise()], TINY, LEGEND, RobustScaling(), {"*": Calibration(0.5)})
     work = prepare(tmp_path / "store", scene, tmp_path)
     for job in work.jobs():
         list(work.run(job, model))

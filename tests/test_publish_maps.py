@@ -18,16 +18,16 @@ from vigie.core.legend import Legend, LegendClass
 from vigie.publish.cartography import Extent, nice_step, north_angles, north_turns, round_length
 from vigie.publish.charts import reliability_chart, series_chart
 from vigie.publish.cog import write_cog
-from vigie.publish.look import DARK, LIGHT, PROBABILITY
+from vigie.publish.look import DARK, LIGHT, RAMPS
 from vigie.publish.maps import map_figure
 from vigie.publish.panels import (
     RampKey,
     class_panel,
     mistakes_panel,
     observation_panel,
-    probability_panel,
     ramp_panel,
     stretch,
+    variable_panel,
     with_outlines,
 )
 from vigie.publish.picture import Picture, centre, class_picture, mean, quantity_picture, shrink
@@ -62,7 +62,7 @@ def test_no_text_overlaps_or_leaves_the_figure(grid, theme):
             "An observation with a rather long title, in three bands", Picture(np.repeat(share(grid).values, 3, 0), grid)
         ),
         class_panel("Classes", codes(grid), ICE),
-        probability_panel("Probability", share(grid)),
+        variable_panel("Probability", share(grid), "probability"),
     ]
     figure = map_figure(panels, theme)
     figure.canvas.draw()
@@ -89,7 +89,7 @@ def test_neighbours_share_a_key_only_when_it_is_the_same():
 
 def test_maps_keep_their_shape_on_the_ground():
     for grid in (UTM, PACIFIC):
-        figure = map_figure([probability_panel("p", share(grid))])
+        figure = map_figure([variable_panel("p", share(grid), "probability")])
         box = figure.axes[0].get_position()
         width, height = figure.get_size_inches()
         assert box.width * width / (box.height * height) == pytest.approx(Extent.of(grid).aspect(), rel=1e-6)
@@ -122,7 +122,7 @@ def test_scale_bars_are_round_and_fit(longest):
 
 def test_colours_are_exact_and_missing_is_empty():
     grid = GeoBox.from_bbox((500000, 3000000, 500300, 3000100), "EPSG:32645", resolution=100)
-    panel = ramp_panel("p", Picture(np.array([[[0.0, 1.0, np.nan]]]), grid), RampKey("p", PROBABILITY, 0, 1))
+    panel = ramp_panel("p", Picture(np.array([[[0.0, 1.0, np.nan]]]), grid), RampKey("p", RAMPS["viridis"], 0, 1))
     assert panel.image[0].tolist() == [[0x44, 0x01, 0x54, 255], [0xFD, 0xE7, 0x25, 255], [0, 0, 0, 0]]
     seen = observation_panel("o", Picture(np.array([[[1.0, 2.0, np.nan]]]), grid))
     assert seen.image[0, :, 3].tolist() == [255, 255, 0]

@@ -14,7 +14,7 @@ from vigie.core import grid as core_grid
 from vigie.core import store
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend, LegendClass
-from vigie.publish.netcdf import class_attributes, write_netcdf
+from vigie.publish.netcdf import write_netcdf
 
 ICE = Legend("ice", (LegendClass(0, "other", "#8c8c8c"), LegendClass(1, "clean ice", "#3fa9f5")))
 RECORD = {
@@ -29,7 +29,8 @@ def product(rows: int, columns: int) -> xr.Dataset:
     random = np.random.default_rng(0)
     grid = core_grid.cover((500000, 3000000, 500000 + 10 * columns, 3000000 + 10 * rows), "EPSG:32645", 10.0)
     dataset = xr.Dataset(coords=core_grid.coordinates(grid))
-    dataset["class"] = (("y", "x"), random.integers(0, 2, (rows, columns)).astype(np.uint8), class_attributes(ICE, "class"))
+    codes = random.integers(0, 2, (rows, columns)).astype(np.uint8)
+    dataset["class"] = (("y", "x"), codes, {"long_name": "class", **ICE.attributes, "_FillValue": np.uint8(ICE.unknown)})
     temperature = random.normal(270, 5, (rows, columns)).astype(np.float32)
     temperature[0, 0] = np.nan
     attributes = {"units": "K", "standard_name": "surface_temperature"}
@@ -123,4 +124,4 @@ def test_what_is_given_is_not_changed(tmp_path):
 
 
 def test_fill_values_agree_with_the_store():
-    assert store.fill_value(np.dtype("uint8")) == class_attributes(ICE, "class")["_FillValue"]
+    assert store.fill_value(np.dtype("uint8")) == ICE.unknown

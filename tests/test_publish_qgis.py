@@ -7,7 +7,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from vigie.core.legend import Legend, LegendClass
-from vigie.publish.look import PROBABILITY
+from vigie.publish.look import RAMPS
 from vigie.publish.qgis import class_style, polygon_style, ramp_style, write_style
 
 ODD = Legend("odd", (LegendClass(0, 'rock & "soil" <bare>', "#8c8c8c"), LegendClass(3, "lake", "#0b3c8c")))
@@ -29,7 +29,7 @@ def test_classes_have_their_names_and_colours():
 
 
 def test_a_ramp_runs_from_low_to_high():
-    root = parse(ramp_style(PROBABILITY, 0.0, 1.0, band=3))
+    root = parse(ramp_style(RAMPS["viridis"], 0.0, 1.0, band=3))
     renderer = root.find("pipe/rasterrenderer")
     assert (renderer.get("type"), renderer.get("band")) == ("singlebandpseudocolor", "3")
     values = [float(item.get("value")) for item in root.iter("item")]

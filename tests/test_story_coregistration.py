@@ -18,10 +18,10 @@ from vigie.core.errors import VigieError
 from vigie.core.scene import Scene
 from vigie.harmonize.cube import open_scene
 from vigie.learn.folds import NEVER
-from vigie.story.app import perform
+from vigie.story.app import find_app, perform
 from vigie.story.coregistration import CoregisterPlan, measured_move, references, shared_grid
-from vigie.story.experiment import find_app, validate
 from vigie.story.products import part_provenance
+from vigie.story.reading import validate
 from vigie.story.run import Run
 from vigie.story.scenes import Part, catalogued, fold_name
 from vigie.story.settings import HarmonizeStageSettings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -21,6 +22,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from vigie.acquire.catalog import read_catalog
 from vigie.cli import main
+from vigie.core.vocabulary import named
 from vigie.harmonize.cube import open_scene
 from vigie.story import products
 from vigie.story.run import ARTEFACTS
@@ -157,7 +159,25 @@ def test_rasters_are_cloud_optimised_and_georeferenced(finished):
             assert raster.crs.to_epsg() == 32645
             assert raster.shape == (96, 96)
             assert set(codes.tolist()) <= {0, 1, 2, 3, 255}
-        assert xr.load_dataset(folder / "prediction.nc", engine="h5netcdf").attrs["Conventions"].startswith("CF")
+        described = xr.load_dataset(folder / "prediction.nc", engine="h5netcdf")
+        assert described.attrs["Conventions"].startswith("CF")
+        assert list(described.data_vars) == sorted(described.data_vars)
+
+
+def test_every_product_calls_a_variable_the_same(finished):
+    folder = finished / "products" / UNLABELLED
+    stored = xr.open_zarr(finished / "prediction.zarr", group=f"grid/{UNLABELLED}", consolidated=False)
+    netcdf = xr.load_dataset(folder / "prediction.nc", engine="h5netcdf")
+    item = json.loads((folder / f"{UNLABELLED}.json").read_text())
+    for product, name in {"class": "map", "probability": "probability", "spread": "spread", "flags": "flags"}.items():
+        said = named(name).long_name
+        assert stored[name].attrs["long_name"] == netcdf[name].attrs["long_name"] == item["assets"][product]["title"] == said
+        with rasterio.open(folder / f"{product}.tif") as raster:
+            assert raster.tags(1)["DESCRIPTION"].startswith(said)
+    with rasterio.open(folder / "spread.tif") as raster:
+        assert raster.scales == (named("spread").step,)
+    low, *_, high = re.findall(r'<item value="([^"]+)"', (folder / "spread.qml").read_text())
+    assert (float(low), float(high)) == named("spread").shown
 
 
 def test_inventories_are_read_by_others(finished):
@@ -315,6 +335,17 @@ def test_apply_maps_film_with_elevation_and_known_outlines(mapped):
     assert glaciers["zmin_m"].notna().all()
 
 
+def test_apply_publishes_again_when_the_outlines_have_changed(vigie, finished, own, mapped, tmp_path):
+    out, outlines = shutil.copytree(mapped[0], tmp_path / "mapped", symlinks=True), own / "outlines.gpkg"
+    later = outlines.stat().st_mtime_ns + 60 * 10**9
+    os.utime(outlines, ns=(later, later))
+    words = ("--dem", own / "dem.tif", "--outlines", outlines, "--out", out)
+    code, _, err = vigie("apply", finished, own / "kh9_1973-08-20_dolma.tif", *words)
+    assert code is None
+    assert f"publish: {outlines} has changed since it was read" in err
+    assert err.count("done already") == 3
+
+
 def test_apply_refuses_outlines_of_another_place_before_work(vigie, finished, own, tmp_path):
     image = own / "kh9_1973-08-20_dolma.tif"
     code, _, err = vigie("apply", finished, image, "--out", tmp_path / "map", "--outlines", own / "elsewhere.gpkg", "--quiet")
@@ -327,7 +358,7 @@ def test_apply_refuses_outlines_of_another_place_before_work(vigie, finished, ow
 def test_apply_refuses_a_folder_that_holds_maps_of_another_model(vigie, copied, mapped, own):
     before = newest(mapped[0])
     card = copied / "model" / "all" / "card.json"
-    card.write_text(json.dumps(json.loads(card.read_text()) | {"temperature": {"*": 2.0}}))
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"calibration": {"*": {"temperature": 2.0, "bias": []}}}))
     code, _, err = vigie("apply", copied, own / "kh9_1973-08-20_dolma.tif", "--out", mapped[0], "--quiet")
     assert code == 2
     assert "holds maps of another model" in err

@@ -74,7 +74,7 @@ def explain(experiment: ExperimentFile, out: Out = Path("runs"), set_: Set = [])
 @app.command()
 def schema(application: Annotated[str, typer.Argument(help="name of an application")] = "") -> None:
     """Document every key of an application's experiment file."""
-    from vigie.story.experiment import app_names, find_app
+    from vigie.story.app import app_names, find_app
     from vigie.story.schema import describe
 
     for name in [application] if application else app_names():
@@ -84,7 +84,7 @@ def schema(application: Annotated[str, typer.Argument(help="name of an applicati
 @app.command()
 def apps() -> None:
     """List the installed applications."""
-    from vigie.story.experiment import app_names, find_app
+    from vigie.story.app import app_names, find_app
 
     for name in app_names():
         typer.echo(f"{name:16} {find_app(name).summary}")
@@ -97,9 +97,8 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run an application's whole story on the built-in synthetic Earth."""
-    from vigie.story.app import perform
-    from vigie.story.experiment import find_app, validate
-    from vigie.story.run import Run
+    from vigie.story.app import find_app, perform
+    from vigie.story.reading import validate
 
     settings = find_app(application).demo(out / "synthetic-earth" / application)
     found, experiment = validate(settings, f"demo of {application}")
@@ -176,7 +175,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _prepare(experiment: Path, out: Path, overrides: list[str], progress: Progress) -> tuple[App, Run]:
-    from vigie.story.experiment import load
+    from vigie.story.reading import load
 
     found, settings = load(experiment, overrides)
     return found, Run(settings, out / settings.name, progress, base=experiment.resolve().parent)

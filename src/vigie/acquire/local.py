@@ -138,7 +138,7 @@ def build_scene(
         footprint=footprint(finest),
         masks=masks,
         licence=found.sensor.licence,
-        sha256=digests([*headers, *(mask.href for mask in masks)]),
+        sha256=digests([*headers, *(mask.href for mask in masks), *found.metadata]),
     )
 
 

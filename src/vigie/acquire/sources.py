@@ -104,6 +104,11 @@ def gather_one(source: SourceSettings, base: Path) -> list[Scene]:
     return finished
 
 
+def sensor_files(sources: Sequence[SourceSettings], base: Path = Path()) -> list[Path]:
+    """Sensor files of the user's own that the sources name: what scenes hold depends on them, too."""
+    return [base / source.sensor for source in sources if _is_file(source.sensor)]
+
+
 def expand(pattern: str, base: Path) -> list[Path]:
     """Turn a path, glob or sample: pattern into paths that exist.
 
@@ -148,8 +153,11 @@ def _stac_scenes(source: SourceSettings, base: Path) -> Iterator[tuple[Scene, st
 def _sensors(source: SourceSettings, base: Path) -> list[Sensor]:
     if source.sensor == AUTO:
         return all_sensors()
-    path = base / source.sensor
-    return [load_sensor(path if source.sensor.endswith(".toml") else source.sensor)]
+    return [load_sensor(base / source.sensor if _is_file(source.sensor) else source.sensor)]
+
+
+def _is_file(sensor: str) -> bool:
+    return sensor.endswith(".toml")
 
 
 def _truth_files(source: SourceSettings, base: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vigie.core.errors import VigieError
 from vigie.core.scene import KINDS, Band
 from vigie.core.tiles import Window
+from vigie.core.vocabulary import named
 
 FLAGS = {"nodata": 1, "saturated": 2, "shadow": 4, "cloud": 8, "outside_training": 16, "snow": 32}
 """Bit of every flag; they combine."""
@@ -52,7 +53,7 @@ def band_coordinates(bands: Sequence[Band]) -> dict[str, tuple[str, NDArray[np.g
 def flags_attributes() -> dict[str, object]:
     """CF attributes of the variable `flags`."""
     return {
-        "long_name": "pixel quality",
+        **named("flags").attributes,
         "flag_masks": np.array(list(FLAGS.values()), dtype=np.uint8),
         "flag_meanings": " ".join(FLAGS),
     }

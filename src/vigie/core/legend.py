@@ -54,6 +54,21 @@ class Legend:
         """Raster codes in channel order."""
         return np.array([c.code for c in self.classes], dtype=np.uint8)
 
+    @property
+    def attributes(self) -> dict[str, object]:
+        """CF attributes of a variable that holds the codes.
+
+        Examples
+        --------
+        >>> Legend("ice", (LegendClass(0, "land", "#8c8c8c"), LegendClass(1, "clean ice", "#3fa9f5"))).attributes
+        {'flag_values': array([0, 1], dtype=uint8), 'flag_meanings': 'land clean_ice', 'flag_colors': '#8c8c8c #3fa9f5'}
+        """
+        return {
+            "flag_values": self.codes,
+            "flag_meanings": " ".join(name.replace(" ", "_") for name in self.names),
+            "flag_colors": " ".join(leaf.color for leaf in self.classes),
+        }
+
     def channel(self, name: str) -> int:
         """Find the channel of a class by its name."""
         if name not in self.names:
@@ -107,6 +122,14 @@ class LabelLegend:
                 f"label legend '{self.name}' uses a leaf twice",
                 found={code: group[1] for code, group in self.groups.items()},
                 expected="each leaf class in at most one label",
+            )
+        empty = [self.names[row] for row in np.flatnonzero(matrix.sum(axis=1) == 0)]
+        if empty:
+            raise VigieError(
+                f"label legend '{self.name}' has labels without any leaf class",
+                found=empty,
+                expected="at least one leaf class a label",
+                do="list their codes as unknown",
             )
         return matrix
 

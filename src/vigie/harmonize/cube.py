@@ -20,6 +20,7 @@ from vigie.core.errors import VigieError
 from vigie.core.grid import coordinates, grid_of
 from vigie.core.scene import Scene
 from vigie.core.tiles import Tile, Window, tiles
+from vigie.core.vocabulary import named
 from vigie.harmonize.grids import target_grid
 from vigie.harmonize.levels import measured
 from vigie.harmonize.reader import Levels, SceneReader
@@ -141,10 +142,11 @@ def template(reader: SceneReader) -> xr.Dataset:
     sizes = reader.sizes["y"], reader.sizes["x"]
     node = xr.Dataset(coords={**coordinates(reader.grid), **band_coordinates(reader.bands)}, attrs=reader.attributes)
     georeference: dict[str, object] = {"grid_mapping": "spatial_ref"}
-    node["observation"] = store.empty(("band", "y", "x"), (len(reader.bands), *sizes), "float32", georeference)
+    observation, truth = (named(name).attributes | georeference for name in ("observation", "truth"))
+    node["observation"] = store.empty(("band", "y", "x"), (len(reader.bands), *sizes), "float32", observation)
     node["flags"] = store.empty(("y", "x"), sizes, "uint8", {**flags_attributes(), **georeference})
     if reader.scene.truth is not None:
-        node["truth"] = store.empty(("y", "x"), sizes, "uint8", georeference)
+        node["truth"] = store.empty(("y", "x"), sizes, "uint8", truth)
     return node
 
 

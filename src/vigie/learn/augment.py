@@ -31,6 +31,9 @@ class AugmentSettings(BaseModel, extra="forbid", frozen=True):
     gain, offset, curvature
         Standardised value z -> g z + o after a convex or concave bend; ln g in +-gain, o in +-offset, bend in +-curvature, half
         of it common to the bands of a sample and half to each band alone.
+    tint
+        Largest shift of each colour (see `learn.colour`), in standardised units: another calibration, sun or season moves
+        bands against each other by tens of percent.
     haze
         Largest amplitude of a smooth additive field, another in each band, in standardised units.
     noise
@@ -46,6 +49,7 @@ class AugmentSettings(BaseModel, extra="forbid", frozen=True):
     gain: float = Field(default=0.3, ge=0, le=2)
     offset: float = Field(default=0.3, ge=0)
     curvature: float = Field(default=0.15, ge=0, le=0.5)
+    tint: float = Field(default=0.4, ge=0)
     haze: float = Field(default=0.3, ge=0)
     noise: float = Field(default=0.1, ge=0)
     drop_bands: float = Field(default=0.3, ge=0, lt=1)
@@ -154,6 +158,10 @@ def radiometry(batch: Batch, settings: AugmentSettings, generator: torch.Generat
         return (limit * (shared + alone) / 2).to(x.device)
 
     changed = bend(x, draw(settings.curvature)) * torch.exp(draw(settings.gain)) + draw(settings.offset)
+    if settings.tint > 0:
+        tinted = descriptors.is_kind(batch.bands, "colour").view(1, -1, 1, 1).to(x.device)
+        shift = 2 * torch.rand((samples, count, 1, 1), generator=generator).to(x.device) - 1
+        changed = changed + settings.tint * shift * tinted
     if settings.haze > 0:
         changed = changed + _field(x, generator) * draw(settings.haze).abs()
     if settings.noise > 0:

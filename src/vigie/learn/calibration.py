@@ -1,15 +1,22 @@
-"""Temperature scaling: one number a sensor that makes probabilities as sure as they should be.
+"""Calibration: a temperature and biases a sensor, so that probabilities are as sure as they should be and favour no class.
 
-softmax(logits / T), with T the minimum of the negative log-likelihood on scenes that were not learnt from (Guo et al. 2017, On
-Calibration of Modern Neural Networks). Labels may be partial: the probability of a label is the sum of its leaf classes'.
+softmax(logits / T + b), with T and b the minimum of the negative log-likelihood on scenes that were not learnt from:
+bias-corrected temperature scaling (Guo et al. 2017, On Calibration of Modern Neural Networks; Alexandari et al. 2020,
+arXiv:1901.06852). Overlap losses favour rare classes; the bias takes that back. Labels may be partial: the probability of a
+label is the sum of its leaf classes'.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import exp, log, sqrt
+from math import exp, log
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import optimize
 from torch import Tensor
 
 from vigie.core.errors import VigieError
@@ -17,10 +24,44 @@ from vigie.core.errors import VigieError
 BOUNDS = (0.05, 20.0)
 """Temperatures that are looked at: beyond them probabilities are 0 and 1, or all alike."""
 
-GRID = 25
+SHRINKAGE = 1e-3
+"""Penalty on squared biases: what labels say nothing of stays at 0."""
+UNBIASED = 1e6
+"""A penalty that leaves temperature alone: for so few scenes that their biases would be taken for the network's."""
 
 
-def negative_log_likelihood(logits: Tensor, allowed: Tensor, temperature: float) -> float:
+@dataclass(frozen=True)
+class Calibration:
+    """What is done to logits before the softmax: logits / temperature + bias, with one bias a class (none: all 0).
+
+    Examples
+    --------
+    >>> Calibration(2.0, (0.0, 1.0))(torch.tensor([[4.0, 2.0]]), dim=1)
+    tensor([[2., 2.]])
+    """
+
+    temperature: float = 1.0
+    bias: tuple[float, ...] = ()
+
+    def __call__(self, logits: Tensor, dim: int) -> Tensor:
+        """Calibrate logits whose classes lie along `dim`."""
+        scaled = logits / self.temperature
+        if not self.bias:
+            return scaled
+        shape = [1] * logits.ndim
+        shape[dim] = -1
+        return scaled + torch.tensor(self.bias, dtype=scaled.dtype, device=scaled.device).view(shape)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any], classes: int) -> Calibration:
+        """Read back what `dataclasses.asdict` and JSON made of it; ValueError where it does not fit the number of classes."""
+        found = cls(float(record["temperature"]), tuple(map(float, record["bias"])))
+        if not found.temperature > 0 or len(found.bias) not in (0, classes):
+            raise ValueError(f"no calibration of {classes} classes: {dict(record)}")
+        return found
+
+
+def negative_log_likelihood(logits: Tensor, allowed: Tensor) -> Tensor:
     """Mean negative log-likelihood of partial labels.
 
     Parameters
@@ -31,23 +72,23 @@ def negative_log_likelihood(logits: Tensor, allowed: Tensor, temperature: float)
     Examples
     --------
     >>> allowed = torch.tensor([[True, False]])
-    >>> round(negative_log_likelihood(torch.tensor([[0.0, 0.0]]), allowed, 1.0), 4)
-    0.6931
+    >>> negative_log_likelihood(torch.tensor([[0.0, 0.0]]), allowed)
+    tensor(0.6931)
     """
-    scaled = (logits if logits.ndim == 3 else logits[None]).double() / temperature
-    inside = scaled.masked_fill(~allowed, float("-inf")).logsumexp(-1) - scaled.logsumexp(-1)
-    members = log(len(scaled))
-    return float((members - inside.logsumexp(0)).mean())
+    members = logits if logits.ndim == 3 else logits[None]
+    inside = members.masked_fill(~allowed, float("-inf")).logsumexp(-1) - members.logsumexp(-1)
+    return log(len(members)) - inside.logsumexp(0).mean()
 
 
-def fit_temperature(logits: Tensor, rows: Tensor, matrix: Tensor) -> float:
-    """Find the temperature that makes partial labels most likely.
+def fit_calibration(logits: Tensor, rows: Tensor, matrix: Tensor, shrinkage: float = SHRINKAGE) -> Calibration:
+    """Find the temperature and the biases that make partial labels most likely.
 
     Parameters
     ----------
     logits: (P, C), or (M, P, C) for an ensemble.
     rows: (P,) rows of `matrix`, -1 where unknown.
     matrix: (K, C) of 0 and 1.
+    shrinkage: penalty on squared biases.
 
     Raises
     ------
@@ -55,13 +96,14 @@ def fit_temperature(logits: Tensor, rows: Tensor, matrix: Tensor) -> float:
 
     Examples
     --------
-    >>> sure = torch.tensor([[8.0, 0.0]]).repeat(4, 1)
-    >>> T = fit_temperature(sure, torch.tensor([0, 0, 0, 1]), torch.eye(2))  # says 99.97 %, is right in 75 %
-    >>> round(float((sure[0] / T).softmax(0)[0]), 3)
-    0.75
+    >>> sure = torch.tensor([[8.0, 0.0], [0.0, 8.0]]).repeat(4, 1)
+    >>> truth = torch.tensor([0, 1, 0, 1, 0, 1, 1, 0])  # says 99.97 %, is right in 75 %
+    >>> found = fit_calibration(sure, truth, torch.eye(2))
+    >>> [round(float(p), 3) for p in found(sure[:2], dim=1).softmax(1)[:, 0]], [round(abs(b), 3) for b in found.bias]
+    ([0.75, 0.25], [0.0, 0.0])
     """
     known = rows >= 0
-    return _minimum(logits[..., known, :], matrix[rows[known]] > 0)
+    return _most_likely(logits[..., known, :], matrix[rows[known]] > 0, shrinkage)
 
 
 def _nothing() -> VigieError:
@@ -72,32 +114,24 @@ def _nothing() -> VigieError:
     )
 
 
-def _minimum(logits: Tensor, allowed: Tensor) -> float:
-    """Minimise over ln T: a grid finds the valley, golden sections its floor."""
+def _most_likely(logits: Tensor, allowed: Tensor, shrinkage: float) -> Calibration:
+    """Minimise over ln T and b; classes that no label stands for keep a bias of 0: scenes without them say nothing of them."""
     if not len(allowed):
         raise _nothing()
+    logits, seen = logits.double(), allowed.any(dim=0).double()
 
-    def at(x: float) -> float:
-        return negative_log_likelihood(logits, allowed, exp(x))
+    def cost(numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        x = torch.tensor(numbers, dtype=torch.float64, requires_grad=True)
+        bias = x[1:] * seen
+        value = negative_log_likelihood(logits / x[0].exp() + bias, allowed) + shrinkage * (x[1:] ** 2).sum()
+        (slope,) = torch.autograd.grad(value, x)
+        return float(value.detach()), slope.numpy()
 
-    low, high = log(BOUNDS[0]), log(BOUNDS[1])
-    grid = [low + (high - low) * i / (GRID - 1) for i in range(GRID)]
-    values = [at(x) for x in grid]
-    best = values.index(min(values))
-    a, b = grid[max(0, best - 1)], grid[min(GRID - 1, best + 1)]
-    golden = (sqrt(5) - 1) / 2
-    left, right = b - golden * (b - a), a + golden * (b - a)
-    f_left, f_right = at(left), at(right)
-    while b - a > 1e-4:
-        if f_left <= f_right:
-            b, right, f_right = right, left, f_left
-            left = b - golden * (b - a)
-            f_left = at(left)
-        else:
-            a, left, f_left = left, right, f_right
-            right = a + golden * (b - a)
-            f_right = at(right)
-    return exp((a + b) / 2)
+    classes = logits.shape[-1]
+    bounds = [(log(BOUNDS[0]), log(BOUNDS[1])), *[(-10.0, 10.0)] * classes]
+    found = optimize.minimize(cost, np.zeros(1 + classes), jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12})
+    bias = found.x[1:] * seen.numpy()
+    return Calibration(exp(float(found.x[0])), tuple(float(b) for b in bias - bias.mean()))
 
 
 @dataclass
@@ -112,7 +146,7 @@ class LogitSample:
     >>> sample = LogitSample(limit=100)
     >>> sample.add("s2", torch.tensor([8.0, 0.0]).reshape(1, 1, 2, 1, 1).expand(1, 1, 2, 20, 20),
     ...            torch.zeros(1, 20, 20, dtype=torch.int64), torch.eye(2))
-    >>> sample.pixels("s2"), sorted(sample.temperatures())
+    >>> sample.pixels("s2"), sorted(sample.calibrations())
     (100, ['*', 's2'])
     """
 
@@ -159,12 +193,13 @@ class LogitSample:
         """Number of pixels kept of a sensor."""
         return len(self.kept[sensor][0])
 
-    def temperatures(self) -> dict[str, float]:
-        """Temperature of every sensor, and under '*' that of all of them together, each sensor with as many pixels."""
+    def calibrations(self, shrinkage: float = SHRINKAGE) -> dict[str, Calibration]:
+        """Calibration of every sensor, and under '*' that of all of them together, each sensor with as many pixels."""
         if not self.kept:
             raise _nothing()
-        found = {sensor: _minimum(logits, allowed) for sensor, (_, logits, allowed) in self.kept.items()}
+        found = {sensor: _most_likely(logits, allowed, shrinkage) for sensor, (_, logits, allowed) in self.kept.items()}
         share, members = (min(part[1].shape[d] for part in self.kept.values()) for d in (1, 0))
         first = {sensor: torch.topk(part[0], share, largest=False).indices for sensor, part in self.kept.items()}
         logits = torch.cat([part[1][:members, first[sensor]] for sensor, part in self.kept.items()], 1)
-        return found | {"*": _minimum(logits, torch.cat([part[2][first[sensor]] for sensor, part in self.kept.items()]))}
+        allowed = torch.cat([part[2][first[sensor]] for sensor, part in self.kept.items()])
+        return found | {"*": _most_likely(logits, allowed, shrinkage)}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import cos, pi
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 from lightning.fabric import Fabric
@@ -26,18 +26,8 @@ from vigie.learn import checkpoint
 from vigie.learn.checkpoint import Weights, copied, copy_into, wearing
 from vigie.learn.windows import Batch, prefetch
 
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""loss(logits (N, C, H, W), rows (N, H, W), matrix (K, C), weight (N, H, W)) -> scalar."""
-
-
-@runtime_checkable
-class Ramped(Protocol):
-    """A loss whose terms change while training goes on: `at(progress)` is what it is then, 0 at the start, 1 at the end."""
-
-    def at(self, progress: float) -> Loss:
-        """Give the loss at a progress between 0 and 1."""
-        ...
-
+Loss = Callable[[Tensor, Batch, float], Tensor]
+"""loss(raw output (N, C, H, W), batch, progress from 0 at the start to 1 at the end) -> scalar: that of a head."""
 
 Report = Callable[[Mapping[str, float]], None]
 """Is told step, loss, lr, samples_per_s, and score where there is one, every `log_every` steps."""
@@ -94,7 +84,7 @@ class Task:
     """What is learnt: a network, its loss, the batch of every step, and a score of the weights (higher is better).
 
     `batches` must be a function of the number it is given and of nothing else; on W devices, step s takes the batches s W to
-    s W + W - 1. A loss that is `Ramped` is told how far the training is.
+    s W + W - 1.
     """
 
     network: nn.Module
@@ -198,8 +188,7 @@ class _Trainer:
         torch.manual_seed(((settings.seed * 1_000_003 + step) * 1_009 + self.fabric.global_rank) % 2**63)
         for group in self.optimiser.param_groups:
             group["lr"] = settings.rate(step)
-        criterion = self.task.loss.at(step / settings.steps) if isinstance(self.task.loss, Ramped) else self.task.loss
-        loss = criterion(self.network(batch.x, batch.mask, batch.bands), batch.rows, batch.matrix, batch.weight)
+        loss = self.task.loss(self.network(batch.x, batch.mask, batch.bands), batch, step / settings.steps)
         self.fabric.backward(loss)
         self.fabric.clip_gradients(self.network, self.stepper, max_norm=settings.clip_norm, error_if_nonfinite=False)
         self.stepper.step()

@@ -1,27 +1,29 @@
-"""What raw network output means: the loss it is trained with, and the named variables it becomes."""
+"""What raw network output means: the loss it is trained with, the estimate it becomes, and the variables that are stored."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import log
 from typing import Protocol
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from vigie.core.errors import VigieError
-from vigie.core.legend import LabelLegend, Legend
-from vigie.learn.losses import Term
+from vigie.core import store
+from vigie.core.legend import Legend
+from vigie.core.vocabulary import named
+from vigie.learn.losses import Loss, LossSettings, build_loss
+from vigie.learn.windows import Batch
 
 
 class Head(Protocol):
     """One meaning of raw network output.
 
-    `channels` is how many channels the network must have; `loss` compares raw output (N, channels, ...) with truth where
-    `valid` weighs it; `variables` names what one raw output (channels, *dims) says.
+    Training asks for `loss`. Prediction asks for an `estimate`, whose layers are blended where patches overlap, and for the
+    `variables` that blended layers are stored as, with their uncertainty.
     """
 
     @property
@@ -29,108 +31,97 @@ class Head(Protocol):
         """Channels of raw output."""
         ...
 
-    def loss(self, raw: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Compare raw output with truth."""
+    @property
+    def layers(self) -> int:
+        """Layers of an estimate."""
         ...
 
-    def variables(self, raw: Tensor, dims: tuple[str, ...]) -> dict[str, xr.Variable]:
-        """Name what raw output says."""
+    def loss(self, raw: Tensor, batch: Batch, progress: float) -> Tensor:
+        """Compare raw output (N, channels, H, W) with a batch's truth; progress goes from 0 to 1 while training."""
+        ...
+
+    def estimate(self, raw: Tensor) -> Tensor:
+        """Turn the calibrated raw output of all members (M, N, channels, H, W) into layers (N, layers, H, W)."""
+        ...
+
+    def template(self, sizes: tuple[int, int]) -> xr.Dataset:
+        """Make the empty variables (..., y, x) of a store."""
+        ...
+
+    def variables(self, estimate: NDArray[np.float32], missing: NDArray[np.bool_]) -> dict[str, xr.Variable]:
+        """Turn blended layers (layers, y, x) into those variables, as they are stored; no data where `missing` (y, x)."""
         ...
 
 
+@dataclass(frozen=True)
 class ClassHead:
-    """Raw output as class logits of a legend, trained on labels that may be coarser than its classes.
+    """Raw output as class logits of a legend: trained on labels that may be coarser, stored as probabilities and a map.
 
-    Parameters
-    ----------
-    legend
-        Leaf classes, one a channel.
-    labels
-        Label legend of the truth; None: the truth's rows are the leaves themselves.
-    objective
-        A loss of `vigie.learn.losses`.
+    An estimate is the members' mean class probabilities, and their spread.
 
     Examples
     --------
     >>> from vigie.core.legend import LegendClass
-    >>> from vigie.learn.losses import cross_entropy
-    >>> legend = Legend("ice", (LegendClass(0, "land", "#8c8c8c"), LegendClass(1, "clean ice", "#3fa9f5")))
-    >>> head = ClassHead(legend, cross_entropy)
-    >>> found = head.variables(torch.tensor([[[0.0]], [[9.0]]]), ("y", "x"))
-    >>> sorted(found), int(found["class"].values[0, 0])
-    (['class', 'confidence', 'entropy', 'prob_clean_ice', 'prob_land'], 1)
+    >>> head = ClassHead(Legend("ice", (LegendClass(0, "land", "#8c8c8c"), LegendClass(1, "clean ice", "#3fa9f5"))))
+    >>> estimate = head.estimate(torch.tensor([0.0, 9.0]).reshape(1, 1, 2, 1, 1)).numpy()[0]
+    >>> stored = head.variables(estimate, np.array([[False]]))
+    >>> {name: values.values.ravel().tolist() for name, values in stored.items()}
+    {'probability': [1, 9999], 'spread': [0], 'map': [1]}
     """
 
-    def __init__(self, legend: Legend, objective: Term, labels: LabelLegend | None = None) -> None:
-        self.legend, self.objective, self.labels = legend, objective, labels
-        matrix = np.eye(len(legend.classes), dtype=np.float32) if labels is None else labels.matrix(legend)
-        self.matrix = torch.from_numpy(matrix)
-        empty = np.flatnonzero(matrix.sum(axis=1) == 0)
-        if labels is not None and empty.size:
-            raise VigieError(
-                f"label legend '{labels.name}' has labels without any class",
-                found=[labels.names[row] for row in empty],
-                expected="at least one leaf class a label",
-                do="list such codes as unknown",
-            )
+    legend: Legend
+    objective: Loss = field(default_factory=lambda: build_loss(LossSettings()))
 
     @property
     def channels(self) -> int:
         """Number of leaf classes."""
         return len(self.legend.classes)
 
-    def loss(self, raw: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Compare logits (N, channels, H, W) with rows of the label matrix (N, H, W), -1 where unknown; valid weighs pixels."""
-        return self.objective(raw, truth, self.matrix.to(raw.device), valid)
+    @property
+    def layers(self) -> int:
+        """Leaf classes, and the spread."""
+        return self.channels + 1
 
-    def variables(self, raw: Tensor, dims: tuple[str, ...]) -> dict[str, xr.Variable]:
-        """Name what logits (channels, *dims) say.
+    def loss(self, raw: Tensor, batch: Batch, progress: float = 1.0) -> Tensor:
+        """Compare logits with the labels of a batch, whose matrix says which leaves each stands for."""
+        return self.objective.at(progress)(raw, batch.rows, batch.matrix, batch.weight)
 
-        Returns
-        -------
-        dict
-            `prob_<class>` float32 0-1, `class` uint8 (the legend's codes, most probable first), `confidence` float32 (the
-            probability of that class) and `entropy` float32 (0-1, in units of ln(channels)). Where logits are not finite:
-            NaN, and the legend's unknown.
+    def estimate(self, raw: Tensor) -> Tensor:
+        """Average the members' probabilities and append their normalised mutual information.
+
+        Mutual information H[mean p] - mean H[p] is 0 when members agree and log(classes) at most (Depeweg et al. 2018).
         """
-        if raw.shape[0] != self.channels or raw.ndim != len(dims) + 1:
-            raise VigieError(
-                "raw output does not fit the legend",
-                found=tuple(raw.shape),
-                expected=f"({self.channels} classes of '{self.legend.name}', {', '.join(dims)})",
-            )
-        logits = raw.detach().float()
-        known = torch.isfinite(logits).all(dim=0).cpu().numpy()
-        log_p = F.log_softmax(logits, dim=0)
-        p = log_p.exp().cpu().numpy()
-        entropy = -(log_p.exp() * log_p).sum(dim=0).cpu().numpy() / np.log(max(2, self.channels))
-        return self._named(p, entropy, known, dims)
+        members = raw.softmax(dim=2)
+        mean = members.mean(dim=0)
+        if members.shape[0] == 1:
+            return torch.cat([mean, torch.zeros_like(mean[:, :1])], dim=1)
+        information = entropy(mean, dim=1) - entropy(members, dim=2).mean(dim=0)
+        return torch.cat([mean, (information / log(self.channels)).clamp(0, 1).unsqueeze(1)], dim=1)
 
-    def _named(self, p: np.ndarray, entropy: np.ndarray, known: np.ndarray, dims: tuple[str, ...]) -> dict[str, xr.Variable]:
-        most = np.where(known, self.legend.codes[np.argmax(p, axis=0)], np.uint8(self.legend.unknown)).astype(np.uint8)
-        fractions = {f"prob_{slug(name)}": p[i] for i, name in enumerate(self.legend.names)}
-        fractions |= {"confidence": p.max(axis=0), "entropy": entropy}
-        named = {
-            name: xr.Variable(dims, np.where(known, values, np.nan).astype(np.float32), {"units": "1"})
-            for name, values in fractions.items()
-        }
-        return {"class": xr.Variable(dims, most, self._flags()), **named}
+    def template(self, sizes: tuple[int, int]) -> xr.Dataset:
+        """Make `probability` (class, y, x), `spread` (y, x) and `map` (y, x), which holds the legend's codes."""
+        maps = ("y", "x")
+        made = xr.Dataset(coords={"class_name": ("class", np.array(self.legend.names, dtype=np.str_))})
+        made["probability"] = named("probability").empty(("class", *maps), (self.channels, *sizes))
+        made["spread"] = named("spread").empty(maps, sizes)
+        made["map"] = store.empty(maps, sizes, "uint8", named("map").attributes | self.legend.attributes)
+        made["map"].encoding["_FillValue"] = np.uint8(self.legend.unknown)
+        return made
 
-    def _flags(self) -> Mapping[str, object]:
-        """CF attributes of the class variable."""
+    def variables(self, estimate: NDArray[np.float32], missing: NDArray[np.bool_]) -> dict[str, xr.Variable]:
+        """Pack probabilities and spread, and name the most probable class."""
+        probability, spread = named("probability").pack(estimate[:-1]), named("spread").pack(estimate[-1])
+        winner = self.legend.codes[estimate[:-1].argmax(axis=0)]
+        probability[:, missing], spread[missing] = (store.fill_value(packed.dtype) for packed in (probability, spread))
+        winner[missing] = self.legend.unknown
+        maps = ("y", "x")
         return {
-            "long_name": f"most probable class of '{self.legend.name}'",
-            "flag_values": self.legend.codes,
-            "flag_meanings": " ".join(slug(name) for name in self.legend.names),
+            "probability": xr.Variable(("class", *maps), probability),
+            "spread": xr.Variable(maps, spread),
+            "map": xr.Variable(maps, winner),
         }
 
 
-def slug(name: str) -> str:
-    """Turn a class name into a variable name.
-
-    Examples
-    --------
-    >>> slug("debris-covered ice")
-    'debris_covered_ice'
-    """
-    return re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_")
+def entropy(probability: Tensor, dim: int) -> Tensor:
+    """Shannon entropy in nats along a dimension, 0 log 0 = 0."""
+    return -torch.xlogy(probability, probability).sum(dim=dim)

@@ -2,7 +2,7 @@
 
 model/
     member-00.safetensors ...   weights, one file an ensemble member
-    card.json                   network, legend, scaling, temperatures, sha256 of the weights, facts of the training
+    card.json                   network, legend, scaling, calibration, sha256 of the weights, facts of the training
     card.md                     the same for people
 """
 
@@ -24,14 +24,16 @@ from vigie.core.errors import VigieError
 from vigie.core.legend import Legend, LegendClass
 from vigie.core.store import whole_folder
 from vigie.learn import networks
+from vigie.learn.calibration import Calibration
 from vigie.learn.checkpoint import copy_into, read_tensors, write_tensors
+from vigie.learn.heads import ClassHead, Head
 from vigie.learn.networks import NetworkSettings
 from vigie.learn.scaling import RobustScaling
 
 Build = Callable[[NetworkSettings, int], nn.Module]
-FORMAT = 1
+FORMAT = 2
 EVERY_SENSOR = "*"
-"""Key of the temperature of sensors that have none of their own."""
+"""Key of the calibration of sensors that have none of their own."""
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Model:
     Attributes
     ----------
     members: networks of the same settings, trained from different seeds.
-    temperature: by sensor; '*' is that of every sensor without its own.
+    calibration: by sensor; '*' is that of every sensor without its own.
     facts: what the model card tells of the training: JSON values, for instance data, folds, bands, scores, weights, limits.
     precision: '32-true', or 'bf16-mixed' to predict with 16-bit products.
     """
@@ -50,9 +52,19 @@ class Model:
     settings: NetworkSettings
     legend: Legend
     scaling: RobustScaling
-    temperature: Mapping[str, float] = field(default_factory=lambda: {EVERY_SENSOR: 1.0})
+    calibration: Mapping[str, Calibration] = field(default_factory=lambda: {EVERY_SENSOR: Calibration()})
     facts: Mapping[str, Any] = field(default_factory=dict)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+    @property
+    def head(self) -> Head:
+        """What the raw output of the members means."""
+        return ClassHead(self.legend)
+
+    @torch.inference_mode()
+    def estimate(self, x: Tensor, mask: Tensor, bands: Tensor, sensor: str) -> Tensor:
+        """Predict what the head makes of all members' calibrated output, (N, layers, H, W) float32; see `probabilities`."""
+        return self.head.estimate(self._calibrated(x, mask, bands, sensor))
 
     @torch.inference_mode()
     def probabilities(self, x: Tensor, mask: Tensor, bands: Tensor, sensor: str) -> Tensor:
@@ -61,14 +73,13 @@ class Model:
         Parameters
         ----------
         x (N, B, H, W), mask (N, 2, H, W), bands (B, D): see `scaling.standardise` and `bands.describe`.
-        sensor: whose temperature to use.
+        sensor: whose calibration to use.
 
         Returns
         -------
-        (members, N, C, H, W) float32: softmax(logits / T), calibrated (Guo et al. 2017, eq. 9).
+        (members, N, C, H, W) float32: softmax(logits / T + b), see `vigie.learn.calibration`.
         """
-        logits = self.logits(x, mask, bands)
-        return logits.div_(self.temperature_of(sensor)).softmax(dim=2)
+        return self._calibrated(x, mask, bands, sensor).softmax(dim=2)
 
     @torch.inference_mode()
     def logits(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
@@ -79,16 +90,19 @@ class Model:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16-mixed"):
             return torch.stack([member(x, mask, bands).float() for member in self.members])
 
-    def temperature_of(self, sensor: str) -> float:
-        """Temperature of a sensor, or that of every sensor."""
-        if sensor not in self.temperature and EVERY_SENSOR not in self.temperature:
+    def _calibrated(self, x: Tensor, mask: Tensor, bands: Tensor, sensor: str) -> Tensor:
+        return self.calibration_of(sensor)(self.logits(x, mask, bands), dim=2)
+
+    def calibration_of(self, sensor: str) -> Calibration:
+        """Calibration of a sensor, or that of every sensor."""
+        if sensor not in self.calibration and EVERY_SENSOR not in self.calibration:
             raise VigieError(
-                f"the model has no temperature for sensor '{sensor}'",
-                found=sorted(self.temperature),
+                f"the model has no calibration for sensor '{sensor}'",
+                found=sorted(self.calibration),
                 expected=f"'{sensor}' or '{EVERY_SENSOR}'",
                 do="calibrate on this sensor",
             )
-        return self.temperature.get(sensor, self.temperature.get(EVERY_SENSOR, 1.0))
+        return self.calibration.get(sensor, self.calibration.get(EVERY_SENSOR, Calibration()))
 
     def save(self, folder: Path) -> None:
         """Write the model to a folder, whole or not at all."""
@@ -110,7 +124,7 @@ class Model:
             "network": self.settings.model_dump(mode="json"),
             "legend": asdict(self.legend),
             "scaling": self.scaling.model_dump(mode="json"),
-            "temperature": dict(self.temperature),
+            "calibration": {sensor: asdict(found) for sensor, found in self.calibration.items()},
             "facts": dict(self.facts),
         }
 
@@ -133,7 +147,7 @@ def load(
     VigieError: a file is missing, truncated or changed, or the model is for another legend.
     """
     card = read_card(folder)
-    own, settings, scaling = _declared(folder, card)
+    own, settings, scaling, calibration = _declared(folder, card)
     if legend is not None and legend != own:
         raise VigieError(
             f"{folder} was trained for another legend",
@@ -147,11 +161,11 @@ def load(
     for name, digest in card["members"].items():
         _verify(folder / name, digest)
         with torch.random.fork_rng([]):
-            network = build(bare, len(own.classes))
+            network = build(bare, ClassHead(own).channels)
         copy_into(network.state_dict(), read_tensors(folder / name), f"weights {name}")
         network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         members.append(network.eval().requires_grad_(False))
-    return Model(members, settings, own, scaling, card["temperature"], card["facts"], precision)
+    return Model(members, settings, own, scaling, calibration, card["facts"], precision)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -161,7 +175,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _no_card(path, error) from error
-    missing = {"format", "members", "network", "legend", "scaling", "temperature", "facts"} - set(card)
+    missing = {"format", "members", "network", "legend", "scaling", "calibration", "facts"} - set(card)
     if missing:
         raise _no_card(path, f"no {', '.join(sorted(missing))}")
     if card["format"] != FORMAT:
@@ -183,14 +197,22 @@ def _no_card(path: Path, found: object) -> VigieError:
     )
 
 
-def _declared(folder: Path, card: Mapping[str, Any]) -> tuple[Legend, NetworkSettings, RobustScaling]:
-    """The legend, network and scaling that a card declares."""
+def _declared(folder: Path, card: Mapping[str, Any]) -> tuple[Legend, NetworkSettings, RobustScaling, dict[str, Calibration]]:
+    """The legend, network, scaling and calibration that a card declares."""
     try:
         record = card["legend"]
         legend = Legend(record["name"], tuple(LegendClass(**c) for c in record["classes"]), record["unknown"])
-        return legend, NetworkSettings.model_validate(card["network"]), RobustScaling.model_validate(card["scaling"])
-    except (ValidationError, KeyError, TypeError) as error:
+        network, scaling = NetworkSettings.model_validate(card["network"]), RobustScaling.model_validate(card["scaling"])
+        calibration = {sensor: Calibration.from_dict(r, len(legend.classes)) for sensor, r in card["calibration"].items()}
+        return legend, network, scaling, calibration
+    except (ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise _no_card(folder / "card.json", error) from error
+
+
+def _calibrated(record: Mapping[str, Any]) -> str:
+    """Say what is done to logits."""
+    biases = ", ".join(f"{b:+.2f}" for b in record["bias"])
+    return f"are divided by {record['temperature']:.3f}" + (f", then {biases} is added to the classes" if biases else "")
 
 
 def card_text(card: Mapping[str, Any]) -> str:
@@ -211,7 +233,7 @@ def card_text(card: Mapping[str, Any]) -> str:
         "",
         "## Calibration",
         "",
-        *(f"- {sensor}: logits are divided by {value:.3f}" for sensor, value in sorted(card["temperature"].items())),
+        *(f"- {sensor}: logits {_calibrated(record)}" for sensor, record in sorted(card["calibration"].items())),
         "",
         "## Scaling",
         "",

@@ -18,7 +18,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vigie.learn.model import Model
 from vigie.predict.rows import Batch
@@ -112,30 +111,11 @@ def even_batch(columns: int, most: int) -> int:
 
 
 def run(model: Model, batch: Batch) -> tuple[Batch, NDArray[np.float32]]:
-    """Run the network over a batch: the batch, and values (n, class + 1, y, x) of its patches, class probabilities and spread.
+    """Run the network over a batch: the batch, and the estimate (n, layers, y, x) of its patches.
 
     A batch without data is not looked at: its values are 0.
     """
     count, height, width = batch.shape
     if batch.empty:
-        return batch, np.zeros((count, len(model.legend.classes) + 1, height, width), dtype=np.float32)
-    with torch.inference_mode():
-        values = with_spread(model.probabilities(*batch.inputs, batch.row.bands, batch.row.sensor))
-        return batch, values[:count].cpu().numpy()
-
-
-def with_spread(members: Tensor) -> Tensor:
-    """Average members (member, n, class, y, x) and append their normalised mutual information: (n, class + 1, y, x).
-
-    Mutual information H[mean p] - mean H[p] is 0 when members agree and log(classes) at most (notes M8; Depeweg et al. 2018).
-    """
-    mean = members.mean(dim=0)
-    if members.shape[0] == 1:
-        return torch.cat([mean, torch.zeros_like(mean[:, :1])], dim=1)
-    information = entropy(mean, dim=1) - entropy(members, dim=2).mean(dim=0)
-    return torch.cat([mean, (information / float(np.log(mean.shape[1]))).clamp(0, 1).unsqueeze(1)], dim=1)
-
-
-def entropy(probability: Tensor, dim: int) -> Tensor:
-    """Shannon entropy in nats along a dimension, 0 log 0 = 0."""
-    return -torch.xlogy(probability, probability).sum(dim=dim)
+        return batch, np.zeros((count, model.head.layers, height, width), dtype=np.float32)
+    return batch, model.estimate(*batch.inputs, batch.row.bands, batch.row.sensor)[:count].cpu().numpy()

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from vigie.core import store
 from vigie.core.cube import FLAGS, Reader, flags_attributes
 from vigie.core.errors import VigieError
-from vigie.core.legend import Legend
 from vigie.core.tiles import Tile, tiles
+from vigie.learn.heads import Head
 from vigie.learn.model import Model, load
 from vigie.learn.windows import prefetch
 from vigie.predict.blend import RowBlender
@@ -30,8 +30,6 @@ from vigie.predict.lattice import Lattice
 from vigie.predict.rows import Look
 from vigie.predict.settings import PredictSettings
 
-SCALE = 1e-4
-"""Probabilities are stored as unsigned 16-bit integers in steps of 1e-4; 65535 means no data."""
 TYPICAL_BANDS = 12
 """Bands a scene is taken to have when memory is estimated."""
 
@@ -86,7 +84,9 @@ class ScenePrediction:
         """Predict and write the tiles of a job, yielding each as soon as it is on disk."""
         model = model or cached_model(self.model, self.settings.device, self.settings.precision)
         for tile, blended, flags in blended_tiles(self, model, job):
-            store.write(self.store, tile, variables(blended, flags, model.legend), self.group)
+            missing = (flags & FLAGS["nodata"]) != 0
+            found = model.head.variables(blended, missing) | {"flags": xr.Variable(("y", "x"), flags)}
+            store.write(self.store, tile, xr.Dataset(found), self.group)
             yield tile
 
 
@@ -97,45 +97,21 @@ def cached_model(folder: Path, device: str, precision: Literal["32-true", "bf16-
     return load(folder, device=chosen, precision=precision)
 
 
-def template(grid_coordinates: dict[str, Any], sizes: tuple[int, int], legend: Legend) -> xr.Dataset:
-    """Make the empty node that `ScenePrediction` fills."""
-    packed = {"scale_factor": SCALE, "add_offset": 0.0, "units": "1", "valid_range": np.array([0, 10000], dtype=np.uint16)}
-    full, maps = (len(legend.classes), *sizes), ("y", "x")
-    dataset = xr.Dataset(coords={**grid_coordinates, "class_name": ("class", np.array(legend.names, dtype=np.str_))})
-    dataset["probability"] = store.empty(
-        ("class", *maps), full, "uint16", {"long_name": "calibrated class probability", **packed}
-    )
-    dataset["spread"] = store.empty(
-        maps,
-        sizes,
-        "uint16",
-        {"long_name": "ensemble spread: mutual information of class and member over log(classes)", **packed},
-    )
-    dataset["map"] = store.empty(
-        maps,
-        sizes,
-        "uint8",
-        {
-            "long_name": "most probable class",
-            "flag_values": legend.codes,
-            "flag_meanings": " ".join(name.replace(" ", "_") for name in legend.names),
-        },
-    )
-    dataset["flags"] = store.empty(maps, sizes, "uint8", flags_attributes())
-    for name in ("probability", "spread"):
-        dataset[name].encoding["_FillValue"] = store.fill_value(np.dtype("uint16"))
-    dataset["map"].encoding["_FillValue"] = np.uint8(legend.unknown)
-    return dataset
+def template(grid_coordinates: dict[str, Any], sizes: tuple[int, int], head: Head) -> xr.Dataset:
+    """Make the empty node that `ScenePrediction` fills: the head's variables, and the scene's flags."""
+    node = head.template(sizes).assign_coords(grid_coordinates)
+    node["flags"] = store.empty(("y", "x"), sizes, "uint8", flags_attributes())
+    return node
 
 
 def blended_tiles(
     work: ScenePrediction, model: Model, job: Job
 ) -> Iterator[tuple[Tile, NDArray[np.float32], NDArray[np.uint8]]]:
-    """Stream a job: every tile with its blended values (class probabilities, then spread) and its flags."""
+    """Stream a job: every tile with its blended estimate (layers, y, x) and its flags."""
     lattice = Lattice(work.settings.patch, work.settings.overlap)
     columns = (job.tiles[0].keep["x"].start, job.tiles[0].keep["x"].stop)
     top, bottom = job.tiles[0].keep["y"].start, job.tiles[-1].keep["y"].stop
-    blender = RowBlender(lattice, len(model.legend.classes) + 1, columns, top)
+    blender = RowBlender(lattice, model.head.layers, columns, top)
     rows = lattice.touching(work.sizes[0], top, bottom)
     starts = lattice.touching(work.sizes[1], *columns)
     size = batch_size(model, len(lattice.starts(work.sizes[1])), work.settings.batch)
@@ -158,23 +134,6 @@ def blended_tiles(
             flags, top = flags[count:], tile.keep["y"].stop
 
 
-def variables(blended: NDArray[np.float32], flags: NDArray[np.uint8], legend: Legend) -> xr.Dataset:
-    """Turn blended values (class probabilities, then spread) into the packed variables of the store; no data stays no data."""
-    missing = (flags & FLAGS["nodata"]) != 0
-    packed = np.clip(np.rint(blended / SCALE), 0, 10000).astype(np.uint16)
-    packed[:, missing] = store.fill_value(packed.dtype)
-    winner = legend.codes[blended[:-1].argmax(axis=0)]
-    winner[missing] = legend.unknown
-    return xr.Dataset(
-        {
-            "probability": (("class", "y", "x"), packed[:-1]),
-            "spread": (("y", "x"), packed[-1]),
-            "map": (("y", "x"), winner),
-            "flags": (("y", "x"), flags),
-        }
-    )
-
-
 def panel_gib(settings: PredictSettings, sizes: tuple[int, int], classes: int, members: int) -> float:
     """Estimate the memory of streaming one panel, apart from the network itself, in GiB."""
     width = min(sizes[1], settings.panel) + settings.patch
@@ -186,7 +145,7 @@ def panel_gib(settings: PredictSettings, sizes: tuple[int, int], classes: int, m
 
 def check_memory(settings: PredictSettings, sizes: tuple[int, int], model: Model) -> None:
     """Refuse, before any work, tiles that would need more memory than the settings allow."""
-    gib = panel_gib(settings, sizes, len(model.legend.classes), len(model.members))
+    gib = panel_gib(settings, sizes, model.head.channels, len(model.members))
     if gib > settings.memory_gib:
         raise VigieError(
             "a tile does not fit in memory",

@@ -5,6 +5,7 @@ The ramps are perceptually uniform and safe for colour-blind readers (viridis an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -33,8 +34,8 @@ FONT = "DejaVu Sans"
 
 TITLE_POINTS, TEXT_POINTS, SMALL_POINTS = 10.5, 8.5, 7.5
 
-PROBABILITY = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")
-"""From improbable to probable."""
-
-UNCERTAINTY = ("#000004", "#1d1147", "#51127c", "#832681", "#b73779", "#e75263", "#fc8961", "#fec488", "#fcfdbf")
-"""From certain to uncertain."""
+RAMPS: Mapping[str, tuple[str, ...]] = {
+    "viridis": ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"),
+    "magma": ("#000004", "#1d1147", "#51127c", "#832681", "#b73779", "#e75263", "#fc8961", "#fec488", "#fcfdbf"),
+}
+"""Colours from low to high; the vocabulary says which ramp shows a variable."""

@@ -12,8 +12,8 @@ import xarray as xr
 
 from vigie.core.errors import VigieError
 from vigie.core.grid import CRS_VARIABLE
-from vigie.core.legend import Legend
 from vigie.core.store import fill_value, whole_file
+from vigie.core.vocabulary import named
 from vigie.publish.room import check_room
 
 CONVENTIONS = "CF-1.11"
@@ -27,13 +27,8 @@ BLOCK = 2048
 IN_MEMORY_BYTES = 64 * 2**20
 """Datasets up to this size are made in memory and then written: HDF5 may crash the process when the disk is full."""
 
-AXES = {
-    "x": {"standard_name": "projection_x_coordinate", "long_name": "easting of pixel centres", "axis": "X"},
-    "y": {"standard_name": "projection_y_coordinate", "long_name": "northing of pixel centres", "axis": "Y"},
-    "longitude": {"standard_name": "longitude", "long_name": "longitude", "axis": "X"},
-    "latitude": {"standard_name": "latitude", "long_name": "latitude", "axis": "Y"},
-}
-"""What CF calls the axes of a grid."""
+AXES = ("x", "y", "longitude", "latitude")
+"""Axes of a grid."""
 
 PACKING = ("scale_factor", "add_offset", "dtype", "_FillValue")
 """What of a variable's encoding says how its numbers are stored."""
@@ -84,25 +79,6 @@ def write_netcdf(path: Path, dataset: xr.Dataset, title: str, provenance: Mappin
             ready.to_netcdf(draft, engine="h5netcdf", format="NETCDF4", encoding=encoding)
 
 
-def class_attributes(legend: Legend, long_name: str) -> dict[str, Any]:
-    """CF attributes of a variable that holds class codes.
-
-    Examples
-    --------
-    >>> from vigie.core.legend import LegendClass
-    >>> ice = Legend("ice", (LegendClass(0, "land", "#8c8c8c"), LegendClass(1, "clean ice", "#3fa9f5")))
-    >>> class_attributes(ice, "class")["flag_meanings"]
-    'land clean_ice'
-    """
-    return {
-        "long_name": long_name,
-        "flag_values": legend.codes,
-        "flag_meanings": " ".join(name.replace(" ", "_") for name in legend.names),
-        "flag_colors": " ".join(c.color for c in legend.classes),
-        "_FillValue": np.uint8(legend.unknown),
-    }
-
-
 def check_described(dataset: xr.Dataset) -> None:
     """Refuse data variables without a name for a person or without units, naming the first."""
     for name, variable in dataset.data_vars.items():
@@ -129,8 +105,9 @@ def _described(dataset: xr.Dataset, title: str, provenance: Mapping[str, Any]) -
         "provenance": json.dumps(provenance, sort_keys=True),
         **({"license": provenance["licence"]} if provenance.get("licence") else {}),
     }
-    for axis in set(AXES) & set(map(str, described.dims)) & set(map(str, described.coords)):
-        described[axis].attrs = _axis_attributes(described[axis].attrs) | AXES[axis]
+    for axis in AXES:
+        if axis in described.dims and axis in described.coords:
+            described[axis].attrs = _axis_attributes(described[axis].attrs) | named(axis).attributes
     for variable in described.variables.values():
         variable.encoding = {key: variable.encoding[key] for key in PACKING if key in variable.encoding}
         variable.attrs |= {key: np.asarray(variable.attrs[key], _stored(variable)) for key in TYPED if key in variable.attrs}

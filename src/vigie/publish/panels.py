@@ -12,7 +12,8 @@ from odc.geo.geobox import GeoBox
 
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend, LegendClass
-from vigie.publish.look import PROBABILITY
+from vigie.core.vocabulary import named
+from vigie.publish.look import RAMPS
 from vigie.publish.picture import Picture
 
 
@@ -85,9 +86,10 @@ def ramp_colours(key: RampKey, values: NDArray[np.float64]) -> NDArray[np.uint8]
     return np.stack([np.rint(np.interp(values, stops, level)) for level in levels.T], axis=-1).astype(np.uint8)
 
 
-def probability_panel(title: str, picture: Picture, label: str = "probability") -> Panel:
-    """Draw a probability from 0 to 1."""
-    return ramp_panel(title, picture, RampKey(label, PROBABILITY, 0.0, 1.0))
+def variable_panel(title: str, picture: Picture, name: str) -> Panel:
+    """Draw a variable with the colours that the vocabulary gives it."""
+    variable = named(name)
+    return ramp_panel(title, picture, RampKey(name, RAMPS[variable.ramp], *variable.shown))
 
 
 def observation_panel(title: str, picture: Picture) -> Panel:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from vigie.core.legend import Legend
 from vigie.core.store import write_text
+from vigie.core.vocabulary import named
+from vigie.publish.look import RAMPS
 
 OUTLINE_MM = "0.4"
 
@@ -32,8 +34,21 @@ def class_style(legend: Legend) -> str:
     return _text(root)
 
 
+def variable_style(name: str) -> str:
+    """Style the first band of a variable's raster with the colours that the vocabulary gives it.
+
+    Examples
+    --------
+    >>> style = ET.fromstring(variable_style("spread"))
+    >>> [(e.get("value"), e.get("color")) for e in style.iter("item")][-1]
+    ('0.3', '#fcfdbf')
+    """
+    variable = named(name)
+    return ramp_style(RAMPS[variable.ramp], *variable.shown)
+
+
 def ramp_style(colours: Sequence[str], low: float, high: float, band: int = 1) -> str:
-    """Style a band of a quantity, such as a probability: colours evenly spread from `low` to `high`, in physical units.
+    """Style a band of a quantity: colours evenly spread from `low` to `high`, in physical units, as QGIS reads scaled bands.
 
     Examples
     --------

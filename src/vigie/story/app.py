@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, nearest
 from vigie.core.legend import Legend
 from vigie.story.experiment import Experiment
 from vigie.story.run import STAGES, Run, log
@@ -38,6 +39,20 @@ class App:
         """Find a stage by its name."""
         stage: Stage = getattr(self, name)
         return stage
+
+
+def app_names() -> tuple[str, ...]:
+    """Names of the installed applications (entry points `vigie.apps`)."""
+    return tuple(sorted(point.name for point in entry_points(group="vigie.apps")))
+
+
+def find_app(name: str) -> App:
+    """Import the application of that name, and no other."""
+    for point in entry_points(group="vigie.apps"):
+        if point.name == name:
+            app: App = point.load()
+            return app
+    raise VigieError(f"there is no application '{name}'", expected=", ".join(app_names()), do=nearest(name, app_names()))
 
 
 def perform(app: App, run: Run, stages: tuple[str, ...] = STAGES) -> None:

@@ -12,8 +12,8 @@ from vigie.core.store import write_text
 from vigie.learn.folds import NEVER
 from vigie.learn.model import read_card
 from vigie.story.app import App, perform
-from vigie.story.experiment import validate
 from vigie.story.progress import Progress
+from vigie.story.reading import override, validate
 from vigie.story.run import ARTEFACTS, Run, log
 from vigie.story.scenes import catalogued, fold_name
 
@@ -96,8 +96,6 @@ def experiment_of(card: dict[str, Any], request: Request, out: Path) -> dict[str
 
 
 def _with_overrides(content: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
-    from vigie.story.experiment import override
-
     for text in overrides:
         override(content, text)
     return content
@@ -117,7 +115,7 @@ def check_legend(model: Path, card: dict[str, Any], app: App) -> None:
 def _borrow(model: Path, card: dict[str, Any], run: Run) -> None:
     """Point the run's model at the trained one: a link, so that weights are not copied."""
     place, note = run.artefact(TRAINED) / fold_name(NEVER), run.folder / ".stages" / "borrowed.json"
-    weights = json.dumps({"members": card["members"], "temperature": card["temperature"]}, sort_keys=True)
+    weights = json.dumps({"members": card["members"], "calibration": card["calibration"]}, sort_keys=True)
     if (place.is_symlink() or place.exists()) and not (note.is_file() and note.read_text(encoding="utf-8") == weights):
         raise VigieError(
             f"{run.folder} holds maps of another model",

@@ -66,7 +66,7 @@ def prepared(run: Run, model_folder: Path, part: Part, reader: CubeReader) -> Sc
     path, group = run.artefact("predict"), group_of(part.name)
     work = ScenePrediction(model_folder, Cropped(reader, part.window), sizes, statistics, path, group, settings)
     if not store.marked(path, "begun", group):
-        empty = template(coordinates(part_grid(reader.grid, part)), sizes, model.legend)
+        empty = template(coordinates(part_grid(reader.grid, part)), sizes, model.head)
         store.create(path, annotated(run, empty, work, part), {"y": settings.lines, "x": CHUNK}, group)
         store.mark(path, "begun", group)
     return work
@@ -84,7 +84,7 @@ def annotated(run: Run, node: xr.Dataset, work: ScenePrediction, part: Part) -> 
         "region": scene.region,
         "model": work.model.name,
         "weights_sha256": json.dumps(card["members"], sort_keys=True),
-        "temperature": json.dumps(card["temperature"], sort_keys=True),
+        "calibration": json.dumps(card["calibration"], sort_keys=True),
         "scaling": json.dumps(statistics_json(work.statistics), sort_keys=True),
         "experiment": to_json(run.experiment),
     }

@@ -18,20 +18,17 @@ from vigie.core.legend import Legend
 from vigie.core.scene import Scene
 from vigie.core.store import fill_value, write_text
 from vigie.core.tiles import Window
+from vigie.core.vocabulary import named
 from vigie.publish.cog import write_cog
-from vigie.publish.look import PROBABILITY, UNCERTAINTY
 from vigie.publish.netcdf import write_netcdf
 from vigie.publish.provenance import flat, provenance
-from vigie.publish.qgis import class_style, ramp_style, write_style
+from vigie.publish.qgis import class_style, variable_style, write_style
 from vigie.publish.raster import ProductBand, Raster, ReadWindow, array_raster, class_raster, window_reader
 from vigie.publish.stac import Asset
 from vigie.story.coregistration import SHIFT
 from vigie.story.experiment import to_json
 from vigie.story.run import Run
 from vigie.story.scenes import Part, catalogued, fold_name, group_of, opened
-
-STEP = 1e-4
-"""Probabilities are published in steps of 1e-4."""
 
 
 def open_prediction(run: Run, part: Part) -> xr.Dataset:
@@ -47,11 +44,11 @@ def write_rasters(run: Run, part: Part, legend: Legend, folder: Path) -> dict[st
     prediction = open_prediction(run, part)
     grid, tags = grid_of(prediction), flat(part_provenance(run, part))
     assets = {
-        "class": Asset(folder / "class.tif", "most probable class", legend=legend),
-        "probability": Asset(folder / "probability.tif", "calibrated probability of each class"),
-        "confidence": Asset(folder / "confidence.tif", "probability of the most probable class"),
-        "spread": Asset(folder / "spread.tif", "disagreement of the ensemble, 0 to 1"),
-        "flags": Asset(folder / "flags.tif", "pixel quality, bit flags", roles=("metadata",)),
+        "class": Asset(folder / "class.tif", named("map").long_name, legend=legend),
+        "probability": Asset(folder / "probability.tif", named("probability").long_name),
+        "confidence": Asset(folder / "confidence.tif", named("confidence").long_name),
+        "spread": Asset(folder / "spread.tif", named("spread").long_name),
+        "flags": Asset(folder / "flags.tif", named("flags").long_name, roles=("metadata",)),
         "netcdf": Asset(folder / "prediction.nc", "all variables, CF NetCDF"),
     }
     stored = {name: assets[name].path for name in ("class", "probability", "confidence", "spread", "flags")}
@@ -64,20 +61,20 @@ def _write_maps(
     prediction: xr.Dataset, grid: GeoBox, legend: Legend, tags: Mapping[str, str], paths: Mapping[str, Path]
 ) -> None:
     probability = prediction["probability"].assign_coords(class_name=("class", list(legend.names)))
-    write_cog(paths["class"], class_raster(grid, legend, "most probable class", tags), window_reader(prediction["map"]))
+    write_cog(paths["class"], class_raster(grid, legend, named("map").long_name, tags), window_reader(prediction["map"]))
     write_cog(paths["probability"], array_raster(probability, grid, tags), window_reader(probability))
     write_cog(paths["confidence"], _confidence(grid, tags), _winner(probability))
     write_cog(paths["spread"], array_raster(prediction["spread"], grid, tags), window_reader(prediction["spread"]))
     write_cog(paths["flags"], array_raster(prediction["flags"], grid, tags), window_reader(prediction["flags"]))
     write_style(paths["class"], class_style(legend))
-    write_style(paths["probability"], ramp_style(PROBABILITY, 0.0, 10_000.0))
-    write_style(paths["confidence"], ramp_style(PROBABILITY, 10_000.0 / len(legend.classes), 10_000.0))
-    write_style(paths["spread"], ramp_style(UNCERTAINTY, 0.0, 3_000.0))
+    for name in ("probability", "confidence", "spread"):
+        write_style(paths[name], variable_style(name))
 
 
 def _confidence(grid: GeoBox, tags: Mapping[str, str]) -> Raster:
-    band = ProductBand("confidence", "probability of the most probable class", scale=STEP)
-    return Raster(grid, "uint16", (band,), fill_value(np.dtype("uint16")), "average", None, dict(tags))
+    stored = named("confidence")
+    band = ProductBand(stored.name, stored.long_name, stored.units, stored.step)
+    return Raster(grid, stored.stored, (band,), fill_value(np.dtype(stored.stored)), "average", None, dict(tags))
 
 
 def _winner(probability: xr.DataArray) -> ReadWindow:
@@ -91,9 +88,9 @@ def _winner(probability: xr.DataArray) -> ReadWindow:
 
 
 def _described(prediction: xr.Dataset, legend: Legend) -> xr.Dataset:
-    """The prediction with what CF asks for, decoded lazily."""
+    """The prediction with what CF asks for, decoded lazily; its variables by name, since a store lists them in any order."""
     decoded = xr.decode_cf(prediction.drop_vars("class_name", errors="ignore"), mask_and_scale=False)
-    return decoded.assign_coords(class_name=("class", np.array(legend.names)))
+    return decoded[sorted(map(str, decoded.variables))].assign_coords(class_name=("class", np.array(legend.names)))
 
 
 def part_provenance(run: Run, *parts: Part) -> dict[str, Any]:

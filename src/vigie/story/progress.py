@@ -14,7 +14,15 @@ log = logging.getLogger("vigie")
 
 
 class LogLines(logging.Handler):
-    """Write a log to standard error as it is at the moment: a bar that is shown there moves down for each line."""
+    """Write a log to standard error as it is at the moment: a bar that is shown there moves down for each line.
+
+    Of libraries only errors are passed on, whatever level they give their own loggers (Dask's scheduler tells of every worker).
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep vigie's records, and the errors of others."""
+        ours = record.name == "vigie" or record.name.startswith("vigie.")
+        return (ours or record.levelno >= logging.ERROR) and bool(super().filter(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,33 +62,30 @@ class Run:
             "app": self.experiment.app,
             "seed": self.experiment.seed,
             "version": vigie.__version__,
-            "inputs": self._inputs().get("digest") if stage != STAGES[0] else None,
+            "inputs": self._read("inputs").get("digest") if stage != STAGES[0] else None,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def done(self, stage: str) -> bool:
         """Say whether the stage was finished with the same settings and inputs, and its artefact is still there."""
-        note = self._note(stage)
         return (
-            note.is_file()
-            and json.loads(note.read_text())["fingerprint"] == self.fingerprint(stage)
+            self._read(stage).get("fingerprint") == self.fingerprint(stage)
             and self.artefact(stage).exists()
-            and (stage != STAGES[0] or self._inputs_unchanged())
+            and not self.changed_files(stage)
         )
 
-    def note_inputs(self, files: Iterable[Path], digest: str) -> None:
-        """Remember the files that a run works on, and the digest of what they hold: later stages depend on it."""
-        stamps = {file.as_posix(): _stamp(file) for file in files}
-        write_text(self.folder / ".stages" / "inputs.json", json.dumps({"digest": digest, "files": stamps}, sort_keys=True))
+    def note_digest(self, digest: str) -> None:
+        """Remember the digest of all that a run works on: every stage after the first depends on it."""
+        self._write("inputs", {"digest": digest})
 
-    def _inputs(self) -> dict[str, Any]:
-        path = self.folder / ".stages" / "inputs.json"
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    def note_files(self, stage: str, files: Iterable[Path]) -> None:
+        """Remember the files outside the run that a stage reads: it is done again when one of them is replaced."""
+        self._write(f"{stage}.files", {file.as_posix(): _stamp(file) for file in files})
 
-    def _inputs_unchanged(self) -> bool:
-        """A file that is gone has been read: only one that is another now counts as changed."""
-        files = {Path(name): stamp for name, stamp in self._inputs().get("files", {}).items()}
-        return all(_stamp(file) == stamp for file, stamp in files.items() if file.exists())
+    def changed_files(self, stage: str) -> list[Path]:
+        """Files that a stage has read and that are others now; one that is gone has been read, and is not asked for."""
+        stamps = {Path(name): stamp for name, stamp in self._read(f"{stage}.files").items()}
+        return [file for file, stamp in stamps.items() if file.exists() and _stamp(file) != stamp]
 
     @contextmanager
     def doing(self, stage: str) -> Iterator[None]:
@@ -98,23 +95,37 @@ class Run:
         log.info("%s: begins in %s", stage, self.folder)
         yield
         seconds = time.monotonic() - started
-        write_text(self._note(stage), json.dumps({"fingerprint": self.fingerprint(stage), "seconds": round(seconds, 2)}))
+        self._write(stage, {"fingerprint": self.fingerprint(stage), "seconds": round(seconds, 2)})
         log.info("%s: left %s after %.1f s", stage, self.artefact(stage), seconds)
 
     def seconds(self) -> dict[str, float]:
         """How long each finished stage took, in seconds."""
-        notes = {stage: self._note(stage) for stage in STAGES}
-        return {stage: json.loads(note.read_text())["seconds"] for stage, note in notes.items() if note.is_file()}
+        return {stage: note["seconds"] for stage in STAGES if (note := self._read(stage))}
 
-    def _note(self, stage: str) -> Path:
-        return self.folder / ".stages" / f"{stage}.json"
+    def _note(self, name: str) -> Path:
+        return self.folder / ".stages" / f"{name}.json"
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """Read a note; one that is not there is empty."""
+        note = self._note(name)
+        return dict(json.loads(note.read_text(encoding="utf-8"))) if note.is_file() else {}
+
+    def _write(self, name: str, content: Mapping[str, object]) -> None:
+        write_text(self._note(name), json.dumps(content, sort_keys=True))
 
     def _clear_if_changed(self, stage: str) -> None:
-        """Half-done work is kept only when it was begun with the same settings, and is still there."""
+        """Half-done work is kept only when it was begun with the same settings and inputs, and is still there."""
         begun = self.folder / ".stages" / f"{stage}.begun"
         self._clear_drafts()
-        if begun.is_file() and begun.read_text() == self.fingerprint(stage) and self.artefact(stage).exists():
+        replaced = self.changed_files(stage)
+        for file in replaced:
+            log.info("%s: %s has changed since it was read", stage, file)
+        same = begun.is_file() and begun.read_text() == self.fingerprint(stage)
+        # Acquire leaves one file, whole, and what it finds may be the same in spite of all: then later stages are still done.
+        if same and self.artefact(stage).exists() and (stage == STAGES[0] or not replaced):
             return
+        if begun.is_file() and not same:
+            log.info("%s: settings or inputs have changed, what was there is removed", stage)
         _remove(self.artefact(stage))
         _remove(markers(self.artefact(stage)))
         for later in STAGES[STAGES.index(stage) :]:

@@ -45,7 +45,7 @@ class TrainSettings(Settings):
     scaling: RobustScaling = Field(default=RobustScaling(reflectances="colour"))
     fit: FitSettings = Field(default_factory=FitSettings)
     calibrate: Literal["held-out", "none"] = Field(
-        default="held-out", description="temperature of each model, from what the models of the other folds did not see"
+        default="held-out", description="temperature and biases of each model, from what models of other folds did not see"
     )
 
 

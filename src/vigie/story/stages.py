@@ -6,7 +6,7 @@ import time
 
 from vigie.acquire.catalog import catalog_hash, write_catalog
 from vigie.acquire.files import local_path
-from vigie.acquire.sources import gather
+from vigie.acquire.sources import gather, sensor_files
 from vigie.core.cube import FLAGS
 from vigie.core.engine import Engine
 from vigie.core.scene import Scene
@@ -29,7 +29,9 @@ def acquire(run: Run, classes: Classes) -> None:
             classes.label(scene.truth.legend)
     limits.check(run, scenes)
     write_catalog(scenes, run.artefact("acquire"))
-    run.note_inputs(filter(None, (local_path(href) for scene in scenes for href in scene.sha256)), catalog_hash(scenes))
+    files = filter(None, (local_path(href) for scene in scenes for href in scene.sha256))
+    run.note_files("acquire", [*files, *sensor_files(settings_of(run).acquire.sources, run.base)])
+    run.note_digest(catalog_hash(scenes))
     labelled = sum(scene.truth is not None for scene in scenes)
     log.info("acquire: %d scenes, %d with labels, in %s", len(scenes), labelled, ", ".join(sorted({s.crs for s in scenes})))
 

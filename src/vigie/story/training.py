@@ -17,9 +17,10 @@ from vigie.core.tiles import Window, tiles
 from vigie.learn import networks
 from vigie.learn.augment import augment
 from vigie.learn.bands import describe
-from vigie.learn.calibration import LogitSample
+from vigie.learn.calibration import SHRINKAGE, UNBIASED, Calibration, LogitSample
 from vigie.learn.fit import Task, connect, fit
 from vigie.learn.folds import NEVER, Region, check_classes, folds_of, split
+from vigie.learn.heads import ClassHead, Head
 from vigie.learn.inputs import inputs_of
 from vigie.learn.losses import build_loss
 from vigie.learn.model import EVERY_SENSOR, Model
@@ -31,6 +32,8 @@ from vigie.story.settings import TrainSettings
 
 CALIBRATION_PATCH = 256
 """Side of the windows that held-out logits are computed on, pixels."""
+FOLDS_FOR_BIAS = 3
+"""Fewer held-out folds than this say how sure a network is, but not which classes it favours everywhere."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def train(run: Run, classes: Classes, teach: Teach = as_labelled) -> None:
     samples = {fold: held_out_logits(run, model, lesson, scenes) for fold, (lesson, model) in trained.items()}
     for fold, (lesson, model) in trained.items():
         others = [sample for other, sample in samples.items() if other != fold and sample.kept]
-        model.temperature = temperatures(others) if settings.calibrate == "held-out" else {EVERY_SENSOR: 1.0}
+        model.calibration = calibrations(others) if settings.calibrate == "held-out" else {EVERY_SENSOR: Calibration()}
         model.facts = facts(run, scenes, lesson, model)
         model.save(run.artefact("train") / fold_name(fold))
 
@@ -86,29 +89,29 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
         lesson.learn,
         lambda region: labels_shown(by_id[region.scene], region.window, settings.scaling.max_pixels),
     )
-    fabric = connect(settings.fit)
+    head, fabric = ClassHead(classes.legend, build_loss(settings.loss)), connect(settings.fit)
     members = []
     for member in range(settings.members):
         seed = 1000 * run.experiment.seed + member
         folder = run.artefact("train") / ".training" / fold_name(lesson.fold) / f"member-{member:02d}"
-        members.append(fit_one(run, classes, source, seed, folder, fabric))
+        members.append(fit_one(run, head, source, seed, folder, fabric))
     return Model(members, settings.network, classes.legend, settings.scaling)
 
 
 def fit_one(
-    run: Run, classes: Classes, source: WindowSource, seed: int, folder: Path, fabric: Fabric
+    run: Run, head: Head, source: WindowSource, seed: int, folder: Path, fabric: Fabric
 ) -> networks.SegmentationNetwork:
     """Train one network."""
     settings = settings_of(run).train
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = networks.build(settings.network, len(classes.legend.classes))
+        network = networks.build(settings.network, head.channels)
 
     def batches(step: int) -> Batch:
         number = step + seed * settings.fit.steps * settings.fit.devices
         return augment(source.batch(number), settings.augment, torch.Generator().manual_seed(number))
 
-    task = Task(network, build_loss(settings.loss), batches)
+    task = Task(network, head.loss, batches)
     title, started = f"train {folder.parent.name}/{folder.name}", time.monotonic()
     with run.progress.task(title, settings.fit.steps) as advance:
         steps = [0]
@@ -159,11 +162,11 @@ def source_bands(scene: LabelledScene, window: Window, model: Model) -> torch.Te
     return describe(inputs_of(data, model.scaling))
 
 
-def temperatures(samples: Sequence[LogitSample]) -> dict[str, float]:
-    """Fit temperatures by sensor on the held-out logits of other folds; 1 where there are none."""
+def calibrations(samples: Sequence[LogitSample]) -> dict[str, Calibration]:
+    """Fit calibrations by sensor on the held-out logits of other folds; none where there are no such logits."""
     if not samples:
-        return {EVERY_SENSOR: 1.0}
-    return reduce(add, samples).temperatures()
+        return {EVERY_SENSOR: Calibration()}
+    return reduce(add, samples).calibrations(SHRINKAGE if len(samples) >= FOLDS_FOR_BIAS else UNBIASED)
 
 
 def facts(run: Run, scenes: Sequence[LabelledScene], lesson: Lesson, model: Model) -> dict[str, object]:

@@ -16,6 +16,7 @@ from vigie.apps.glaciers.history.build import History, build_history
 from vigie.apps.glaciers.history.classes import chain, consistent_classes, snow_chance, snow_confusion
 from vigie.apps.glaciers.inventories import Surface, inventory_of
 from vigie.apps.glaciers.inventory.build import Inventory
+from vigie.apps.glaciers.inventory.strips import held
 from vigie.apps.glaciers.settings import HistorySettings
 from vigie.core.cube import flagged
 from vigie.core.grid import pixel_m
@@ -69,7 +70,7 @@ def follow(run: Run, name: str, area: Sequence[Surface], settings: HistorySettin
         smoothed = replace(
             surface,
             codes=consistent["map"].values[number],
-            probability=consistent["probability"].values[number],
+            probability=held(consistent["probability"].values[number]),
             elevation_m=elevation,
         )
         inventories[day_of(surface)] = inventory_of(run, smoothed)
@@ -86,8 +87,10 @@ def follow(run: Run, name: str, area: Sequence[Surface], settings: HistorySettin
 def consistent_maps(run: Run, area: Sequence[Surface], settings: HistorySettings) -> xr.Dataset:
     """Smooth the class probabilities of all dates with the hidden Markov model, minding season, shadow and saturation."""
     times = xr.DataArray(np.array([day_of(surface) for surface in area], dtype="datetime64[ns]"), dims="time")
+    whole = {"y": slice(0, area[0].grid.shape[0]), "x": slice(0, area[0].grid.shape[1])}
+    read = np.stack([surface.probability(whole) for surface in area])
     probabilities = xr.DataArray(
-        np.stack([surface.probability / np.maximum(surface.probability.sum(axis=0), 1e-6) for surface in area]),
+        read / np.maximum(read.sum(axis=1, keepdims=True), 1e-6),
         dims=("time", "class", "y", "x"),
         coords={"time": times.values},
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import cast
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -17,9 +18,12 @@ from shapely import union_all
 from shapely.geometry import shape
 
 from vigie.acquire.sources import expand
+from vigie.acquire.truth import sidecars
 from vigie.apps.glaciers.classes import LEGEND
 from vigie.apps.glaciers.inventory.build import Inventory, glacier_inventory
+from vigie.apps.glaciers.inventory.deviation import area_deviations
 from vigie.apps.glaciers.inventory.read import read_outlines
+from vigie.apps.glaciers.inventory.strips import Read
 from vigie.apps.glaciers.settings import GlacierExperiment, PublishSettings
 from vigie.core.errors import VigieError
 from vigie.core.grid import grid_of
@@ -32,13 +36,16 @@ from vigie.story.scenes import Cropped, Part, catalogued, opened, part_sizes
 
 @dataclass(frozen=True)
 class Surface:
-    """A part's map at one date: class codes and probabilities on a grid, with elevation where the scene brings it."""
+    """A part's map at one date: class codes on a grid, and elevation where the scene brings it.
+
+    `probability` reads windows (class, y, x): of many large maps they are never held together.
+    """
 
     part: Part
     scene: Scene
     grid: GeoBox
     codes: NDArray[np.uint8]
-    probability: NDArray[np.float32]
+    probability: Read
     elevation_m: NDArray[np.float32] | None
 
 
@@ -52,7 +59,7 @@ def surface_of(run: Run, part: Part) -> Surface:
     prediction = open_prediction(run, part)
     sizes = dict(zip(("y", "x"), part_sizes(part), strict=True))
     whole = {d: slice(0, n) for d, n in sizes.items()}
-    probability = read_probability(run.artefact("predict"), part.name, whole)
+    probability = partial(read_probability, run.artefact("predict"), part.name)
     scene = scene_of(run, part)
     observation = Cropped(opened(run, scene), part.window)(whole)
     return Surface(part, scene, grid_of(prediction), prediction["map"].values, probability, elevation_of(observation))
@@ -81,6 +88,14 @@ def inventory_of(run: Run, surface: Surface) -> Inventory:
     )
 
 
+def deviations_of(run: Run, surface: Surface, inventory: Inventory) -> pd.DataFrame | None:
+    """Compare a part's inventory with the known outlines, glacier by glacier; None where none are given or none touch it."""
+    known = known_outlines(run, surface.grid)
+    if known is None:
+        return None
+    return area_deviations(inventory.glaciers, known, surface.grid, surface.codes == LEGEND.unknown)
+
+
 def check_outlines(run: Run) -> None:
     """Refuse known outlines that touch none of the scenes, and say what was repaired in them.
 
@@ -100,6 +115,11 @@ def check_outlines(run: Run) -> None:
             expected=f"images at {_bounds(union_all(scenes).bounds)}",
             do="check publish.outlines (--outlines) and its CRS, or leave it out",
         )
+
+
+def outline_files(run: Run) -> list[Path]:
+    """Files that the known outlines consist of, none where none are given."""
+    return sidecars(_path(run)) if settings_of(run).outlines is not None else []
 
 
 def known_outlines(run: Run, grid: GeoBox) -> gpd.GeoDataFrame | None:

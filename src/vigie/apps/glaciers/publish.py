@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from vigie.apps.glaciers.classes import LEGEND
 from vigie.apps.glaciers.histories import Epochs, areas_of, follow
 from vigie.apps.glaciers.history.plot import plot_history, write_plot
 from vigie.apps.glaciers.history.write import write_history
-from vigie.apps.glaciers.inventories import Surface, check_outlines, inventory_of, settings_of, surface_of
+from vigie.apps.glaciers.inventories import (
+    Surface,
+    check_outlines,
+    deviations_of,
+    inventory_of,
+    outline_files,
+    settings_of,
+    surface_of,
+)
 from vigie.apps.glaciers.inventory.build import Inventory
 from vigie.apps.glaciers.inventory.write import write_inventory
 from vigie.apps.glaciers.report import Findings, report_of
+from vigie.core.store import write_text
 from vigie.publish.report import write_report
 from vigie.publish.stac import Asset, Product, scene_product, write_collection
 from vigie.story.products import part_provenance, write_model_card, write_rasters
@@ -26,30 +37,47 @@ SATELLITE_AGE = ("1957-10-04T00:00:00Z", "2100-01-01T00:00:00Z")
 def publish(run: Run) -> None:
     """Write the products of every part and area, and the report on top of them."""
     check_outlines(run)
+    run.note_files("publish", outline_files(run))
     folder = run.artefact("publish")
     parts = parts_of(run, shared_settings_of(run).train.folds)
-    surfaces, inventories, products = [], [], []
+    surfaces, inventories, deviations, products = [], [], [], []
     with run.progress.task("publish", len(parts)) as advance:
         for part in parts:
             surface = surface_of(run, part)
             inventory = inventory_of(run, surface)
             assets = write_rasters(run, part, LEGEND, folder / part.name)
             assets |= written_inventory(inventory, folder / part.name)
+            compared = deviations_of(run, surface, inventory)
+            assets |= written_deviations(compared, folder / part.name)
             write_model_card(run, part, folder / part.name)
             products.append(product_of(surface, assets))
             surfaces.append(surface)
             inventories.append(inventory)
+            deviations.append(compared)
             told(part.name, inventory)
             advance(note=part.name)
     epochs = [followed(run, name, area, folder) for name, area in areas_of(surfaces).items()]
     write_collection(folder, run.experiment.summary or run.experiment.name, products, part_provenance(run, parts[0]))
-    write_report(report_of(run, Findings(surfaces, inventories, epochs)), folder / "report.html")
+    write_report(report_of(run, Findings(surfaces, inventories, deviations, epochs)), folder / "report.html")
 
 
 def written_inventory(inventory: Inventory, folder: Path) -> dict[str, Asset]:
     """Write an inventory below a part's folder; give its main file as an asset."""
     write_inventory(inventory, folder / "inventory")
-    return {"inventory": Asset(folder / "inventory" / "inventory.gpkg", "glaciers, complexes, shared borders and lakes")}
+    return {
+        "inventory": Asset(
+            folder / "inventory" / "inventory.gpkg", "glaciers, complexes, shared borders, centrelines and lakes"
+        )
+    }
+
+
+def written_deviations(compared: pd.DataFrame | None, folder: Path) -> dict[str, Asset]:
+    """Write how mapped areas differ from known outlines, where there are any; give the file as an asset."""
+    if compared is None:
+        return {}
+    path = folder / "area_deviation.csv"
+    write_text(path, compared.to_csv(index=False))
+    return {"area_deviation": Asset(path, "mapped area of each known outline beside its own")}
 
 
 def product_of(surface: Surface, assets: dict[str, Asset]) -> Product:

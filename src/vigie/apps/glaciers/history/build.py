@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vigie.apps.glaciers.history.identity import Identity, identify, names_from_points
 from vigie.apps.glaciers.history.rules import Rules
 from vigie.apps.glaciers.history.series import FLAGGED, NORMAL_95, REPAIRED, judge, repair
+from vigie.apps.glaciers.history.trend import Trend, local_trends
 from vigie.core.errors import VigieError
 
 DAYS_A_YEAR = 365.2425
@@ -140,16 +141,30 @@ def _object_series(
     errors = outlines.pivot(index="date", columns="id", values="area_err_km2").reindex(dates)
     inside = who.sightings.pivot(index="date", columns="id", values="inside").reindex(dates)
     heads = _heads(who, areas)
+    judged = pd.DataFrame({known: areas[known] + areas[heads.get(known, [])].sum(axis=1) for known in areas.columns})
+    lives = {known: _life(inside[known].notna().to_numpy(), rules.longest_glitch) for known in areas.columns}
+    trends = _trends(judged.mask(inside.notna() & (inside != inside.columns)), lives, rules.freedom)
     tables = []
-    for known in areas.columns:
-        judged = areas[known] + areas[heads.get(known, [])].sum(axis=1)
-        life = _life(inside[known].notna().to_numpy(), rules.longest_glitch)
-        own = pd.DataFrame({"own": areas[known], "judged": judged, "err": errors[known], "inside": inside[known]})[life]
-        table = _judge_object(own.reset_index(), int(known), rules)
+    for known, life in lives.items():
+        own = pd.DataFrame({"own": areas[known], "judged": judged[known], "err": errors[known], "inside": inside[known]})[life]
+        table = _judge_object(own.reset_index(), int(known), rules, trends[known])
         tables.append(table.assign(id=int(known), name=names.get(known, ""), family=who.families[known]))
     objects = pd.concat(tables, ignore_index=True)
     objects["flagged"] = objects["status"].isin(FLAGGED)
     return objects.sort_values(["date", "id"], ignore_index=True)
+
+
+def _trends(areas: pd.DataFrame, lives: Mapping[int, slice], freedom: float) -> dict[int, Trend]:
+    """Fit the trends of all objects (columns) over their lives; those that live as long as each other are fitted together."""
+    years = decimal_years(list(areas.index))
+    alike: dict[tuple[int, int], list[int]] = {}
+    for known, life in lives.items():
+        alike.setdefault((life.start, life.stop), []).append(known)
+    found: dict[int, Trend] = {}
+    for (start, stop), members in alike.items():
+        values = areas[members].to_numpy(dtype=np.float64)[start:stop]
+        found.update(zip(members, local_trends(years[start:stop], values, freedom), strict=True))
+    return found
 
 
 def _heads(who: Identity, areas: pd.DataFrame) -> dict[int, list[int]]:
@@ -171,11 +186,11 @@ def _life(seen: NDArray[np.bool_], longest_glitch: int) -> slice:
     return slice(int(first), len(seen) if len(seen) - 1 - last <= longest_glitch else int(last) + 1)
 
 
-def _judge_object(rows: pd.DataFrame, known: int, rules: Rules) -> pd.DataFrame:
+def _judge_object(rows: pd.DataFrame, known: int, rules: Rules, trend: Trend) -> pd.DataFrame:
     """Judge an object on what it is judged on, and repair its own outline's area where that says so."""
     merged = (rows["inside"].notna() & (rows["inside"] != known)).to_numpy()
     years = decimal_years(rows["date"].tolist())
-    table = judge(years, rows["judged"].to_numpy(), rules, merged).rename(columns={"area_km2": "judged_km2"})
+    table = judge(years, rows["judged"].to_numpy(), rules, merged, trend).rename(columns={"area_km2": "judged_km2"})
     table.insert(0, "date", rows["date"])
     table.insert(1, "area_km2", rows["own"])
     table["repaired_km2"] = repair(years, rows["own"].to_numpy(), table["status"].to_numpy(dtype=object))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
 from vigie.apps.glaciers.history.rules import Rules
-from vigie.apps.glaciers.history.trend import local_trend
+from vigie.apps.glaciers.history.trend import Trend, local_trend
 from vigie.core.errors import VigieError
 
 Floats = NDArray[np.float64]
@@ -50,7 +50,13 @@ def median_departure(areas: Floats, samples: int = 5) -> Floats:
     return _relative(np.asarray(areas, dtype=np.float64), middle)
 
 
-def judge(years: Floats, areas: Floats, rules: Rules | None = None, merged: NDArray[np.bool_] | None = None) -> pd.DataFrame:
+def judge(
+    years: Floats,
+    areas: Floats,
+    rules: Rules | None = None,
+    merged: NDArray[np.bool_] | None = None,
+    trend: Trend | None = None,
+) -> pd.DataFrame:
     """Judge every sample of one object's area series, repair what is a glitch, and give the trend under it.
 
     Parameters
@@ -59,6 +65,8 @@ def judge(years: Floats, areas: Floats, rules: Rules | None = None, merged: NDAr
     areas: areas in km2 (T,), NaN on dates when nothing was mapped.
     rules: thresholds.
     merged: dates on which the object was inside another's outline (T,): neither missing nor judged.
+    trend: the trend under the areas that are not merged, if it is known already; fitting many series together is much faster
+        (`local_trends`).
 
     Returns
     -------
@@ -90,7 +98,7 @@ def judge(years: Floats, areas: Floats, rules: Rules | None = None, merged: NDAr
     status = _absences(seen | merged, rules.longest_glitch)
     status[seen] = _verdicts(years[seen], areas[seen], departure[seen], rules)
     status[merged] = "merged"
-    trend = local_trend(years, areas, rules.freedom)
+    trend = trend or local_trend(years, areas, rules.freedom)
     reach = NORMAL_95 * trend.level_sd
     return pd.DataFrame(
         {

@@ -1,7 +1,8 @@
-"""The attribute tables of glaciers, complexes, shared borders and hypsometry."""
+"""The attribute tables of glaciers, complexes, shared borders, centrelines and hypsometry."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,12 @@ import shapely
 from numpy.typing import NDArray
 
 from vigie.apps.glaciers.inventory import earth, schema, termini
-from vigie.apps.glaciers.inventory.centreline import main_centreline
+from vigie.apps.glaciers.inventory.centreline import NO_OUTFLOW, Centreline, centrelines
 from vigie.apps.glaciers.inventory.settings import InventorySettings
 from vigie.apps.glaciers.inventory.topography import Dem, hypsometry, relief, topography
 
 KEPT = {"primeclass": 0, "conn_lvl": 0, "surge_type": 9}
 """Attributes that a map cannot know: taken from the outline a glacier came from, otherwise these values of the RGI."""
-NO_TOPOGRAPHY: dict[str, Any] = {"aspect_sec": 9, "dem_coverage": None}
 
 
 def identify(shapes: earth.Shapes, parents: gpd.GeoDataFrame, settings: InventorySettings) -> gpd.GeoDataFrame:
@@ -96,25 +96,27 @@ class Surroundings:
     terminus_relief_m: float
 
 
-def describe(table: gpd.GeoDataFrame, around: Surroundings | None) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
-    """Add what needs a DEM: topography, hypsometry, the main centreline, the terminus and its contact with lakes.
+Lines = Mapping[str, Sequence[Centreline]]
+"""Centrelines by the `rgi_id` of their glacier."""
+
+
+def describe(table: gpd.GeoDataFrame, around: Surroundings | None) -> tuple[gpd.GeoDataFrame, pd.DataFrame, Lines]:
+    """Add what needs a DEM: topography, hypsometry, centrelines, the terminus and its contact with lakes.
 
     Without a DEM these attributes are empty, and `aspect_sec` is 9.
 
     Returns
     -------
-    The table with more columns, and the hypsometry: a row per glacier that has elevations.
+    The table with more columns; the hypsometry, a row per glacier that has elevations; the centrelines of such glaciers.
     """
-    rows, bands = [], {}
-    for shape, area, name in zip(table.geometry, table["area_km2"], table["rgi_id"], strict=True):
-        row, band = _describe(shape, area, around) if around is not None else (NO_TOPOGRAPHY, {})
-        rows.append(row)
-        if band:
-            bands[name] = (area, band)
+    names, areas = table["rgi_id"].to_list(), table["area_km2"].to_list()
+    found = [_describe(*one, around) if around is not None else UNKNOWN for one in zip(table.geometry, areas, strict=True)]
     columns = [f.name for f in schema.fields("glacier", "glacier_extra") if f.name in TOPOGRAPHIC]
-    more = pd.DataFrame(rows, index=table.index, columns=columns)
+    more = pd.DataFrame([one.row for one in found], index=table.index, columns=columns)
     more["dem_source"] = around.dem.source if around is not None else None
-    return table.join(more), hypsometry_table(bands)
+    bands = {name: (area, one.bands) for name, area, one in zip(names, areas, found, strict=True) if one.bands}
+    lines = {name: one.lines for name, one in zip(names, found, strict=True) if one.lines}
+    return table.join(more), hypsometry_table(bands), lines
 
 
 TOPOGRAPHIC = {
@@ -123,18 +125,31 @@ TOPOGRAPHIC = {
 }
 
 
-def _describe(shape: shapely.Geometry, area_km2: float, around: Surroundings) -> tuple[dict[str, Any], dict[int, int]]:
+@dataclass(frozen=True)
+class _Described:
+    """What the DEM says of one glacier: attributes, hypsometry, centrelines."""
+
+    row: Mapping[str, Any]
+    bands: Mapping[int, int]
+    lines: Sequence[Centreline]
+
+
+UNKNOWN = _Described({"aspect_sec": 9, "dem_coverage": None}, {}, ())
+
+
+def _describe(shape: shapely.Geometry, area_km2: float, around: Surroundings) -> _Described:
     local = relief(shape, area_km2, around.dem)
     row: dict[str, Any] = dict(topography(local))
-    line = main_centreline(local)
-    if line is not None:
-        end = termini.terminus(local, line, around.terminus_relief_m)
+    lines = centrelines(local)
+    if lines:
+        end = termini.terminus(local, lines[-1], around.terminus_relief_m)
         row["lake_contact"] = termini.contact_fraction(end, local.crs, around.lakes, around.lakes_crs, around.reach_m)
-        row |= {"termlon": line.termlon, "termlat": line.termlat, "lmax_m": round(line.length_m)}
-    return row, hypsometry(local)
+        row["termlon"], row["termlat"] = lines[-1].lonlat.coords[-1]
+        row["lmax_m"] = round(lines[-1].length_m)
+    return _Described(row, hypsometry(local), lines)
 
 
-def hypsometry_table(bands: dict[str, tuple[float, dict[int, int]]]) -> pd.DataFrame:
+def hypsometry_table(bands: Mapping[str, tuple[float, Mapping[int, int]]]) -> pd.DataFrame:
     """One row per glacier: identifier, area, and thousandths in 50 m bands from the lowest to the highest, without gaps.
 
     Examples
@@ -200,3 +215,35 @@ def _merge_lines(lines: earth.Shapes, pair: NDArray[np.int64]) -> tuple[earth.Sh
     joined = shapely.line_merge(shapely.multilinestrings(lines, indices=np.unique(pair, return_inverse=True)[1]))
     parts, at = shapely.get_parts(joined, return_index=True)
     return np.asarray(parts, dtype=object), np.unique(pair)[at]
+
+
+def centreline_table(lines: Lines, glaciers: gpd.GeoDataFrame, settings: InventorySettings) -> gpd.GeoDataFrame:
+    """List the centrelines of glaciers, a line a row, the main line of each glacier last, as the RGI's product L does.
+
+    Parameters
+    ----------
+    lines: from `describe`; glaciers without elevation have none.
+    glaciers: with rgi_id and o1region, in the order of the rows wanted.
+    """
+    rows = [
+        (
+            region,
+            name,
+            segment,
+            int(line.outflow == NO_OUTFLOW),
+            line.outflow,
+            line.strahler_n,
+            round(line.length_m),
+            line.lonlat,
+        )
+        for name, region in zip(glaciers["rgi_id"], glaciers["o1region"], strict=True)
+        for segment, line in enumerate(lines.get(name, ()))
+    ]
+    if not rows:
+        return schema.empty("centrelines")
+    region, *columns, shapes = zip(*rows, strict=True)
+    names = schema.names("centrelines")[1:]
+    table = gpd.GeoDataFrame(dict(zip(names, columns, strict=True)), geometry=list(shapes), crs=earth.WGS84)
+    table["rgi_id"] = [f"{settings.collection}-L-{o1}-{n:05d}" for n, o1 in enumerate(region, start=1)]
+    conformed: gpd.GeoDataFrame = schema.conform(table, schema.fields("centrelines"))
+    return conformed

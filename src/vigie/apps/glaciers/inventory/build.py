@@ -1,4 +1,4 @@
-"""One call from a class map to an inventory: glaciers, complexes, shared borders, hypsometry, lakes."""
+"""One call from a class map to an inventory: glaciers, complexes, shared borders, centrelines, hypsometry, lakes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from scipy import ndimage
 from vigie.apps.glaciers.inventory import attributes, divides, earth, lakes, schema, termini, uncertainty
 from vigie.apps.glaciers.inventory.polygons import Labels, Mask, cut_corners, patches, polygonise, simplify, stairs
 from vigie.apps.glaciers.inventory.settings import InventorySettings
+from vigie.apps.glaciers.inventory.strips import Read, held, pixel_counts, strips
 from vigie.apps.glaciers.inventory.topography import Dem
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend
+from vigie.core.tiles import Window
 
 OUTLINES = {"cut corners": cut_corners, "stairs": stairs}
 LINES, POLYGONS = {"LineString", "MultiLineString"}, {"Polygon", "MultiPolygon"}
@@ -31,6 +33,7 @@ class Inventory:
     glaciers: gpd.GeoDataFrame
     complexes: gpd.GeoDataFrame
     intersects: gpd.GeoDataFrame
+    centrelines: gpd.GeoDataFrame
     lakes: gpd.GeoDataFrame
     hypsometry: pd.DataFrame
     settings: InventorySettings
@@ -58,7 +61,7 @@ def glacier_inventory(
     grid: GeoBox,
     legend: Legend,
     dem: NDArray[np.float32] | None = None,
-    probability: NDArray[np.float32] | None = None,
+    probability: Read | None = None,
     outlines: gpd.GeoDataFrame | None = None,
     settings: InventorySettings | None = None,
 ) -> Inventory:
@@ -70,7 +73,8 @@ def glacier_inventory(
     grid: GeoBox of the map; projected in metres, square north-up pixels.
     legend: must hold the classes that `settings` names for clean ice, debris-covered ice and water.
     dem: (y, x) elevations (m) on the same grid, NaN where unknown; without it topography is empty and termini are not assigned.
-    probability: (class, y, x) calibrated probabilities in the legend's channel order, for expected areas.
+    probability: reads windows (class, y, x) of calibrated probabilities in the legend's channel order, for expected areas;
+        some rows at a time, so that they need not be held in memory (`strips.held` reads an array that is).
     outlines: polygons (RGI or other earlier outlines, see `read_outlines`) or divide lines that cut complexes into glaciers, in
         any CRS. Without them complexes are cut along the watersheds of the DEM, or not at all when there is no DEM.
     settings: the rules; `InventorySettings()` when left out.
@@ -95,7 +99,7 @@ def glacier_inventory(
     """
     settings = settings or InventorySettings()
     world = read_map(classes, grid, legend, settings)
-    _check(classes, dem, probability, legend)
+    _check(classes, dem)
     surface = None if dem is None else Dem(np.asarray(dem, np.float32), grid, settings.dem_source)
     complexes, _ = patches(world.ice, _smallest_px(grid, settings.min_glacier_km2))
     numbers, owner = _cut(complexes, grid, outlines, surface, settings)
@@ -106,10 +110,30 @@ def glacier_inventory(
 
 @dataclass(frozen=True)
 class _Chances:
-    """Calibrated probabilities of ice (1 in ponds of glaciers, 0 where the class is unknown) and of water."""
+    """Calibrated probabilities as they are read, with the channels of clean ice, debris-covered ice and water."""
 
-    ice: NDArray[np.float32]
-    water: NDArray[np.float32]
+    read: Read
+    legend: Legend
+    channels: tuple[int, int, int]
+    world: ClassMap
+
+    def _every(self, window: Window) -> NDArray[np.float32]:
+        found = self.read(window)
+        shape = (len(self.legend.classes), *(part.stop - part.start for part in (window["y"], window["x"])))
+        if found.shape != shape:
+            raise VigieError("probabilities do not fit the class map", found=found.shape, expected=shape)
+        return found
+
+    def ice(self, window: Window) -> NDArray[np.float32]:
+        """Chance of ice (y, x): 1 in ponds of glaciers, 0 where the class is unknown."""
+        every, at = self._every(window), (window["y"], window["x"])
+        ice = every[self.channels[0]] + every[self.channels[1]]
+        ice = np.where(self.world.ponds[at], 1, np.where(self.world.unknown[at], 0, ice))
+        return np.clip(ice, 0, 1).astype(np.float32)
+
+    def water(self, window: Window) -> NDArray[np.float32]:
+        """Chance of water (y, x)."""
+        return np.asarray(self._every(window)[self.channels[2]])
 
 
 @dataclass(frozen=True)
@@ -153,14 +177,9 @@ def _specks(glacier: Mask, smallest_px: int) -> Mask:
     return np.asarray((holes > 0) & (sizes < smallest_px)[holes])
 
 
-def _check(
-    classes: NDArray[np.uint8], dem: NDArray[np.float32] | None, probability: NDArray[np.float32] | None, legend: Legend
-) -> None:
+def _check(classes: NDArray[np.uint8], dem: NDArray[np.float32] | None) -> None:
     if dem is not None and dem.shape != classes.shape:
         raise VigieError("the DEM does not fit the class map", found=dem.shape, expected=classes.shape, do="warp it first")
-    shape = (len(legend.classes), *classes.shape)
-    if probability is not None and probability.shape != shape:
-        raise VigieError("probabilities do not fit the class map", found=probability.shape, expected=shape)
 
 
 def _smallest_px(grid: GeoBox, area_km2: float) -> int:
@@ -205,14 +224,11 @@ def _parents(outlines: gpd.GeoDataFrame | None, owner: NDArray[np.int32]) -> gpd
     return known.reindex(owner - 1).reset_index(drop=True)
 
 
-def _chances(
-    probability: NDArray[np.float32] | None, legend: Legend, world: ClassMap, settings: InventorySettings
-) -> _Chances | None:
+def _chances(probability: Read | None, legend: Legend, world: ClassMap, settings: InventorySettings) -> _Chances | None:
     if probability is None:
         return None
-    ice = probability[legend.channel(settings.clean)] + probability[legend.channel(settings.debris)]
-    ice = np.clip(np.where(world.ponds, 1, np.where(world.unknown, 0, ice)), 0, 1)
-    return _Chances(ice.astype(np.float32), probability[legend.channel(settings.water)])
+    clean, debris, water = (legend.channel(name) for name in (settings.clean, settings.debris, settings.water))
+    return _Chances(probability, legend, (clean, debris, water), world)
 
 
 def _tables(found: _Found, settings: InventorySettings) -> Inventory:
@@ -222,18 +238,20 @@ def _tables(found: _Found, settings: InventorySettings) -> Inventory:
     shapes = earth.reproject(simplify(traced, settings.simplify_px * pixel_m), grid.crs.to_wkt(), earth.WGS84)
     ponds_and_lakes = lakes.trace(world.water, grid, settings.min_lake_px)
     glaciers = attributes.identify(shapes, found.parents, settings)
-    glaciers, hypsometry = attributes.describe(glaciers, _surroundings(found, ponds_and_lakes, settings))
+    glaciers, hypsometry, lines = attributes.describe(glaciers, _surroundings(found, ponds_and_lakes, settings))
     near = lakes.nearness(found.glaciers)
     glaciers, complexes = _areas(glaciers, found, near, settings)
     _termini(glaciers, found.parents)
+    elevation = held(found.dem.elevation_m) if found.dem else None
     water = found.chances.water if found.chances else None
-    beside = lakes.Beside(world.ponds, near, found.dem.elevation_m if found.dem else None, water, world.cut)
+    beside = lakes.Beside(world.ponds, near, world.cut, elevation, water)
     lake_table = lakes.lake_table(ponds_and_lakes, glaciers, beside, settings)
     ordered = _from_west(glaciers)
     return Inventory(
         glaciers=schema.conform(ordered, schema.fields("glacier", "glacier_extra")),
         complexes=_from_west(complexes),
         intersects=attributes.intersects(ordered, settings),
+        centrelines=attributes.centreline_table(lines, ordered, settings),
         lakes=lake_table,
         hypsometry=ordered[["rgi_id"]].merge(hypsometry, on="rgi_id"),
         settings=settings,
@@ -261,7 +279,7 @@ def _areas(
 ) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
     """Debris, uncertainties and truncation of glaciers, and their complexes."""
     labels, count, pixel_m = found.glaciers, len(glaciers), earth.pixel_size_m(found.world.grid)
-    size = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    size = pixel_counts(labels, count + 1)[1:]
     debris = np.bincount(labels[found.world.debris], minlength=count + 1)[1:]
     out = glaciers.copy()
     out["debris_area_km2"] = out["area_km2"] * debris / np.maximum(size, 1)
@@ -281,7 +299,8 @@ def _areas(
 def _complex_of(glaciers: Labels, complexes: Labels, count: int) -> NDArray[np.int64]:
     """Complex of each glacier, counted from 0 without gaps."""
     of = np.zeros(count + 1, dtype=np.int64)
-    of[glaciers.ravel()] = complexes.ravel()
+    for strip in strips(glaciers.shape):
+        of[glaciers[strip.keep["y"]]] = complexes[strip.keep["y"]]
     return np.unique(of[1:], return_inverse=True)[1]
 
 

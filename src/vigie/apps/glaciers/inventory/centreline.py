@@ -1,11 +1,13 @@
-"""Main centreline of a glacier: the longest of the least-cost paths from its heads down to its terminus.
+"""Centrelines of a glacier: the least-cost path from every head down to its terminus, joined into a tree.
 
 After Kienholz et al. (2014), The Cryosphere 8, 503-519: heads are local maxima along the outline, and the cost of a cell grows
-with its nearness to the margin and its height above the terminus, so that lines keep to the middle and do not climb.
+with its nearness to the margin and its height above the terminus, so that lines keep to the middle and do not climb. As in
+RGI 7.0 the longest path is the main line and goes through to the terminus; every other one ends where it meets a longer one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,41 +27,118 @@ LARGEST_HEAD_SPACING_M = 1000.0
 LOWEST_HEAD = 0.1
 """Heads lie in the upper nine tenths of the glacier's height range."""
 SMOOTHING_PX = 2.0
+BESIDE = [(dy, dx) for dy in (-2, -1, 0, 1, 2) for dx in (-2, -1, 0, 1, 2) if dy * dy + dx * dx < 2.5**2]
+"""Cells so near a line belong to it: paths side by side along one trunk are one line (Kienholz et al. 2014, section 4.3)."""
+NO_OUTFLOW = -1
+"""What the main line flows into, as the RGI writes it."""
 
 
 @dataclass(frozen=True)
 class Centreline:
-    """The main centreline from head to terminus (map coordinates of the local grid), its length, and its end in lon/lat."""
+    """One line from its head to its end: the terminus, or a vertex of the line it joins.
+
+    `xy` are map coordinates of the local grid, `lonlat` the same line in degrees, `outflow` the number of the line it joins (-1
+    for the main line), `strahler_n` its order as the RGI counts it: 0 without tributaries, else one above the highest of them.
+    """
 
     xy: NDArray[np.float64]
+    lonlat: shapely.LineString
     length_m: float
-    termlon: float
-    termlat: float
+    outflow: int
+    strahler_n: int
 
 
-def main_centreline(local: Relief) -> Centreline | None:
-    """Trace the main centreline of a glacier; None when the glacier has no elevation.
+@dataclass(frozen=True)
+class _Branch:
+    """Cells (row, column) of a line from head to end; the branch it joins, -1 for none, and at which of that branch's cells."""
 
-    Cells without elevation take their nearest neighbour's, so that a void does not cut the glacier.
+    cells: NDArray[np.int64]
+    into: int
+    at: int
+
+
+def centrelines(local: Relief) -> list[Centreline]:
+    """Trace the centrelines of a glacier in ascending order, the main line last; none when the glacier has no elevation.
+
+    Cells without elevation take their nearest neighbour's, so that a void does not cut the glacier. The number of a line, which
+    `outflow` names, is its place in the list.
     """
     inside, z = local.inside, local.elevation_m
     if not np.isfinite(z[inside]).any():
-        return None
+        return []
     z = filled(z)
     inside = _largest_part(inside)
     margin = ndimage.distance_transform_edt(inside)
-    rim = inside & (margin <= 1.0)
-    rows, cols = np.nonzero(rim)
-    low = int(np.argmin(z[rim]))
-    terminus = int(rows[low]), int(cols[low])
-    heads = _heads(rim, z, local)
-    cells = _path(_cost(inside, z, margin), inside, terminus, heads)
-    xy = _smooth(np.stack(_map(local, cells), axis=1))
-    end = _on_outline(local, xy[-1])
-    xy = np.concatenate([xy, end[None]])
-    length = float(np.hypot(*np.diff(xy, axis=0).T).sum())
-    point = earth.reproject(np.array([shapely.Point(end)], dtype=object), local.crs, earth.WGS84)[0]
-    return Centreline(xy, length, point.x, point.y)
+    rim = inside & ~ndimage.binary_erosion(ndimage.binary_fill_holes(inside))  # lines neither begin nor end at a nunatak
+    apart_px = _apart_m(local) / local.spacing_m
+    paths = _paths(_cost(inside, z, margin), inside, _lowest(rim, z), _heads(rim, z, apart_px))
+    branches = _join(paths, inside.shape, apart_px)
+    lines = _drawn(branches, local)
+    lines[0] = np.concatenate([lines[0], _on_outline(local, lines[0][-1])[None]])
+    return _in_order(local, branches, lines)
+
+
+def _in_order(local: Relief, branches: Sequence[_Branch], lines: Sequence[NDArray[np.float64]]) -> list[Centreline]:
+    """Number branches by order, then length; the first branch, the main line, becomes the last."""
+    strahler = _strahler([branch.into for branch in branches])
+    lengths = [_length(xy) for xy in lines]
+    lonlat = earth.reproject(np.array([shapely.LineString(xy) for xy in lines], dtype=object), local.crs, earth.WGS84)
+    order = sorted(range(len(branches)), key=lambda n: (n == 0, strahler[n], lengths[n]))
+    place = {n: at for at, n in enumerate(order)} | {NO_OUTFLOW: NO_OUTFLOW}
+    return [Centreline(lines[n], lonlat[n], lengths[n], place[branches[n].into], strahler[n]) for n in order]
+
+
+def _strahler(into: Sequence[int]) -> list[int]:
+    """Orders of branches as RGI 7.0 counts them; a branch comes after the one it joins.
+
+    Examples
+    --------
+    >>> _strahler([-1, 0, 0, 1])
+    [2, 1, 0, 0]
+    """
+    order = [0] * len(into)
+    for branch in reversed(range(1, len(into))):
+        order[into[branch]] = max(order[into[branch]], order[branch] + 1)
+    return order
+
+
+def _join(paths: Sequence[NDArray[np.int64]], shape: tuple[int, ...], shortest_px: float) -> list[_Branch]:
+    """Join paths that run into each other to a tree, longest first; a tributary shorter than `shortest_px` is left out."""
+    owner = np.full(shape, NO_OUTFLOW, dtype=np.int64)
+    branches: list[_Branch] = []
+    for path in sorted(paths, key=lambda path: -_length(path)):
+        owners = owner[*path.T]
+        met = int(np.argmax(owners >= 0)) if branches else len(path) - 1
+        own, into = path[: met + 1], int(owners[met])
+        if branches and _length(own) < shortest_px:
+            continue
+        at = int(np.hypot(*(branches[into].cells - own[-1]).T).argmin()) if branches else NO_OUTFLOW
+        for dy, dx in BESIDE:
+            beside = own[:, 0] + dy, own[:, 1] + dx
+            owner[beside] = np.where(owner[beside] < 0, len(branches), owner[beside])
+        branches.append(_Branch(own, into, at))
+    return branches
+
+
+def _drawn(branches: Sequence[_Branch], local: Relief) -> list[NDArray[np.float64]]:
+    """Lines of branches in map coordinates, smoothed; a tributary ends on a vertex of the line it joins."""
+    lines: list[NDArray[np.float64]] = []
+    for branch in branches:
+        line = _map(local, branch.cells)
+        if branch.into != NO_OUTFLOW:
+            line = np.concatenate([line, lines[branch.into][branch.at][None]])
+        lines.append(_smooth(line))
+    return lines
+
+
+def _length(points: NDArray[np.generic]) -> float:
+    return float(np.hypot(*np.diff(points, axis=0).T).sum())
+
+
+def _apart_m(local: Relief) -> float:
+    """Smallest distance between heads, and shortest tributary: grows with area."""
+    area_m2 = float(local.inside.sum()) * local.spacing_m**2
+    return min(HEAD_SPACING_PER_M * area_m2 + HEAD_SPACING_M, LARGEST_HEAD_SPACING_M)
 
 
 def _largest_part(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -70,11 +149,15 @@ def _largest_part(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:])))
 
 
-def _heads(rim: NDArray[np.bool_], z: NDArray[np.float64], local: Relief) -> NDArray[np.int64]:
-    """Local maxima along the rim, apart by a distance that grows with area; always at least the highest rim cell."""
-    area_m2 = local.inside.sum() * local.spacing_m**2
-    apart = min(HEAD_SPACING_PER_M * area_m2 + HEAD_SPACING_M, LARGEST_HEAD_SPACING_M)
-    reach = max(1, round(apart / local.spacing_m / 2))
+def _lowest(rim: NDArray[np.bool_], z: NDArray[np.float64]) -> tuple[int, int]:
+    """The terminus: the lowest rim cell (row, column)."""
+    row, col = np.argwhere(rim)[int(np.argmin(z[rim]))].tolist()
+    return row, col
+
+
+def _heads(rim: NDArray[np.bool_], z: NDArray[np.float64], apart_px: float) -> NDArray[np.int64]:
+    """Local maxima along the rim that far apart (row, column); always at least the highest rim cell."""
+    reach = max(1, round(apart_px / 2))
     heights = np.where(rim, z, -np.inf)
     highest = ndimage.maximum_filter(heights, size=2 * reach + 1)
     floor = z[rim].min() + LOWEST_HEAD * (z[rim].max() - z[rim].min())
@@ -90,24 +173,20 @@ def _cost(inside: NDArray[np.bool_], z: NDArray[np.float64], margin: NDArray[np.
     return np.asarray((from_margin * MARGIN_WEIGHT) ** MARGIN_POWER + (rise * HEIGHT_WEIGHT) ** HEIGHT_POWER + 1.0)
 
 
-def _path(
+def _paths(
     cost: NDArray[np.float64], inside: NDArray[np.bool_], terminus: tuple[int, int], heads: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Cells (row, column) of the longest least-cost path from a head to the terminus."""
+) -> list[NDArray[np.int64]]:
+    """Cells (row, column) of the least-cost path from every head to the terminus."""
     number = np.full(inside.shape, -1, dtype=np.int64)
     number[inside] = np.arange(inside.sum())
     _, before = dijkstra(_graph(cost, number), indices=number[terminus], return_predecessors=True)
-    cells = np.argwhere(inside)
-    best, longest = np.array([terminus], dtype=np.int64), -1.0
+    cells, paths = np.argwhere(inside), []
     for head in number[heads[:, 0], heads[:, 1]].tolist():
         trail = [head]
         while before[trail[-1]] >= 0:
             trail.append(int(before[trail[-1]]))
-        walked = cells[trail]
-        length = float(np.hypot(*np.diff(walked, axis=0).T).sum()) if len(trail) > 1 else 0.0
-        if tuple(walked[-1]) == terminus and length > longest:
-            best, longest = walked, length
-    return best
+        paths.append(cells[trail])
+    return paths
 
 
 def _graph(cost: NDArray[np.float64], number: NDArray[np.int64]) -> csr_array:
@@ -126,10 +205,10 @@ def _graph(cost: NDArray[np.float64], number: NDArray[np.int64]) -> csr_array:
     return csr_array((np.tile(weight, 2), (np.concatenate([a, b]), np.concatenate([b, a]))), shape=(count, count))
 
 
-def _map(local: Relief, cells: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _map(local: Relief, cells: NDArray[np.int64]) -> NDArray[np.float64]:
     x = local.transform.c + (cells[:, 1] + 0.5) * local.transform.a
     y = local.transform.f + (cells[:, 0] + 0.5) * local.transform.e
-    return x, y
+    return np.stack([x, y], axis=1)
 
 
 def _smooth(xy: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,6 +16,10 @@ from scipy import ndimage
 
 from vigie.apps.glaciers.inventory.earth import Shapes
 from vigie.apps.glaciers.inventory.polygons import Labels, Mask, burn, pieces
+from vigie.apps.glaciers.inventory.strips import pixel_counts, strips
+
+STEPS = [(0, 0), *((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)]
+"""Where ice may flow from a pixel: nowhere, or to one of eight neighbours (rows, columns)."""
 
 
 @dataclass(frozen=True)
@@ -90,27 +94,33 @@ def smooth(elevation_m: NDArray[np.float32], sigma_px: float) -> NDArray[np.floa
 
 def _descend(complexes: Labels, surface: NDArray[np.float32]) -> Labels:
     """Number the basins of steepest descent: each pixel points at its lowest neighbour, chains of pointers are halved."""
-    rows, cols = complexes.shape
-    number = np.pad(complexes, 1)
-    height = np.pad(surface, 1)
-    best = np.zeros(complexes.shape, dtype=np.float32)
-    towards = np.arange(complexes.size, dtype=np.int64).reshape(complexes.shape)
-    here = towards.copy()
-    for dy, dx in [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]:
-        beside = (slice(1 + dy, 1 + dy + rows), slice(1 + dx, 1 + dx + cols))
-        drop = (surface - height[beside]) / np.float32(np.hypot(dy, dx))
-        steeper = (number[beside] == complexes) & (complexes > 0) & (drop > best)
-        best = np.where(steeper, drop, best)
-        towards = np.where(steeper, here + dy * cols + dx, towards)
+    towards = np.zeros(complexes.shape, dtype=np.int8)
+    for strip in strips(complexes.shape, 1):
+        read, keep = strip.read["y"], strip.keep["y"]
+        towards[keep] = _steepest(complexes[read], surface[read])[strip.inner["y"]]
     ice = np.flatnonzero(complexes > 0)
-    rank = np.zeros(complexes.size, dtype=np.int64)
+    rank = np.zeros(complexes.size, dtype=np.int32)
     rank[ice] = np.arange(len(ice))
-    target = rank[towards.ravel()[ice]]
+    target = rank[ice + np.array([dy * complexes.shape[1] + dx for dy, dx in STEPS])[towards.ravel()[ice]]]
     while not np.array_equal(target, target[target]):
         target = target[target]
     basins = np.zeros(complexes.size, dtype=np.int32)
     basins[ice] = np.unique(target, return_inverse=True)[1] + 1
     return basins.reshape(complexes.shape)
+
+
+def _steepest(complexes: Labels, surface: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Which of STEPS leads down most steeply within a pixel's complex; 0 where none leads down."""
+    rows, cols = complexes.shape
+    number, height = np.pad(complexes, 1), np.pad(surface, 1)
+    best = np.zeros(complexes.shape, dtype=np.float32)
+    towards = np.zeros(complexes.shape, dtype=np.int8)
+    for step, (dy, dx) in enumerate(STEPS[1:], start=1):
+        beside = (slice(1 + dy, 1 + dy + rows), slice(1 + dx, 1 + dx + cols))
+        drop = (surface - height[beside]) / np.float32(np.hypot(dy, dx))
+        steeper = (number[beside] == complexes) & (complexes > 0) & (drop > best)
+        best[steeper], towards[steeper] = drop[steeper], step
+    return towards
 
 
 def _merge(basins: Labels, complexes: Labels, surface: NDArray[np.float32], relief_m: float) -> Labels:
@@ -162,7 +172,7 @@ def spread(seeds: Labels, complexes: Labels, highest: int) -> Labels:
     planted = seeds > 0
     np.minimum.at(low, complexes[planted], seeds[planted])
     np.maximum.at(top, complexes[planted], seeds[planted])
-    only = np.where(top == 0, highest + np.arange(count + 1), np.where(low == top, top, 0))
+    only = np.where(top == 0, highest + np.arange(count + 1), np.where(low == top, top, 0)).astype(np.int32)
     only[0] = 0
     owners = np.where(seeds > 0, seeds, only[complexes]).astype(np.int32)
     for number, window in enumerate(ndimage.find_objects(complexes), start=1):
@@ -187,7 +197,7 @@ def settle(owners: Owners, smallest_px: int) -> tuple[Labels, NDArray[np.int32]]
     owner: the owner of each glacier (entry 0 is background).
     """
     piece, owner = pieces(owners.labels)
-    size = np.bincount(piece.ravel(), minlength=len(owner))
+    size = pixel_counts(piece, len(owner))
     sure = np.bincount(piece[owners.sure], minlength=len(owner)) > 0
     root = _absorb(np.where(sure, smallest_px, np.iinfo(np.int64).max), size, borders(piece))
     alive, number = np.unique(root, return_inverse=True)
@@ -202,9 +212,11 @@ def borders(labels: Labels) -> dict[int, dict[int, int]]:
     >>> borders(np.array([[1, 2], [1, 0]], dtype=np.int32))
     {1: {2: 1}, 2: {1: 1}}
     """
-    across = np.stack([labels[:, 1:].ravel(), labels[:, :-1].ravel()])
-    down = np.stack([labels[1:].ravel(), labels[:-1].ravel()])
-    pairs = np.concatenate([side[:, (side[0] != side[1]) & (side > 0).all(axis=0)] for side in (across, down)], axis=1)
+    found = []
+    for one, other in ((labels[:, 1:], labels[:, :-1]), (labels[1:], labels[:-1])):
+        edge = (one != other) & (one > 0) & (other > 0)
+        found.append(np.stack([one[edge], other[edge]]))
+    pairs = np.concatenate(found, axis=1)
     pairs, counts = np.unique(np.sort(pairs, axis=0), axis=1, return_counts=True)
     shared: dict[int, dict[int, int]] = {}
     for (a, b), count in zip(pairs.T.tolist(), counts.tolist(), strict=True):

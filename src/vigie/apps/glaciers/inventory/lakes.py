@@ -15,6 +15,7 @@ from scipy import ndimage
 from vigie.apps.glaciers.inventory import earth, schema
 from vigie.apps.glaciers.inventory.polygons import Labels, Mask, patches, polygonise, stairs
 from vigie.apps.glaciers.inventory.settings import InventorySettings
+from vigie.apps.glaciers.inventory.strips import Read, strips
 from vigie.apps.glaciers.inventory.uncertainty import shore_error_km2
 
 METHOD = "pixel classification, 4-connected patches"
@@ -66,8 +67,14 @@ def nearness(glaciers: Labels) -> Nearness:
     """Measure how far each pixel is from the nearest glacier, and which one that is."""
     if not glaciers.any():
         return Nearness(np.full(glaciers.shape, np.inf, dtype=np.float32), np.zeros_like(glaciers))
-    distance, nearest = ndimage.distance_transform_edt(glaciers == 0, return_indices=True)
-    return Nearness(distance.astype(np.float32), glaciers[tuple(nearest)])
+    nearest = ndimage.distance_transform_edt(glaciers == 0, return_distances=False, return_indices=True)
+    distance, glacier = np.empty(glaciers.shape, dtype=np.float32), np.empty_like(glaciers)
+    for strip in strips(glaciers.shape):
+        rows = strip.keep["y"]
+        row, col = nearest[:, rows]
+        distance[rows] = np.hypot(row - np.arange(rows.start, rows.stop)[:, np.newaxis], col - np.arange(glaciers.shape[1]))
+        glacier[rows] = glaciers[row, col]
+    return Nearness(distance, glacier)
 
 
 @dataclass(frozen=True)
@@ -135,13 +142,15 @@ def lake_types(
 
 @dataclass(frozen=True)
 class Beside:
-    """What lakes are seen against: ponds inside glaciers, nearness to glaciers, elevation, water probability, cut pixels."""
+    """What lakes are seen against: ponds inside glaciers, nearness to glaciers, cut pixels; readers of elevation (m) and of the
+    probability of water, where there are any.
+    """
 
     ponds: Mask
     near: Nearness
-    elevation_m: NDArray[np.float32] | None
-    water_probability: NDArray[np.float32] | None
     cut: Mask
+    elevation_m: Read | None
+    water: Read | None
 
 
 def lake_table(lakes: Lakes, glaciers: pd.DataFrame, beside: Beside, settings: InventorySettings) -> gpd.GeoDataFrame:
@@ -162,7 +171,7 @@ def lake_table(lakes: Lakes, glaciers: pd.DataFrame, beside: Beside, settings: I
     table["area_err_km2"] = shore_error_km2(perimeter_m, pixel_m)
     table["lake_id"] = _unique(earth.point_ids(lon, lat, "GL"))
     table["zmean_m"] = _mean(lakes.labels, beside.elevation_m)
-    table["certainty"] = _mean(lakes.labels, beside.water_probability)
+    table["certainty"] = _mean(lakes.labels, beside.water)
     table["truncated"] = np.bincount(lakes.labels[beside.cut], minlength=len(table) + 1)[1:] > 0
     _link(table, lakes, glaciers, beside, settings)
     table[["method", "sources"]] = METHOD, settings.source or None
@@ -186,14 +195,17 @@ def _link(table: gpd.GeoDataFrame, lakes: Lakes, glaciers: pd.DataFrame, beside:
     table["type"] = lake_types(table, inside, edges.contact[1:], median[number], settings)
 
 
-def _mean(labels: Labels, values: NDArray[np.float32] | None) -> NDArray[np.float64]:
+def _mean(labels: Labels, read: Read | None) -> NDArray[np.float64]:
     """Mean of known values over each lake, NaN where there are none."""
     count = int(labels.max(initial=0)) + 1
-    if values is None:
+    if read is None:
         return np.full(count - 1, np.nan)
-    wet = (labels > 0) & np.isfinite(values)
-    total = np.bincount(labels[wet], values[wet], minlength=count)
-    known = np.bincount(labels[wet], minlength=count)
+    total, known = np.zeros(count), np.zeros(count, dtype=np.int64)
+    for strip in strips(labels.shape):
+        lake, values = labels[strip.keep["y"]], read(strip.keep)
+        wet = (lake > 0) & np.isfinite(values)
+        total += np.bincount(lake[wet], values[wet], minlength=count)
+        known += np.bincount(lake[wet], minlength=count)
     return np.asarray(np.where(known > 0, total / np.maximum(known, 1), np.nan)[1:])
 
 

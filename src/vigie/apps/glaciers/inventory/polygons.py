@@ -23,6 +23,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from vigie.apps.glaciers.inventory.earth import Shapes, window_transform
+from vigie.apps.glaciers.inventory.strips import pixel_counts
 from vigie.core.errors import VigieError
 from vigie.core.tiles import tiles
 
@@ -60,7 +61,7 @@ def patches(mask: Mask, smallest_px: int) -> tuple[Labels, int]:
            [1, 0, 0]], dtype=int32), 1)
     """
     labels, count = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes = pixel_counts(labels, count + 1)
     sizes[0] = 0
     big = sizes >= max(1, smallest_px)
     renumber = np.where(big, np.cumsum(big), 0).astype(np.int32)
@@ -80,7 +81,8 @@ def pieces(labels: Labels) -> tuple[Labels, NDArray[np.int32]]:
     run = (np.cumsum(padded[:, 1:] != padded[:, :-1], dtype=np.int32) - 1).reshape(labels.shape)
     first = np.flatnonzero(np.diff(run.ravel(), prepend=-1))
     value = labels.ravel()[first]
-    same = labels[1:] == labels[:-1]
+    same = (labels[1:] == labels[:-1]) & (labels[1:] > 0)
+    same[:, 1:] &= (run[1:, 1:] != run[1:, :-1]) | (run[:-1, 1:] != run[:-1, :-1])  # once for each pair of runs
     upper, lower = run[:-1][same], run[1:][same]
     graph = coo_array((np.ones(len(upper), dtype=np.int8), (upper, lower)), shape=(len(value),) * 2)
     _, group = connected_components(graph, directed=False)

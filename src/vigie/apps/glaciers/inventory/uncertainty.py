@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from vigie.apps.glaciers.inventory.earth import Shapes
 from vigie.apps.glaciers.inventory.polygons import Labels, Mask
+from vigie.apps.glaciers.inventory.strips import Read, strips
 from vigie.core.errors import VigieError
 
 BUFFER_SEGMENTS = 16
@@ -54,7 +55,7 @@ def rim(glaciers: Labels, debris: Mask) -> Rim:
     ([0, 3, 0], [0, 0, 3])
     """
     padded = np.pad(glaciers > 0, 1)
-    free = np.zeros(glaciers.shape, dtype=np.int64)
+    free = np.zeros(glaciers.shape, dtype=np.int8)
     for beside in (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]):
         free += (glaciers > 0) & ~beside
     count = int(glaciers.max(initial=0)) + 1
@@ -102,7 +103,7 @@ def shore_error_km2(perimeter_m: NDArray[np.float64], pixel_m: float) -> NDArray
 
 
 def probable_area_px(
-    probability: NDArray[np.float32], zones: Labels, correlation_px: float
+    probability: Read, zones: Labels, correlation_px: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation (pixels) of the area of each zone under calibrated probabilities.
 
@@ -112,23 +113,26 @@ def probable_area_px(
 
     Parameters
     ----------
-    probability: (y, x) of the class, 0-1; NaN counts as nothing known and adds nothing.
+    probability: reads windows (y, x) of the class's probability, 0-1; NaN counts as nothing known and adds nothing.
     zones: (y, x) numbers; entry 0 of the results is outside all zones.
     correlation_px: L, in pixels.
     """
-    p = np.nan_to_num(probability, nan=0.0)
-    if p.min(initial=0) < 0 or p.max(initial=0) > 1 + 1e-6:
-        raise VigieError("probabilities are out of range", found=f"{p.min()} to {p.max()}", expected="0 to 1")
-    spread = np.sqrt(np.clip(p * (1 - p), 0, None)).astype(np.float64)
-    near = spread if correlation_px == 0 else _correlated(spread, correlation_px)
     count = int(zones.max(initial=0)) + 1
-    mean = np.bincount(zones.ravel(), p.ravel(), minlength=count).astype(np.float64)
-    variance = np.bincount(zones.ravel(), (spread * near).ravel(), minlength=count)
+    mean, variance = np.zeros(count), np.zeros(count)
+    reach = int(np.ceil(4 * correlation_px))
+    for strip in strips(zones.shape, reach):
+        p = np.nan_to_num(probability(strip.read), nan=0.0)
+        if p.min(initial=0) < 0 or p.max(initial=0) > 1 + 1e-6:
+            raise VigieError("probabilities are out of range", found=f"{p.min()} to {p.max()}", expected="0 to 1")
+        spread = np.sqrt(np.clip(p * (1 - p), 0, None)).astype(np.float64)
+        near = spread if correlation_px == 0 else _correlated(spread, correlation_px, reach)
+        zone, inner = zones[strip.keep["y"]].ravel(), strip.inner["y"]
+        mean += np.bincount(zone, p[inner].ravel(), minlength=count)
+        variance += np.bincount(zone, (spread * near)[inner].ravel(), minlength=count)
     return mean, np.sqrt(variance)
 
 
-def _correlated(spread: NDArray[np.float64], length_px: float) -> NDArray[np.float64]:
-    reach = int(np.ceil(4 * length_px))
+def _correlated(spread: NDArray[np.float64], length_px: float, reach: int) -> NDArray[np.float64]:
     weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * length_px**2))
     across = ndimage.convolve1d(spread, weights, axis=0, mode="constant")
     return np.asarray(ndimage.convolve1d(across, weights, axis=1, mode="constant"))

@@ -18,12 +18,17 @@ from vigie.core.errors import VigieError
 from vigie.core.store import whole_file, whole_folder, write_text
 
 PLANAR, LINEAR = "Polygon", "LineString"
+GEOMETRY = {"intersects": LINEAR, "centrelines": LINEAR}
+"""Tables that hold lines; the others hold polygons."""
 TABLES = {
     "glaciers": ("glacier", "glacier_extra"),
     "complexes": ("complex", "complex_extra"),
     "intersects": ("intersects",),
+    "centrelines": ("centrelines",),
     "lakes": ("lake",),
 }
+PRODUCTS = {"G": "glaciers", "C": "complexes", "I": "intersects", "L": "centrelines"}
+"""The RGI's products by their letter."""
 UNDATED = "1970-01-01"
 
 
@@ -64,7 +69,7 @@ def write_geopackage(inventory: Inventory, path: Path) -> Path:
     """Write all tables as layers of one GeoPackage; the hypsometry is a layer without geometry."""
     with whole_file(path) as draft, _dated(inventory):
         for name in TABLES:
-            _write_layer(getattr(inventory, name), draft, LINEAR if name == "intersects" else PLANAR, layer=name)
+            _write_layer(getattr(inventory, name), draft, GEOMETRY.get(name, PLANAR), layer=name)
         pyogrio.write_dataframe(inventory.hypsometry, draft, layer="hypsometry", driver="GPKG")
     return path
 
@@ -81,23 +86,23 @@ def write_geoparquet(inventory: Inventory, folder: Path) -> list[Path]:
 
 
 def write_rgi(inventory: Inventory, folder: Path, rgi6_links: pd.DataFrame | None = None) -> Path:
-    """Write one region as the RGI does: G, C and I shapefiles, attribute tables and their metadata, side files.
+    """Write one region as the RGI does: G, C, I and L shapefiles, attribute tables and their metadata, side files.
 
     The shapefiles hold exactly the RGI's columns; what the RGI does not know goes to `-extra.csv`.
     """
     region = inventory.settings.o1region if inventory.glaciers.empty else str(inventory.glaciers["o1region"].iloc[0])
-    stems = {letter: _name(inventory, letter, region) for letter in "GCI"}
     with whole_folder(folder) as draft, _dated(inventory):
-        _write_product(inventory.glaciers, draft / stems["G"], "glacier", _day(inventory))
-        _write_product(inventory.complexes, draft / stems["C"], "complex", _day(inventory))
-        _write_product(inventory.intersects, draft / stems["I"], "intersects", _day(inventory))
-        _write_sides(inventory, draft / stems["G"], rgi6_links)
+        for letter, name in PRODUCTS.items():
+            _write_product(inventory, name, draft / _name(inventory, letter, region))
+        _write_sides(inventory, draft / _name(inventory, "G", region), rgi6_links)
     return folder
 
 
-def _write_product(table: gpd.GeoDataFrame, stem: Path, product: str, day: str) -> None:
-    columns, geometry = schema.names(product), LINEAR if product == "intersects" else PLANAR
-    path = stem.with_name(f"{stem.name}.shp")
+def _write_product(inventory: Inventory, name: str, stem: Path) -> None:
+    """Write one table with the RGI's own columns only, and what they mean."""
+    table, product = getattr(inventory, name), TABLES[name][0]
+    columns, day = schema.names(product), _day(inventory)
+    path, geometry = stem.with_name(f"{stem.name}.shp"), GEOMETRY.get(name, PLANAR)
     _write_layer(table[[*columns, "geometry"]], path, geometry, encoding="UTF-8", DBF_DATE_LAST_UPDATE=day)
     table[columns].to_csv(stem.with_name(f"{stem.name}-attributes.csv"), index=False)
     _write_json(stem.with_name(f"{stem.name}-attributes_metadata.json"), schema.metadata(product))
@@ -157,6 +162,7 @@ def _of_region(inventory: Inventory, region: str) -> Inventory:
         glaciers=glaciers,
         complexes=inventory.complexes[inventory.complexes["o1region"] == region].reset_index(drop=True),
         intersects=inventory.intersects[inventory.intersects["rgi_g_id_1"].isin(ids)].reset_index(drop=True),
+        centrelines=inventory.centrelines[inventory.centrelines["rgi_g_id"].isin(ids)].reset_index(drop=True),
         lakes=inventory.lakes,
         hypsometry=inventory.hypsometry[inventory.hypsometry["rgi_id"].isin(ids)].reset_index(drop=True),
         settings=inventory.settings,
