@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -126,7 +125,14 @@ def timed(told: dict[str, float]) -> Iterator[None]:
     clock, processor = time.perf_counter(), time.process_time()
     yield
     told["seconds"], told["processor_seconds"] = time.perf_counter() - clock, time.process_time() - processor
-    told["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    told["peak_gb"] = peak_gb()
+
+
+def peak_gb() -> float:
+    """Peak memory of this program. (`getrusage` would give the peak of the parent it was forked from, where that is larger.)"""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    kilobytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    return kilobytes * 1024 / 1e9
 
 
 def predict(wanted: argparse.Namespace) -> dict[str, float]:
