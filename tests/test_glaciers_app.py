@@ -130,6 +130,8 @@ def test_areas_of_one_group_have_histories_of_their_own():
     areas = {name: [s.scene.id for s in area] for name, area in areas_of(seen).items()}
     assert areas == {"early": ["early", "late"], "film-1": ["film-1", "film-2"]}
     assert list(areas_of(seen[:2])) == ["almaz"]
+    nameless = [surface("b", "2021-08-21", fine, ""), surface("a", "1994-09-14", fine, "")]
+    assert list(areas_of(nameless)) == ["a"]
 
 
 def test_a_map_without_glaciers_has_an_inventory():

@@ -331,8 +331,13 @@ def test_apply_maps_film_with_elevation_and_known_outlines(mapped):
     (scene,) = read_catalog(folder / "catalog.parquet")
     cube = open_scene(folder / "cube.zarr", f"grid/{scene.id}")
     assert cube.dataset["band"].values.tolist()[:3] == ["pan", "elevation", "slope"]
-    glaciers = gpd.read_file(folder / "products" / scene.id / "inventory" / "inventory.gpkg", layer="glaciers")
+    part = folder / "products" / scene.id
+    glaciers = gpd.read_file(part / "inventory" / "inventory.gpkg", layer="glaciers")
     assert glaciers["zmin_m"].notna().all()
+    lines = gpd.read_file(part / "inventory" / "inventory.gpkg", layer="centrelines")
+    assert lines.loc[lines["is_main"] == 1, "length_m"].tolist() == glaciers["lmax_m"].tolist()
+    assert (part / "area_deviation.csv").read_text(encoding="utf-8").startswith("rgi_id,glac_name,src_date")
+    assert "Known outlines" in (folder / "products" / "report.html").read_text(encoding="utf-8")
 
 
 def test_apply_publishes_again_when_the_outlines_have_changed(vigie, finished, own, mapped, tmp_path):

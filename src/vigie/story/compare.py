@@ -120,7 +120,9 @@ def _models(runs: Sequence[Path], legend: str) -> Iterator[xr.Dataset]:
 
 
 def read_group(path: Path, group: str) -> xr.Dataset:
-    """Read one group of a `scores.nc` whole, with text as numpy text."""
-    with xr.open_dataset(path, engine="h5netcdf", group=group) as data:
-        loaded = data.load()
+    """Read one group of a `scores.nc` whole, with the coordinates it shares with the group above it, and text as numpy text."""
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        loaded = tree[group].to_dataset().load()
+    used = {dim for variable in loaded.data_vars.values() for dim in variable.dims}
+    loaded = loaded.drop_vars([name for name, c in loaded.coords.items() if not set(c.dims) <= used])
     return loaded.assign_coords({name: c.astype(str) for name, c in loaded.coords.items() if c.dtype.kind in "OT"})

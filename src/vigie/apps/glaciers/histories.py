@@ -53,7 +53,8 @@ def areas_of(surfaces: Sequence[Surface]) -> dict[str, list[Surface]]:
     dated = [sorted(area, key=lambda s: str(s.scene.datetime)) for area in areas.values()]
     several = [area for area in dated if len({day_of(surface) for surface in area}) > 1]
     groups = Counter(area[0].scene.group for area in several)
-    return {area[0].scene.group if groups[area[0].scene.group] == 1 else area[0].part.name: area for area in several}
+    alone = {group for group, number in groups.items() if group and number == 1}
+    return {area[0].scene.group if area[0].scene.group in alone else area[0].part.name: area for area in several}
 
 
 def day_of(surface: Surface) -> date:
