@@ -82,7 +82,7 @@ def train(wanted: argparse.Namespace, network: nn.Module) -> dict[str, float | N
 def predict(wanted: argparse.Namespace, network: nn.Module) -> dict[str, float | None]:
     """Calibrated probabilities of patches in memory."""
     network = network.eval().requires_grad_(False)
-    model = Model([network], NetworkSettings(), LEGEND, RobustScaling(), precision="bf16-mixed")
+    model = Model([network], [NetworkSettings()], LEGEND, RobustScaling(), precision="bf16-mixed")
     batch = random_batch(wanted, 0).to(wanted.device)
 
     def ask() -> torch.Tensor:

@@ -230,7 +230,7 @@ def write_model(folder: Path, widths: list[int]) -> None:
     """Keep a network with random weights as a trained model."""
     torch.manual_seed(0)
     network = NetworkSettings(widths=tuple(widths))
-    Model([build(network, len(LEGEND.classes)).eval()], network, LEGEND, RobustScaling()).save(folder)
+    Model([build(network, len(LEGEND.classes)).eval()], [network], LEGEND, RobustScaling()).save(folder)
 
 
 def write_scene(path: Path, size: int) -> None:

@@ -28,7 +28,7 @@ def made(members=2, **wanted):
             torch.manual_seed(seed)
             networks.append(build(SETTINGS, 3).eval())
     wanted = {"calibration": {"s2": Calibration(2.0), "*": Calibration(0.5, (0.0, 1.0, -1.0))}, "facts": FACTS} | wanted
-    return Model(networks, SETTINGS, LEGEND, RobustScaling(clip=7.0), **wanted)
+    return Model(networks, [SETTINGS] * members, LEGEND, RobustScaling(clip=7.0), **wanted)
 
 
 def inputs(bands=4, size=16):
@@ -48,7 +48,7 @@ def test_what_is_loaded_predicts_the_same(saved):
     model, folder = saved
     again = load(folder, legend=LEGEND)
     assert torch.equal(model.probabilities(*inputs(), "s2"), again.probabilities(*inputs(), "s2"))
-    assert again.settings == SETTINGS and again.legend == LEGEND and again.scaling == model.scaling
+    assert again.networks == [SETTINGS, SETTINGS] and again.legend == LEGEND and again.scaling == model.scaling
     assert again.calibration == model.calibration and again.facts == FACTS
     assert not any(parameter.requires_grad for member in again.members for parameter in member.parameters())
     assert sorted(p.name for p in folder.iterdir()) == [
@@ -100,7 +100,7 @@ def test_a_network_of_another_maker(tmp_path):
         def forward(self, x, mask, bands):
             return self.last(x.mean(1, keepdim=True))
 
-    model = Model([Mine(3)], SETTINGS, LEGEND, RobustScaling())
+    model = Model([Mine(3)], [SETTINGS], LEGEND, RobustScaling())
     model.save(tmp_path / "m")
     again = load(tmp_path / "m", build=lambda settings, classes: Mine(classes))
     assert torch.equal(model.probabilities(*inputs(), "any"), again.probabilities(*inputs(), "any"))
@@ -117,7 +117,7 @@ def test_the_card_tells_people(saved):
     ):
         assert told in text
     assert '- iou: {"ice": 0.61}' in text and "Not for Greenland." in text and "unet-groupnorm" in text
-    digest = read_card(saved[1])["members"]["member-00.safetensors"]
+    digest = read_card(saved[1])["members"]["member-00.safetensors"]["sha256"]
     assert digest in text
     bare = json.loads((saved[1] / "card.json").read_text()) | {"facts": {}}
     assert "test it on your own region" in card_text(bare)
@@ -149,7 +149,7 @@ def edit(folder, **changes):
         (lambda f: edit(f, format=99), "found format 99"),
         (lambda f: edit(f, members={"../other.safetensors": "0"}), "names a file outside"),
         (lambda f: edit(f, members={}), "found no member"),
-        (lambda f: edit(f, network={"name": "unet-groupnorm", "depth": 9}), r"found .*depth"),
+        (lambda f: edit(f, members={"member-00.safetensors": {"network": {"depth": 9}}}), r"found .*depth"),
         (
             lambda f: edit(
                 f,

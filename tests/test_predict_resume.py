@@ -175,7 +175,7 @@ def prepare(folder: Path) -> None:
     harmonize_scene(scene, folder / "cube.zarr", "grid/almaz")
     torch.manual_seed(0)
     network = NetworkSettings(widths=(8, 8), stem_channels=8)
-    Model([build(network, len(LEGEND.classes)).eval()], network, LEGEND, RobustScaling()).save(folder / "model")
+    Model([build(network, len(LEGEND.classes)).eval()], [network], LEGEND, RobustScaling()).save(folder / "model")
 
 
 def work_in(folder: Path, name: str, reader_of: Callable[[object, Path], object] = lambda reader, folder: reader) -> object:

@@ -79,7 +79,7 @@ def save(folder: Path, members: int = 1, network: NetworkSettings = TINY, scalin
     for member in networks:
         for parameter in member.body.head.parameters():
             nn.init.normal_(parameter, std=2.0)  # fresh networks say 1/3 of everything
-    Model(networks, network, LEGEND, scaling or RobustScaling(), {"*": Calibration(1.3)}).save(folder)
+    Model(networks, [network] * members, LEGEND, scaling or RobustScaling(), {"*": Calibration(1.3)}).save(folder)
     return folder
 
 
@@ -199,7 +199,7 @@ def test_the_next_job_begins_anywhere(tmp_path: Path, model: Path) -> None:
 
 def test_a_network_that_sees_one_pixel_gives_the_image_back(tmp_path: Path) -> None:
     # An oracle: with a network that has no neighbourhood, blending must change nothing.
-    scene, model = noisy(70, 90, bands=1), Model([Pixelwise()], TINY, LEGEND, RobustScaling(), {"*": Calibration(0.5)})
+    scene, model = noisy(70, 90, bands=1), Model([Pixelwise()], [TINY], LEGEND, RobustScaling(), {"*": Calibration(0.5)})
     work = prepare(tmp_path / "store", scene, tmp_path)
     for job in work.jobs():
         list(work.run(job, model))
@@ -306,7 +306,7 @@ class Always(Pixelwise):
 
 
 def predict_with(path: Path, scene: Scene, members: Sequence[nn.Module]) -> xr.Dataset:
-    work, model = prepare(path, scene, path), Model(members, TINY, LEGEND, RobustScaling())
+    work, model = prepare(path, scene, path), Model(members, [TINY] * len(members), LEGEND, RobustScaling())
     for job in work.jobs():
         list(work.run(job, model))
     return xr.open_zarr(path, group="node", consolidated=False, mask_and_scale=False).load()

@@ -2,13 +2,14 @@
 
 model/
     member-00.safetensors ...   weights, one file an ensemble member
-    card.json                   network, legend, scaling, calibration, sha256 of the weights, facts of the training
+    card.json                   legend, scaling, calibration, network and sha256 of every member, facts of the training
     card.md                     the same for people
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -31,7 +32,7 @@ from vigie.learn.networks import NetworkSettings
 from vigie.learn.scaling import RobustScaling
 
 Build = Callable[[NetworkSettings, int], nn.Module]
-FORMAT = 2
+FORMAT = 3
 EVERY_SENSOR = "*"
 """Key of the calibration of sensors that have none of their own."""
 
@@ -42,14 +43,15 @@ class Model:
 
     Attributes
     ----------
-    members: networks of the same settings, trained from different seeds.
+    members: networks whose probabilities are averaged.
+    networks: settings of each member.
     calibration: by sensor; '*' is that of every sensor without its own.
     facts: what the model card tells of the training: JSON values, for instance data, folds, bands, scores, weights, limits.
     precision: '32-true', or 'bf16-mixed' to predict with 16-bit products.
     """
 
     members: Sequence[nn.Module]
-    settings: NetworkSettings
+    networks: Sequence[NetworkSettings]
     legend: Legend
     scaling: RobustScaling
     calibration: Mapping[str, Calibration] = field(default_factory=lambda: {EVERY_SENSOR: Calibration()})
@@ -109,19 +111,23 @@ class Model:
         with whole_folder(folder) as draft:
             for number, member in enumerate(self.members):
                 write_tensors(draft / _member(number), member.state_dict())
-            hashes = {_member(n): _sha256(draft / _member(n)) for n in range(len(self.members))}
-            record = self.card(hashes)
+            record = self.card([_sha256(draft / _member(number)) for number in range(len(self.members))])
             (draft / "card.json").write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
             (draft / "card.md").write_text(card_text(record), encoding="utf-8")
 
-    def card(self, hashes: Mapping[str, str]) -> dict[str, Any]:
-        """Put everything but the weights into JSON values."""
+    def card(self, hashes: Sequence[str]) -> dict[str, Any]:
+        """Put everything but the weights, whose sha256 are given, into JSON values."""
         return {
             "format": FORMAT,
             "vigie": vigie.__version__,
-            "members": dict(hashes),
-            "parameters": sum(parameter.numel() for parameter in self.members[0].parameters()),
-            "network": self.settings.model_dump(mode="json"),
+            "members": {
+                _member(number): {
+                    "sha256": digest,
+                    "parameters": sum(parameter.numel() for parameter in member.parameters()),
+                    "network": network.model_dump(mode="json"),
+                }
+                for number, (member, network, digest) in enumerate(zip(self.members, self.networks, hashes, strict=True))
+            },
             "legend": asdict(self.legend),
             "scaling": self.scaling.model_dump(mode="json"),
             "calibration": {sensor: asdict(found) for sensor, found in self.calibration.items()},
@@ -147,7 +153,7 @@ def load(
     VigieError: a file is missing, truncated or changed, or the model is for another legend.
     """
     card = read_card(folder)
-    own, settings, scaling, calibration = _declared(folder, card)
+    own, declared, scaling, calibration = _declared(folder, card)
     if legend is not None and legend != own:
         raise VigieError(
             f"{folder} was trained for another legend",
@@ -155,17 +161,16 @@ def load(
             expected=f"'{legend.name}': {', '.join(legend.names)}",
             do="train a model for this legend, or predict with the model's own",
         )
-    # The members' weights follow: the encoder's initial ones need not be fetched.
-    bare = settings.model_copy(update={"weights": "none"})
     members = []
-    for name, digest in card["members"].items():
-        _verify(folder / name, digest)
+    for (name, record), settings in zip(card["members"].items(), declared, strict=True):
+        _verify(folder / name, record["sha256"])
         with torch.random.fork_rng([]):
-            network = build(bare, ClassHead(own).channels)
+            # The member's weights follow: the encoder's initial ones need not be fetched.
+            network = build(settings.model_copy(update={"weights": "none"}), ClassHead(own).channels)
         copy_into(network.state_dict(), read_tensors(folder / name), f"weights {name}")
         network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         members.append(network.eval().requires_grad_(False))
-    return Model(members, settings, own, scaling, calibration, card["facts"], precision)
+    return Model(members, declared, own, scaling, calibration, card["facts"], precision)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -175,7 +180,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _no_card(path, error) from error
-    missing = {"format", "members", "network", "legend", "scaling", "calibration", "facts"} - set(card)
+    missing = {"format", "members", "legend", "scaling", "calibration", "facts"} - set(card)
     if missing:
         raise _no_card(path, f"no {', '.join(sorted(missing))}")
     if card["format"] != FORMAT:
@@ -197,14 +202,17 @@ def _no_card(path: Path, found: object) -> VigieError:
     )
 
 
-def _declared(folder: Path, card: Mapping[str, Any]) -> tuple[Legend, NetworkSettings, RobustScaling, dict[str, Calibration]]:
-    """The legend, network, scaling and calibration that a card declares."""
+def _declared(
+    folder: Path, card: Mapping[str, Any]
+) -> tuple[Legend, list[NetworkSettings], RobustScaling, dict[str, Calibration]]:
+    """The legend, networks, scaling and calibration that a card declares."""
     try:
         record = card["legend"]
         legend = Legend(record["name"], tuple(LegendClass(**c) for c in record["classes"]), record["unknown"])
-        network, scaling = NetworkSettings.model_validate(card["network"]), RobustScaling.model_validate(card["scaling"])
+        networks = [NetworkSettings.model_validate(member["network"]) for member in card["members"].values()]
+        scaling = RobustScaling.model_validate(card["scaling"])
         calibration = {sensor: Calibration.from_dict(r, len(legend.classes)) for sensor, r in card["calibration"].items()}
-        return legend, network, scaling, calibration
+        return legend, networks, scaling, calibration
     except (ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise _no_card(folder / "card.json", error) from error
 
@@ -217,13 +225,14 @@ def _calibrated(record: Mapping[str, Any]) -> str:
 
 def card_text(card: Mapping[str, Any]) -> str:
     """Tell what a model is, for people (Mitchell et al. 2019, Model Cards for Model Reporting)."""
-    network, facts = card["network"], card["facts"]
+    members, facts = card["members"], card["facts"]
+    kinds = Counter((member["network"]["name"], member["parameters"]) for member in members.values())
+    made = " and ".join(f"{n} member(s) of `{name}`, {size:,} parameters each" for (name, size), n in kinds.items())
     classes = [f"| {c['code']} | {c['name']} | {c['color']} |" for c in card["legend"]["classes"]]
     lines = [
         f"# Model card: {card['legend']['name']}",
         "",
-        f"{len(card['members'])} member(s) of `{network.get('name', 'network')}`, {card['parameters']:,} parameters each, "
-        f"made with vigie {card['vigie']}. A member sees standardised bands and gives a logit for each class.",
+        f"{made}, made with vigie {card['vigie']}. A member sees standardised bands and gives a logit for each class.",
         "",
         "## Legend",
         "",
@@ -244,7 +253,7 @@ def card_text(card: Mapping[str, Any]) -> str:
         lines += [f"## {title.replace('_', ' ').capitalize()}", "", *_told(value), ""]
     if "limits" not in facts:
         lines += ["## Limits", "", "Not stated by who trained the model: test it on your own region first.", ""]
-    lines += ["## Weights", "", *(f"- `{name}` sha256 {digest}" for name, digest in card["members"].items()), ""]
+    lines += ["## Weights", "", *(f"- `{name}` sha256 {member['sha256']}" for name, member in members.items()), ""]
     return "\n".join(lines)
 
 

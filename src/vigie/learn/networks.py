@@ -15,13 +15,14 @@ from typing import Any, Literal
 import segmentation_models_pytorch as smp
 import timm
 import torch
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vigie.core.errors import VigieError, nearest
 from vigie.learn.stem import BandStem
+from vigie.learn.surroundings import Surroundings
 from vigie.learn.unet import ChannelNorm, UNet, group_norm
 
 
@@ -31,28 +32,32 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     Attributes
     ----------
     name
-        "unet-groupnorm" or "unet-channelnorm" (ours), "unet", "deeplabv3plus", "segformer", "dpt-dinov3" (timm encoders), or
-        the name of an entry point in `vigie.networks`. "unet-channelnorm" alone gives the same output however an image is cut
-        into tiles; "deeplabv3plus" needs at least two windows a batch to train (its image pooling is batch-normalised).
+        "unet-groupnorm", "unet-channelnorm" or "surroundings" (ours), "unet", "deeplabv3plus", "segformer", "dpt-dinov3" (timm
+        encoders), or the name of an entry point in `vigie.networks`. Only "unet-channelnorm" and "surroundings" give the same
+        output however an image is cut into tiles; "deeplabv3plus" needs at least two windows a batch to train (its image
+        pooling is batch-normalised).
     encoder
         timm name of the encoder ("" takes the network's own default); ours have none.
     weights
         Where the encoder's weights come from: "none" (random), "hub" (timm's own download), or the path of a safetensors file
         with timm's parameter names.
     widths
-        Channels per level of our U-Nets, finest first.
+        Channels per level of our U-Nets, finest first; of the hidden layers of "surroundings".
+    sides
+        Squares around a pixel whose mean and standard deviation "surroundings" sees, pixels of the body's resolution, odd.
     stem_channels
         Feature maps of the band-agnostic stem.
     reduction
         The body works at 1/reduction of the input resolution.
     dropout
-        Probability of dropping a feature map before the last layer.
+        Probability of dropping a feature map before the last layer ("surroundings": after each hidden layer).
     """
 
     name: str = "unet-groupnorm"
     encoder: str = ""
     weights: str = "none"
     widths: tuple[int, ...] = Field(default=(32, 64, 128, 256, 512), min_length=1)
+    sides: tuple[int, ...] = Field(default=(3, 9, 25), min_length=1)
     stem_channels: int = Field(default=32, ge=1)
     reduction: Literal[1, 2, 4] = 1
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -62,6 +67,13 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
         if self.name in _OURS and (self.encoder or self.weights != "none"):
             raise ValueError(f"network '{self.name}' has no encoder: leave out 'encoder' and 'weights'")
         return self
+
+    @field_validator("sides")
+    @classmethod
+    def _sides_have_a_middle(cls, sides: tuple[int, ...]) -> tuple[int, ...]:
+        if any(side < 3 or side % 2 == 0 for side in sides):
+            raise ValueError(f"sides are odd numbers from 3, found {sides}")
+        return sides
 
 
 Factory = Callable[[NetworkSettings, int, int], nn.Module]
@@ -160,6 +172,10 @@ def _unet_channelnorm(settings: NetworkSettings, channels: int, classes: int) ->
     return UNet(channels, classes, settings.widths, ChannelNorm, settings.dropout)
 
 
+def _surroundings(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
+    return Surroundings(channels, classes, settings.sides, settings.widths, settings.dropout)
+
+
 class _Body(nn.Module):
     """A network of segmentation-models-pytorch as a body, with dropout before its last layer."""
 
@@ -205,12 +221,13 @@ def _dpt_dinov3(settings: NetworkSettings, channels: int, classes: int) -> nn.Mo
 FACTORIES: Mapping[str, Factory] = {
     "unet-groupnorm": _unet_groupnorm,
     "unet-channelnorm": _unet_channelnorm,
+    "surroundings": _surroundings,
     "unet": _unet,
     "deeplabv3plus": _deeplabv3plus,
     "segformer": _segformer,
     "dpt-dinov3": _dpt_dinov3,
 }
-_OURS = ("unet-groupnorm", "unet-channelnorm")
+_OURS = ("unet-groupnorm", "unet-channelnorm", "surroundings")
 
 
 def _with_encoder(

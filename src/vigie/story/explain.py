@@ -48,11 +48,12 @@ def _harmonize(run: Run, scenes: list[Scene]) -> list[str]:
 
 def _train(run: Run, scenes: list[Scene]) -> list[str]:
     train = settings_of(run).train
-    models = train.members * train.fit.steps
+    steps = len(train.networks) * train.fit.steps
+    kinds = " and ".join(kind.name for kind in (train.network, *train.beside))
     windows = f"{train.windows.batch} windows of {train.windows.size} px a step"
     return [
-        f"train      {train.network.name}, {train.members} member(s) a fold by {train.folds.by}"
-        f"{' and one model on everything' if train.final else ''}; {models} steps a fold, {windows}"
+        f"train      {kinds}, {len(train.networks)} member(s) a fold by {train.folds.by}"
+        f"{' and one model on everything' if train.final else ''}; {steps} steps a fold, {windows}"
     ]
 
 

@@ -46,7 +46,7 @@ def tile_bytes(run: Run, scenes: Sequence[Scene]) -> int:
 
 def predict_gib(run: Run, scenes: Sequence[Scene]) -> float:
     """Memory that predicting one tile takes, GiB."""
-    settings, members = settings_of(run).predict, settings_of(run).train.members
+    settings, members = settings_of(run).predict, len(settings_of(run).train.networks)
     return max(panel_gib(settings, shape, classes=CLASSES, members=members) for shape in shapes_of(run, scenes))
 
 

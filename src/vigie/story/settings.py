@@ -37,8 +37,9 @@ class TrainSettings(Settings):
 
     folds: FoldSettings = Field(default_factory=FoldSettings, description="what is held out together")
     final: bool = Field(default=True, description="also train on everything: the model for new images")
-    members: int = Field(default=1, ge=1, description="networks of an ensemble, trained from different seeds")
+    members: int = Field(default=1, ge=1, description="networks of each kind in the ensemble, trained from different seeds")
     network: NetworkSettings = Field(default_factory=NetworkSettings)
+    beside: tuple[NetworkSettings, ...] = Field(default=(), description="networks of other kinds in the same ensemble")
     loss: LossSettings = Field(default_factory=LossSettings)
     windows: WindowSettings = Field(default_factory=WindowSettings)
     augment: AugmentSettings = Field(default_factory=AugmentSettings)
@@ -47,6 +48,11 @@ class TrainSettings(Settings):
     calibrate: Literal["held-out", "none"] = Field(
         default="held-out", description="temperature and biases of each model, from what models of other folds did not see"
     )
+
+    @property
+    def networks(self) -> list[NetworkSettings]:
+        """Settings of every member of the ensemble, kind by kind."""
+        return [kind for kind in (self.network, *self.beside) for _ in range(self.members)]
 
 
 class VerifySettings(Settings):

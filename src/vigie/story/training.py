@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import lcm
 from operator import add
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from vigie.learn.heads import ClassHead, Head
 from vigie.learn.inputs import inputs_of
 from vigie.learn.losses import build_loss
 from vigie.learn.model import EVERY_SENSOR, Model
+from vigie.learn.networks import NetworkSettings
 from vigie.learn.patches import LabelledScene, labels_shown, read_patch
 from vigie.learn.windows import Batch, WindowSource
 from vigie.story.run import Run, log
@@ -91,21 +93,21 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
     )
     head, fabric = ClassHead(classes.legend, build_loss(settings.loss)), connect(settings.fit)
     members = []
-    for member in range(settings.members):
+    for member, network in enumerate(settings.networks):
         seed = 1000 * run.experiment.seed + member
         folder = run.artefact("train") / ".training" / fold_name(lesson.fold) / f"member-{member:02d}"
-        members.append(fit_one(run, head, source, seed, folder, fabric))
-    return Model(members, settings.network, classes.legend, settings.scaling)
+        members.append(fit_one(run, network, head, source, seed, folder, fabric))
+    return Model(members, settings.networks, classes.legend, settings.scaling)
 
 
 def fit_one(
-    run: Run, head: Head, source: WindowSource, seed: int, folder: Path, fabric: Fabric
+    run: Run, kind: NetworkSettings, head: Head, source: WindowSource, seed: int, folder: Path, fabric: Fabric
 ) -> networks.SegmentationNetwork:
     """Train one network."""
     settings = settings_of(run).train
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = networks.build(settings.network, head.channels)
+        network = networks.build(kind, head.channels)
 
     def batches(step: int) -> Batch:
         number = step + seed * settings.fit.steps * settings.fit.devices
@@ -144,7 +146,7 @@ def held_out_logits(run: Run, model: Model, lesson: Lesson, scenes: Sequence[Lab
 
 def calibration_windows(region: Window, model: Model) -> list[Window]:
     """Cut a region into windows whose sides the network accepts."""
-    multiple = int(getattr(model.members[0], "multiple", 1))
+    multiple = lcm(*(int(getattr(member, "multiple", 1)) for member in model.members))
     side = {d: region[d].stop - region[d].start for d in ("y", "x")}
     usable = {d: n - n % multiple for d, n in side.items()}
     if not all(usable.values()):
@@ -183,7 +185,7 @@ def facts(run: Run, scenes: Sequence[LabelledScene], lesson: Lesson, model: Mode
         "labels": sorted({scene.labels.name for scene in scenes}),
         "trained_on": learnt,
         "held_out": held,
-        "encoder_weights": [getattr(member, "provenance", "") for member in model.members][:1],
+        "encoder_weights": sorted({getattr(member, "provenance", "") for member in model.members}),
         "seed": run.experiment.seed,
         "limits": [
             "Scores hold for regions, seasons and sensors like those of the training scenes; test elsewhere before use.",
