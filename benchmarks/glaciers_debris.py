@@ -1,6 +1,8 @@
 """Bar 1: debris-covered ice on six chips, leave one chip out, networks beside baselines, plain and under two stresses.
 
-    python benchmarks/glaciers_debris.py --out runs/bench [--networks unet deeplab dpt]
+    python benchmarks/glaciers_debris.py --out runs/bench [--networks both unet deeplab dpt]
+
+"both" is the example as it is, U-Nets and forests in one ensemble; "unet" is the U-Nets alone.
 
 Every network runs through the stages of `vigie run examples/glaciers-debris.toml`; a finished run is not trained again. The
 stresses alter the images only: they are written as files and go through acquire, harmonize and predict with the trained models.
@@ -39,14 +41,17 @@ NO_DATA = 65535
 """The stored number that means no data."""
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
-    "unet": (),
+    "both": (),
+    "unet": ("train.beside=[]",),
     "deeplab": (
+        "train.beside=[]",
         'train.network={name="deeplabv3plus", encoder="resnet18", stem_channels=16, reduction=2, dropout=0.1}',
         # Batch normalisation needs many windows a batch.
         "train.windows={size=128, batch=12, rare_share=0.3}",
         "train.members=1",
     ),
     "dpt": (
+        "train.beside=[]",
         'train.network={name="dpt-dinov3", stem_channels=16, reduction=2, dropout=0.1}',
         # Its patches of 16 px at half the resolution, reassembled at a quarter of that, want multiples of 64.
         "train.windows={size=192, batch=5, rare_share=0.3}",
@@ -150,7 +155,7 @@ def network_row(network: str, out: Path, scenes: Mapping[str, xr.Dataset]) -> li
     """Score one network, plain and stressed."""
     run = trained(network, out)
     plain = scores.assemble(network, scores.add_counts([counted(run, scene, name) for name, scene in scenes.items()]))
-    members = settings_of(run).train.members
+    members = len(settings_of(run).train.networks)
     cells = [f"{network} ({members} member{'s' * (members > 1)})", f"{one(plain, 'iou'):.3f}", f"{one(plain, 'f1'):.3f}"]
     cells += [f"{one(plain, 'label_ece'):.3f}", *(f"{one(plain.sel(scene=name), 'iou_by_scene'):.3f}" for name in scenes)]
     for stress in STRESSES:

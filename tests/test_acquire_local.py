@@ -119,6 +119,22 @@ def test_pixels_that_contradict_the_offset_are_refused(tmp_path, offset, dark, s
         scenes_of(safe(tmp_path, offset, dark))
 
 
+def test_deep_shadow_in_some_bands_contradicts_no_offset(tmp_path):
+    path = safe(tmp_path)
+    for band in ("B11_20m", "B12_20m", "B02_10m"):
+        write(next(path.rglob(f"*_{band}.tif")), 200, int(band[-3:-1]))
+    assert {b.offset for b in scenes_of(path)[0].bands} == {-0.1}
+
+
+def test_a_contradicted_offset_can_be_trusted_and_is_told(tmp_path, caplog):
+    path = safe(tmp_path, dark=200)
+    with pytest.raises(VigieError, match="or set offsets = 'trusted' in the source"):
+        scenes_of(path)
+    with caplog.at_level("INFO", "vigie"):
+        assert {b.offset for b in scenes_of(path, offsets="trusted")[0].bands} == {-0.1}
+    assert "below -0.05; its metadata is trusted all the same" in caplog.text
+
+
 def test_safe_without_metadata_is_refused(tmp_path):
     path = safe(tmp_path)
     (path / "MTD_MSIL2A.xml").unlink()
@@ -275,6 +291,19 @@ def test_date_from_tags_name_or_user(tmp_path):
     assert scenes_of(path, date="1980-08-23")[0].datetime == "1980-08-23"
 
 
+def test_dates_as_exif_writes_them(tmp_path):
+    path = write(tmp_path / "DZB1216-500280L002001.tif", 90, dtype="uint8")
+    for tag, date in {"2021:08:21 10:00:00": "2021-08-21T10:00:00Z", "2021:08:21": "2021-08-21", "0000:00:00": None}.items():
+        with rasterio.open(path, "r+") as target:
+            target.update_tags(DATE=tag)
+        assert scenes_of(path)[0].datetime == date
+    with rasterio.open(path, "r+") as target:
+        target.update_tags(DATE="last summer")
+    with pytest.raises(VigieError, match=r"DZB1216-500280L002001\.tif: its tag DATE holds no date; found last summer"):
+        scenes_of(path)
+    assert scenes_of(path, date="2021-08-21")[0].datetime == "2021-08-21"
+
+
 def test_wrong_dates_are_named(tmp_path):
     with pytest.raises(VigieError, match="is not a date"):
         parse_date("22/08/1980")
@@ -310,6 +339,17 @@ def test_file_nodata_counts_over_the_declared(tmp_path):
     assert scenes_of(path)[0].bands[0].nodata == 17
 
 
+def test_scale_and_offset_of_the_file_count_where_the_sensor_states_none(tmp_path):
+    film, landsat_5 = tmp_path / "DZB1216-500280L002001.tif", "LT05_L2SP_140041_19900115_20200824_02_T1"
+    paths = [write(film, 90, dtype="uint8")]
+    paths += [write(tmp_path / f"{landsat_5}_{layer}.TIF") for layer in ("SR_B4", "QA_PIXEL")]
+    for path in paths:
+        with rasterio.open(path, "r+") as target:
+            target.scales, target.offsets = (0.5,), (3.0,)
+    (pan,), (nir,) = scenes_of(film)[0].bands, scenes_of(tmp_path, bands=("nir",), sensor="landsat-5")[0].bands
+    assert (pan.scale, pan.offset, nir.scale, nir.offset) == (0.5, 3.0, 2.75e-5, -0.2)
+
+
 def test_bands_on_different_crs_are_one_scene_on_the_finest_grid(tmp_path):
     path = landsat(tmp_path)
     write(path / f"{LANDSAT}_SR_B4.TIF", gsd=15, crs="EPSG:32646", origin=(-112000, 3118140))
@@ -325,6 +365,8 @@ def test_footprint_follows_bent_edges_and_the_antimeridian(tmp_path):
         write(tmp_path / "c.tif", np.ones((1, 400, 400), "uint8"), 1000, "EPSG:32601", (100000, 7300000)).as_posix()
     )
     assert shape(footprint(across)).bounds[2] - shape(footprint(across)).bounds[0] < 1
+    polar = read_header(write(tmp_path / "p.tif", gsd=30, crs="EPSG:3413", origin=(-1158060, 1158060)).as_posix())
+    assert shape(footprint(polar)).area < 1e-3 and shape(footprint(polar)).bounds[::2] == (-180, 180)
     outline = shape(footprint(wide))
     assert outline.geom_type == "MultiPolygon" and outline.is_valid
     assert max(part.bounds[2] - part.bounds[0] for part in outline.geoms) < 10

@@ -39,6 +39,11 @@ def test_offset_is_per_band_and_never_by_date():
     assert coefficients["B12"][1] == pytest.approx(-0.1012)
 
 
+def test_products_before_2018_name_their_quantification_otherwise():
+    text = "<P><L2A_BOA_QUANTIFICATION_VALUE>10000</L2A_BOA_QUANTIFICATION_VALUE></P>"
+    assert set(sentinel2_safe(text, "x.xml").values()) == {(1e-4, 0.0)}
+
+
 def test_an_incomplete_list_of_offsets_is_refused():
     text = '<P><BOA_QUANTIFICATION_VALUE>10000</BOA_QUANTIFICATION_VALUE><BOA_ADD_OFFSET band_id="1">-1000</BOA_ADD_OFFSET></P>'
     with pytest.raises(VigieError, match="no offset for some bands"):

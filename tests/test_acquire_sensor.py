@@ -30,14 +30,16 @@ files = [{ layer = "G", bands = ["green"] }, { layer = "N", bands = ["nir"], sca
 """
 
 EXPECTED = {
-    "landsat-5", "landsat-7", "landsat-8", "landsat-9", "sentinel-2", "spot-6", "spot-7", "pleiades-1a", "pleiades-1b", "aster",
-    "corona-kh4", "hexagon-kh9", "hexagon-kh9-panoramic", "dem", "everest-debris-chip", "everest-landsat7",
+    "landsat-4", "landsat-5", "landsat-7", "landsat-8", "landsat-9", "sentinel-2", "spot-6", "spot-7", "pleiades-1a",
+    "pleiades-1b", "aster", "corona-kh4", "hexagon-kh9", "hexagon-kh9-panoramic", "dem", "everest-debris-chip",
+    "everest-landsat7",
 }  # fmt: skip
 
 SAFE = "S2B_MSIL2A_20220413T150759_N0400_R025_T33XWJ_20220414T082126"
 NAMES = {
     "LC08_L2SP_140041_20200115_20200824_02_T1_SR_B4.TIF": ("landsat-8", "Collection 2 Level 2", "20200115"),
     "LT05_L2SP_140041_19900115_20200824_02_T1_ST_B6.TIF": ("landsat-5", "Collection 2 Level 2", "19900115"),
+    "LT04_L2SP_140041_19830115_20200824_02_T1_SR_B4.TIF": ("landsat-4", "Collection 2 Level 2", "19830115"),
     "LC09_L1TP_140041_20220115_20230824_02_T2_B10.TIF": ("landsat-9", "Collection 2 Level 1", "20220115"),
     "LE07_L1TP_140041_20001030_20200917_02_T1_B6_VCID_1.TIF": ("landsat-7", "Collection 2 Level 1", "20001030"),
     "LE71400412000304SGS00_B4.TIF": ("landsat-7", "pre-collection Level 1", "2000304"),
@@ -96,7 +98,7 @@ def test_a_named_sensor_takes_a_file_once():
 
 
 def test_landsat_collection_2_radiometry():
-    for name in ("landsat-5", "landsat-7", "landsat-8", "landsat-9"):
+    for name in ("landsat-4", "landsat-5", "landsat-7", "landsat-8", "landsat-9"):
         level2 = load_sensor(name).products[0]
         assert (level2.scale, level2.offset, level2.nodata) == (2.75e-5, -0.2, 0)
         thermal = next(f for f in level2.files if f.layer.startswith("ST_"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 import rasterio
 from pydantic import ValidationError
+from pyproj import Transformer
 from rasterio.transform import Affine
-from shapely.geometry import Point, box, shape
+from shapely.geometry import GeometryCollection, LineString, Point, box, shape
 
 from vigie.acquire.catalog import catalog_hash, read_catalog, write_catalog
 from vigie.acquire.sources import SourceSettings, gather
@@ -96,6 +98,54 @@ def test_labels_that_cannot_serve_are_refused(chips):
             gather([source(**one, **said)], chips)
 
 
+@pytest.mark.parametrize("name", ["ice.parquet", "ice.geoparquet"])
+def test_geoparquet_labels_serve(chips, name):
+    field = GeometryCollection([box(478000, 3107940, 478100, 3108140), Point(478000, 3108000)])
+    gpd.GeoDataFrame(geometry=[field], crs="EPSG:32645").to_parquet(chips / name)
+    (scene,) = gather([source(images="chips/image3.tif", truth=name, legend="ice", burn=1)], chips)
+    assert scene.truth.href.endswith(name) and scene.truth.href in scene.sha256
+    (chips / name).write_bytes(b"no table")
+    with pytest.raises(VigieError, match="cannot be read as a vector layer"):
+        gather([source(images="chips/image3.tif", truth=name, legend="ice", burn=1)], chips)
+
+
+def test_the_layer_with_polygons_is_taken_and_several_are_refused(chips):
+    field, path = box(478000, 3107940, 478100, 3108140), chips / "ice.gpkg"
+    gpd.GeoDataFrame(geometry=[LineString([(478000, 3108000), (478100, 3108000)])], crs="EPSG:32645").to_file(
+        path, layer="lines"
+    )
+    said = {"images": "chips/image3.tif", "truth": "ice.gpkg", "legend": "ice", "burn": 1}
+    gpd.GeoDataFrame(geometry=[field], crs="EPSG:32645").to_file(path, layer="fields")
+    (scene,) = gather([source(**said)], chips)
+    assert scene.truth.href.endswith("ice.gpkg|layername=fields")
+    moved = replace(scene, truth=replace(scene.truth, href=scene.truth.href.replace("fields", "others")))
+    assert catalog_hash([scene]) != catalog_hash([moved])
+    gpd.GeoDataFrame(geometry=[field], crs="EPSG:32645").to_file(path, layer="lakes")
+    with pytest.raises(VigieError, match=r"several layers; found .*fields \(Polygon\).*say which with `layer` in the source"):
+        gather([source(**said)], chips)
+    assert gather([source(**said, layer="lakes")], chips)[0].truth.href.endswith("|layername=lakes")
+    with pytest.raises(VigieError, match=r"no layer 'lake'.*did you mean 'lakes'"):
+        gather([source(**said, layer="lake")], chips)
+
+
+def test_codes_of_label_rasters_are_checked_and_nodata_is_told(chips, caplog):
+    with rasterio.open(chips / "chips/label3.tif") as old:
+        profile = old.profile
+    said = [source(images="chips/image3.tif", truth="codes.tif", legend="ice")]
+    codes = np.ones((1, 20, 20), "float32")
+    for hole, nodata, good in [(np.nan, None, True), (-9999, -9999, True), (-9999, None, False), (0.5, None, False)]:
+        codes[0, 3, 4] = hole
+        with rasterio.open(chips / "codes.tif", "w", **{**profile, "dtype": "float32", "nodata": nodata}) as target:
+            target.write(codes)
+        if good:
+            with caplog.at_level("INFO", "vigie"):
+                assert gather(said, chips)[0].truth
+        else:
+            with pytest.raises(VigieError, match="are no codes"):
+                gather(said, chips)
+    assert caplog.text.count("-9999 is declared nodata and means unknown") == 1
+
+
 def test_a_missing_label_of_one_image_is_named(chips):
     (chips / "chips/label12.tif").unlink()
     with pytest.raises(VigieError, match=r"label12\.tif does not exist"):
@@ -124,6 +174,79 @@ def test_dem_becomes_a_band(chips):
         gather([SourceSettings(**film, dem="far.tif")], chips)
 
 
+def test_elevation_of_any_scale_and_unit_is_in_metres(chips):
+    write(chips / "film.tif")
+    write(chips / "dem.tif")
+    said = [SourceSettings(images="film.tif", sensor="hexagon-kh9", dem="dem.tif")]
+    for unit, factor in {"": 1, "Metre": 1, "ft": 0.3048, "US survey foot": 1200 / 3937}.items():
+        with rasterio.open(chips / "dem.tif", "r+") as target:
+            target.scales, target.offsets, target.units = (0.1,), (500.0,), (unit,)
+        band = gather(said, chips)[0].bands[-1]
+        assert (band.scale, band.offset, band.units) == (pytest.approx(0.1 * factor), pytest.approx(500 * factor), "m")
+    with rasterio.open(chips / "dem.tif", "r+") as target:
+        target.units = ("fathom",)
+    with pytest.raises(VigieError, match=r"unit of elevations in .*dem\.tif is unknown; found fathom"):
+        gather(said, chips)
+
+
+def test_home_is_understood_everywhere(chips, monkeypatch):
+    monkeypatch.setenv("HOME", str(chips))
+    write(chips / "dem.tif")
+    said = {"images": "~/chips/label*.tif", "sensor": "hexagon-kh9", "truth": "~/chips/image*.tif", "legend": "x"}
+    write(chips / "chips/label12.tif", origin=(478000.0, 3108140.0))
+    write(chips / "chips/image12.tif", origin=(478000.0, 3108140.0))
+    scenes = gather([SourceSettings(**said, dem="~/dem.tif")], Path("/"))
+    assert [Path(s.truth.href).name for s in scenes] == ["image3.tif", "image12.tif"]
+    assert {Path(s.bands[-1].href).name for s in scenes} == {"dem.tif"}
+    with pytest.raises(VigieError, match="names a home that is not there"):
+        gather([SourceSettings(**said, dem="~nobody-at-all/dem.tif")], Path("/"))
+
+
+def test_scenes_on_both_sides_of_longitude_180_are_one_group(tmp_path):
+    x, y = Transformer.from_crs("EPSG:4326", "EPSG:32660", always_xy=True).transform(180.0, 71.0)
+    write(tmp_path / "west.tif", crs="EPSG:32660", origin=(x - 620, y), gsd=20)
+    write(tmp_path / "east.tif", crs="EPSG:32660", origin=(x + 220, y), gsd=20)
+    scenes = gather([SourceSettings(images="*.tif", sensor="hexagon-kh9")], tmp_path)
+    east, west = (shape(scene.footprint).bounds for scene in scenes)
+    assert west[2] > 179 and east[0] < -179
+    assert {scene.group for scene in scenes} == {"east"}
+
+
+CLOUDY = """
+name = "cloudy"
+title = "An invented camera"
+source = "this test"
+bands = [{ name = "red", kind = "reflectance", units = "1", nodata = 0 }]
+[[products]]
+name = "any"
+id = 'c[0-9]'
+pattern = '{id}\\.tif'
+files = [{ bands = ["red"] }]
+masks = [{ index = 2, bits = { cloud = [0] }, values = { nodata = [8] } }]
+"""
+
+
+def test_a_scene_of_nothing_but_cloud_takes_no_part(tmp_path, caplog):
+    (tmp_path / "cloudy.toml").write_text(CLOUDY)
+    for name in ("c1", "c2", "c3"):
+        write(tmp_path / f"{name}.tif", 2, value=9)
+    with rasterio.open(tmp_path / "c1.tif", "r+") as target:
+        pixels = target.read()
+        pixels[0, :5], pixels[1, :5], pixels[1, 5] = 0, 0, 8
+        target.write(pixels)
+    with rasterio.open(tmp_path / "c3.tif", "r+") as target:
+        pixels[1, 19, 19] = 4
+        target.write(pixels)
+    said = {"sensor": "cloudy.toml"}
+    with caplog.at_level("INFO", "vigie"):
+        assert [s.id for s in gather([SourceSettings(images="c*.tif", **said)], tmp_path)] == ["c3"]
+    assert caplog.messages == [
+        f"acquire: scene '{name}' is left out: its masks show cloud and no clear pixel" for name in ("c1", "c2")
+    ]
+    with pytest.raises(VigieError, match=r"no scene has a clear pixel; found .* in c1"):
+        gather([SourceSettings(images="c1.tif", **said)], tmp_path)
+
+
 def test_scenes_closer_than_a_kilometre_are_one_group(chips):
     write(chips / "chips/image40.tif", 9, (478000.0 + 200 + 700, 3108140.0))
     groups = {scene.id: scene.group for scene in gather([source()], chips)}
@@ -146,6 +269,8 @@ def test_the_same_name_twice_is_refused(chips):
         {"images": "a.tif", "truth": "b.tif"},
         {"images": "a.tif", "legend": "x"},
         {"images": "a.tif", "burn": 1},
+        {"images": "a.tif", "layer": "ice"},
+        {"images": "a.tif", "truth": "b.tif", "legend": "x", "layer": "ice"},
         {"images": "a.tif", "sensr": "x"},
         {"images": "a.tif", "truth": "b.gpkg", "legend": "x", "burn": 255},
         {"stac": {"url": "x"}, "truth": "l*.tif", "legend": "x"},

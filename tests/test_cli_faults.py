@@ -9,6 +9,7 @@ import socket
 import warnings
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -19,10 +20,14 @@ import shapely
 from affine import Affine
 
 from vigie.acquire.samples import registry
+from vigie.acquire.sources import SourceSettings, gather
 from vigie.cli import main
 from vigie.core.cube import FLAGS
+from vigie.core.errors import VigieError
 from vigie.harmonize.cube import open_scene
 from vigie.story import limits
+from vigie.story.settings import TrainSettings
+from vigie.story.stages import check_scenes
 from vigie.synthetic.files import sensor_file, write_film, write_multispectral
 from vigie.synthetic.glaciers import Area
 
@@ -304,6 +309,42 @@ def test_a_tile_larger_than_the_memory_is_refused(vigie, monkeypatch):
         "a tile of harmonize does not fit in memory; found about 0.0 GiB for 1024 px",
         "harmonize.tile",
     )
+
+
+def test_scenes_that_no_model_would_map_are_refused_before_work(vigie, data):
+    both = f'{image()}sensor = "sensor.toml"\n{TRUTH}\n[[acquire.sources]]\nimages = "kh9_*.tif"\nsensor = "hexagon-kh9"\n'
+    told = vigie("acquire", both, "[train]\nfinal = false")
+    refused(
+        told, f"no model would map the scenes without labels; found train.final = false, and no labels for {FILM}", "or leave"
+    )
+
+
+def test_a_scene_called_like_a_block_of_another_is_refused(data):
+    (scene,) = gather([SourceSettings(images=str(data / f"{SCENE}.tif"), sensor=str(data / "sensor.toml"))])
+    both = [scene, replace(scene, id=f"{SCENE}.0")]
+    check_scenes(both, TrainSettings())
+    with pytest.raises(VigieError, match=rf"scene '{SCENE}.0' is called like a block of scene '{SCENE}'.*rename the image"):
+        check_scenes(both, TrainSettings(folds={"by": "block"}))
+
+
+def test_predict_settings_that_cannot_work_are_told_when_read(vigie):
+    refused(vigie("acquire", image(), "[predict]\npatch = 32"), "key 'predict.overlap' is wrong; found 64", "fewer pixels than")
+    refused(vigie("acquire", image(), '[predict]\ndevice = "gpu"'), "key 'predict.device' is wrong; found 'gpu'", "'cuda:1'")
+
+
+def test_a_finished_cube_needs_no_more_room(vigie, data, monkeypatch):
+    small = "[harmonize]\nchunk = 32\ntile = 32"
+    for stage in ("acquire", "harmonize"):
+        assert vigie(stage, image(), small)[0] is None
+    run = data.parent / "runs" / "run"
+    (run / ".stages" / "harmonize.json").unlink()
+    (marker,) = (run / ".cube.zarr.done" / "grid" / SCENE).glob("y0_x0")
+    with monkeypatch.context() as patch:
+        patch.setattr(limits.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1))
+        assert vigie("harmonize", image(), small)[0] is None
+        marker.unlink()
+        (run / ".stages" / "harmonize.json").unlink()
+        refused(vigie("harmonize", image(), small), "the disk cannot hold the cube", "still to be written")
 
 
 def test_a_full_disk_is_told_before_work(vigie, data, monkeypatch):

@@ -39,6 +39,14 @@ def test_a_label_without_a_leaf_is_refused() -> None:
         LabelLegend("x", {0: ("nothing", ()), 1: ("q", ("b",))}).matrix(LEAVES)
 
 
+@pytest.mark.parametrize(
+    ("groups", "unknown"), [({0: ("p", ("a",)), 1: ("p", ("b",))}, (255,)), ({0: ("p", ("a",)), 255: ("q", ("b",))}, (7, 255))]
+)
+def test_an_ambiguous_label_legend_is_refused(groups, unknown):
+    with pytest.raises(VigieError, match="label legend 'x' is ambiguous"):
+        LabelLegend("x", groups, unknown)
+
+
 def test_codes_nobody_declared_are_refused_and_named() -> None:
     with pytest.raises(VigieError, match=r"found \[7\]"):
         LabelLegend("x", {0: ("p", ("a",)), 1: ("q", ("b",))}).rows(np.array([[0, 7, 255]], dtype=np.uint8))

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from vigie.apps.glaciers import app
 from vigie.apps.glaciers.baselines import BASELINES
 from vigie.apps.glaciers.classes import CLASSES, LEGEND
-from vigie.apps.glaciers.histories import areas_of
-from vigie.apps.glaciers.inventories import Surface, known_outlines
+from vigie.apps.glaciers.histories import Epochs, areas_of, follow
+from vigie.apps.glaciers.history.classes import snow_chance
+from vigie.apps.glaciers.inventories import Surface, known_outlines, seen_classes
 from vigie.apps.glaciers.inventory.build import glacier_inventory
+from vigie.apps.glaciers.inventory.deviation import area_deviations
 from vigie.apps.glaciers.inventory.strips import held
+from vigie.apps.glaciers.report import cloudiness, history_section
+from vigie.apps.glaciers.settings import HistorySettings
 from vigie.core.errors import VigieError
 from vigie.core.grid import cover
 from vigie.core.scene import Scene
@@ -140,3 +146,76 @@ def test_a_map_without_glaciers_has_an_inventory():
     found = glacier_inventory(seen.codes, grid, LEGEND, probability=seen.probability)
     assert (len(found.glaciers), len(found.complexes), len(found.lakes)) == (0, 0, 0)
     assert "area_mean_km2" in found.glaciers
+
+
+@pytest.mark.parametrize(("clouded", "share"), [(slice(0, 0), 0.0), (slice(0, 15), 0.5), (slice(0, 30), 1.0)])
+def test_cloud_is_not_inventoried_as_seen_ground(clouded, share):
+    grid = cover((0, 0, 900, 900), "EPSG:32645", 30.0)
+    codes, flags = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
+    codes[5:25, 5:25] = 1
+    flags[:, clouded] = 8
+    seen, cloud = seen_classes(codes, xr.DataArray(flags, dims=("y", "x")))
+    assert cloud == pytest.approx(share)
+    glaciers = glacier_inventory(seen, grid, LEGEND).glaciers
+    assert glaciers["truncated"].tolist() == {0.0: [False], 0.5: [True], 1.0: []}[share]
+    known = gpd.GeoDataFrame(geometry=[shapely.box(200, 200, 700, 700)], crs=32645)
+    assert area_deviations(glaciers, known, grid, seen == LEGEND.unknown)["complete"].tolist() == [share == 0.0]
+    notes = cloudiness([replace(surface("a", None, grid, ""), cloud=cloud)])
+    assert [note.text.split(":")[0] for note in notes] == ([f"Cloud hides ground of a ({share:.1%})"] if share else [])
+
+
+def seen_on(day: str, name: str, grid: GeoBox, ice: slice) -> Surface:
+    """A surface with a square of ice on it, sure of its classes."""
+    plain = surface(name, day, grid, "area")
+    codes = plain.codes.copy()
+    codes[5:25, ice] = 1
+    probability = np.full((4, *grid.shape), 0.01, np.float32)
+    np.put_along_axis(probability, codes[None].astype(int), 0.97, axis=0)
+    return replace(plain, codes=codes, probability=held(probability))
+
+
+def followed(area: list[Surface], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Epochs:
+    flags = xr.Dataset({"flags": (("y", "x"), np.zeros(area[0].grid.shape, np.uint8))})
+    monkeypatch.setattr("vigie.apps.glaciers.histories.open_prediction", lambda run, part: flags)
+    source = {"images": "none.tif", "sensor": "none"}
+    _, experiment = validate({"app": "glaciers", "name": "plain", "acquire": {"sources": [source]}}, "here")
+    return follow(Run(experiment, tmp_path / "run"), "area", area, HistorySettings())
+
+
+def test_a_history_has_the_areas_of_its_inventories(monkeypatch, tmp_path):
+    mercator = cover((300_000, 8_399_100, 300_900, 8_400_000), "EPSG:3857", 30.0)
+    area = [seen_on(day, day, mercator, slice(5, 25)) for day in ("2001-08-20", "2010-08-20", "2019-08-20")]
+    epochs = followed(area, monkeypatch, tmp_path)
+    total = epochs.histories["glaciers"].total.set_index("date")
+    for day, inventory in epochs.inventories.items():
+        assert total.loc[day, "area_km2"] == inventory.glaciers["area_km2"].sum() == pytest.approx(0.36 / 4, rel=0.02)
+        assert total.loc[day, "area_err_km2"] == pytest.approx(inventory.glaciers["area_err_km2"].iloc[0])
+
+
+def test_two_maps_of_one_day_share_an_inventory(monkeypatch, tmp_path):
+    grid = cover((0, 0, 900, 900), "EPSG:32645", 30.0)
+    days = (("2001-08-20", "a", slice(5, 15)), ("2001-08-20", "b", slice(5, 25)), ("2019-08-20", "c", slice(5, 25)))
+    area = [seen_on(day, name, grid, ice) for day, name, ice in days]
+    hidden = area[0].codes.copy()
+    hidden[:, 15:] = LEGEND.unknown
+    area[0] = replace(area[0], codes=hidden)
+    for order in (area, [area[1], area[0], area[2]]):
+        epochs = followed(order, monkeypatch, tmp_path)
+        assert [str(day) for day in epochs.inventories] == ["2001-08-20", "2019-08-20"]
+        assert np.array_equal(*epochs.consistent["map"].values[:2])
+        first, last = (inventory.glaciers["area_km2"].sum() for inventory in epochs.inventories.values())
+        assert first == last == pytest.approx(0.36, rel=0.01)
+        assert set(next(iter(epochs.inventories.values())).settings.source.split(", ")) == {"a", "b"}
+        assert "3 maps of 2 days" in history_section(epochs).text
+
+
+def test_the_snow_season_is_that_of_the_hemisphere(monkeypatch, tmp_path):
+    days = []
+    monkeypatch.setattr(
+        "vigie.apps.glaciers.histories.snow_chance",
+        lambda times, day, *snow: days.append(day) or snow_chance(times, day, *snow),
+    )
+    for crs, north in (("EPSG:32645", 3_100_000), ("EPSG:32719", 6_300_000)):
+        grid = cover((500_000, north - 900, 500_900, north), crs, 30.0)
+        followed([seen_on(f"{year}-02-20", str(year), grid, slice(5, 25)) for year in (2001, 2010)], monkeypatch, tmp_path)
+    assert days == [235, 52]

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pydantic import ValidationError
+from pyproj import Transformer
 from rasterio.warp import Resampling, reproject
 from scipy import ndimage
 
@@ -21,6 +22,7 @@ from vigie.apps.glaciers.inventory.polygons import burn
 from vigie.apps.glaciers.inventory.read import read_outlines
 from vigie.apps.glaciers.inventory.settings import InventorySettings
 from vigie.apps.glaciers.inventory.strips import held
+from vigie.apps.glaciers.inventory.write import write_inventory
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend, LegendClass
 
@@ -202,10 +204,12 @@ def test_lakes_are_typed_measured_and_linked():
     assert lakes["type"].tolist() == ["supraglacial", "ice-contacted", "ice-uncontacted", "ice-uncontacted", "non-glacier-fed"]
     assert lakes["area_km2"].to_numpy() == pytest.approx(np.array([25, 200, 200, 5, 100]) * 0.0009, rel=1e-3)
     assert lakes["perimeter_km"].to_numpy() == pytest.approx(np.array([20, 60, 60, 12, 40]) * 0.03, rel=1e-3)
-    assert lakes["area_err_km2"].to_numpy() == pytest.approx(0.6872 * lakes["perimeter_km"].to_numpy() * 0.015, rel=1e-6)
+    assert lakes["area_err_km2"].to_numpy() == pytest.approx(
+        0.6872 * lakes["perimeter_km"].to_numpy() * 0.015 / 0.9996, rel=1e-5
+    )
     assert lakes["zmean_m"].tolist()[1] == pytest.approx(9000 - 645)
     assert set(lakes["glacier_id"]) == set(made.glaciers["rgi_id"])
-    assert lakes["dist_glacier_m"].to_numpy()[:3] == pytest.approx([0, 0, 1200])
+    assert lakes["dist_glacier_m"].to_numpy()[:3] == pytest.approx([0, 0, 1200 / 0.9996], rel=1e-5)
     assert made.glaciers["area_km2"][0] == pytest.approx((1600 - 0.5) * 0.0009, rel=1e-3)  # the pond belongs to the glacier
 
 
@@ -224,6 +228,68 @@ def test_the_edge_and_unknown_pixels_truncate_what_touches_them():
     made = conforms(glacier_inventory(classes, grid, LEGEND))
     assert made.glaciers.sort_values("cenlat", ascending=False)["truncated"].tolist() == [True, True, False]
     assert made.lakes["truncated"].tolist() == [True]
+
+
+def placed(crs, lon, lat, pixel_m=PIXEL):
+    """A glacier in two halves, a lake beside it and one far from it, about a place; the outlines of the halves."""
+    x, y = np.round(Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat))
+    grid = GeoBox((80, 100), Affine(pixel_m, 0, x - 50 * pixel_m, 0, -pixel_m, y + 40 * pixel_m), crs)
+    classes, (rows, _) = np.zeros((80, 100), dtype=np.uint8), np.indices((80, 100))
+    classes[20:40, 20:80] = 1
+    classes[30:40, 60:80] = 2
+    classes[40:45, 45:55] = 3
+    classes[60:70, 40:60] = 3
+    left, middle, right = x - 60 * pixel_m, x + 5 * pixel_m, x + 60 * pixel_m
+    south, north = y - 40 * pixel_m, y + 40 * pixel_m
+    halves = [shapely.box(left, south, middle, north), shapely.box(middle, south, right, north)]
+    outlines = gpd.GeoDataFrame({"rgi_id": ["W", "E"]}, geometry=halves, crs=crs)
+    probability = np.full((4, 80, 100), 0.02, np.float32)
+    np.put_along_axis(probability, classes[None].astype(int), 0.94, axis=0)
+    dem = (5000 - 10.0 * rows).astype(np.float32)
+    return glacier_inventory(classes, grid, LEGEND, dem, held(probability), outlines, RULES)
+
+
+def same_measures(made, expected, rel):
+    for name in ("glaciers", "complexes", "lakes", "intersects"):
+        one, other = getattr(made, name), getattr(expected, name)
+        assert len(one) == len(other), name
+        for column in one.columns.intersection(MEASURES):
+            assert np.sort(one[column]) == pytest.approx(np.sort(other[column]), rel=rel), (name, column)
+
+
+MEASURES = (
+    *("area_km2", "area_err_km2", "debris_area_km2", "area_mean_km2", "area_std_km2", "zmed_m", "perimeter_km", "certainty"),
+    *("length_m", "dist_glacier_m"),
+)
+
+
+@pytest.mark.parametrize(("crs", "lat"), [("EPSG:32660", 71.0), ("EPSG:32701", -72.0), ("EPSG:3571", 71.0)])
+def test_glaciers_and_lakes_across_the_antimeridian_are_whole(tmp_path, crs, lat):
+    made = conforms(placed(crs, 180.0, lat))
+    away = {"EPSG:32660": ("EPSG:32660", 174.0), "EPSG:32701": ("EPSG:32701", -174.0), "EPSG:3571": ("EPSG:3571", 170.0)}
+    same_measures(made, placed(*away[crs], lat), rel=0.02)
+    assert len(made.centrelines) and made.centrelines["length_m"].between(100, 2000).all()
+    write_inventory(made, tmp_path)
+    for name in ("glaciers", "complexes", "lakes"):
+        read = gpd.read_parquet(tmp_path / f"{name}.parquet")
+        assert read.total_bounds[0] == pytest.approx(-180) and read.total_bounds[2] == pytest.approx(180)
+        assert earth.area_km2(read.geometry.to_numpy()) == pytest.approx(read["area_km2"].to_numpy(), rel=1e-7)
+        assert read.is_valid.all()
+        west, _, east, _ = shapely.bounds(shapely.get_parts(read.geometry.to_numpy())).T
+        assert (east - west).max() < 1
+
+
+def test_a_map_that_stretches_measures_as_one_that_does_not():
+    true, stretched = placed("EPSG:32631", 3.0, 60.0), conforms(placed("EPSG:3857", 3.0, 60.0, pixel_m=2 * PIXEL))
+    same_measures(stretched, true, rel=0.01)
+
+
+def test_the_smallest_glacier_is_measured_on_the_ground():
+    classes, *_ = world(20)
+    classes[5:9, 5:9] = 1  # 0.0144 km2 of pixels of 30 m, and a quarter of it on the ground at 60° in Mercator
+    mercator = GeoBox((20, 20), Affine(PIXEL, 0, 0, 0, -PIXEL, 8_400_000), "EPSG:3857")
+    assert len(glacier_inventory(classes, grid_of(20), LEGEND).glaciers) == 1
+    assert len(glacier_inventory(classes, mercator, LEGEND).glaciers) == 0
 
 
 def test_small_holes_are_filled_on_request_and_nunataks_stay():

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyproj import Transformer
 
+from vigie.apps.glaciers.inventory import earth
+from vigie.apps.glaciers.inventory.attributes import identify
 from vigie.apps.glaciers.inventory.read import iso_date, read_outlines, rename, repair
+from vigie.apps.glaciers.inventory.settings import InventorySettings
 from vigie.core.errors import VigieError
 
 SQUARE = shapely.box(10.0, 46.0, 10.1, 46.1)
@@ -51,6 +58,40 @@ def test_every_spelling_of_the_identifier_is_one(name):
 def test_columns_of_both_generations_do_not_collide():
     both = rename(table(SQUARE, Area=[1.0], area_km2=[2.0], glacier_colour=["blue"]))
     assert both["area_km2"].tolist() == [2.0] and both["Area"].tolist() == [1.0] and "glacier_colour" in both
+
+
+def test_outlines_across_the_antimeridian_in_metres_have_their_area(tmp_path):
+    path = tmp_path / "outlines.gpkg"
+    x, y = Transformer.from_crs(4326, 32660, always_xy=True).transform(180.0, 71.0)
+    gpd.GeoDataFrame(geometry=[shapely.box(x - 500, y - 500, x + 500, y + 500)], crs=32660).to_file(path)
+    read = read_outlines(path)
+    assert read.report["area_after_km2"].tolist() == pytest.approx([1.0], rel=2e-3)
+    assert earth.area_km2(earth.cut(read.table.geometry.to_numpy())).tolist() == pytest.approx([1.0], rel=2e-3)
+
+
+def test_attributes_that_break_the_schema_are_left_empty_and_told(caplog):
+    given = table(SQUARE, BOW_TIE, O1REGION=[1, 11], O2REGION=[2.0, 1.0], SURGE_TYPE=["no", "1"], term_type=["land", None])
+    given = given.assign(RGI_ID=[7, 8], CONN_LVL=[0, 5], glims_id=["G010050E46050N", "somewhere"], name=["Long", " "])
+    with caplog.at_level(logging.WARNING, "vigie"):
+        read = rename(given)
+    assert read["o1region"].tolist() == ["01", "11"] and read["o2region"].tolist() == ["01-02", "11-01"]
+    assert read["rgi_id"].tolist() == ["7", "8"]
+    for name, values in {"surge_type": [None, 1], "term_type": [None, None], "conn_lvl": [0, None]}.items():
+        assert read[name].astype("object").where(read[name].notna(), None).tolist() == values, name
+    assert read["glims_id"].isna().tolist() == [False, True]
+    told = [line.split(" is left empty")[0] for line in caplog.messages]
+    assert sorted(told) == [f"outlines: {name}" for name in ("conn_lvl", "glims_id", "surge_type", "term_type")]
+    caplog.clear()
+    assert rename(table(SQUARE, surge_type=[3], o1region=["11"])).iloc[0, :2].tolist() == [3, "11"]
+    assert not caplog.messages
+
+
+def test_glaciers_take_over_what_is_lawful_of_strange_outlines():
+    strange = table(SQUARE, surge_type=["no"], term_type=["land"], O1REGION=[11], o2region=["Alps"])
+    known = identify(
+        np.array([SQUARE], dtype=object), pd.DataFrame(rename(strange).drop(columns="geometry")), InventorySettings()
+    )
+    assert known[["surge_type", "o1region", "o2region"]].iloc[0].tolist() == [9, "11", "00-00"]
 
 
 def test_dates_without_day_or_month_stay_that_vague():

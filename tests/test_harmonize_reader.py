@@ -14,7 +14,8 @@ from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
-from shapely.geometry import Point, box
+from pyproj import Transformer
+from shapely.geometry import GeometryCollection, Point, Polygon, box
 
 from vigie.core.cube import FLAGS, check, flagged
 from vigie.core.errors import VigieError
@@ -211,6 +212,58 @@ def test_labels_outside_their_raster_are_unknown_and_odd_ones_refused(tmp_path, 
     points = outlines(tmp_path / "p.gpkg", [Point(500_100, 2_999_900)])
     with pytest.raises(VigieError, match=r"cannot be burnt.*Point"):
         read_truth(Truth(points, "x", burn=1), FRAME, whole(FRAME))
+
+
+def test_declared_nodata_and_nan_of_label_rasters_are_unknown(tmp_path):
+    for dtype, hole in (("uint8", 200), ("int16", -9999), ("float32", np.nan), ("float32", -1)):
+        stored = np.ones((1, 60, 70), dtype)
+        stored[0, :5] = hole
+        codes = read_truth(Truth(save(tmp_path / "n.tif", stored, nodata=hole), "x"), FRAME, whole(FRAME))
+        assert set(np.unique(codes[:5])) == {255} and set(np.unique(codes[5:])) == {1}
+
+
+@pytest.mark.parametrize("name", ["c.gpkg", "c.parquet", "c.geoparquet"])
+def test_polygons_in_collections_are_burnt_from_any_format(tmp_path, name):
+    field = box(500_100, 2_999_700, 500_200, 2_999_800)
+    layer = geopandas.GeoDataFrame(geometry=[GeometryCollection([field, Point(500_300, 2_999_900)]), None], crs=UTM)
+    (layer.to_file if name == "c.gpkg" else layer.to_parquet)(tmp_path / name)
+    codes = read_truth(Truth(str(tmp_path / name), "lakes", burn=3), FRAME, whole(FRAME))
+    assert (codes == 3).sum() == 100 and set(np.unique(codes)) == {0, 3, 255}
+
+
+def test_one_layer_of_several_is_burnt(tmp_path):
+    path = tmp_path / "l.gpkg"
+    for layer, east in (("ice", 500_100), ("lakes", 500_300)):
+        field = box(east, 2_999_700, east + 100, 2_999_800)
+        geopandas.GeoDataFrame(geometry=[field], crs=UTM).to_file(path, layer=layer)
+    codes = read_truth(Truth(f"{path}|layername=lakes", "lakes", burn=3), FRAME, whole(FRAME))
+    assert (codes == 3).sum() == 100 and set(np.unique(codes[:, :25])) == {255}
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32660", "EPSG:3413"])
+@pytest.mark.parametrize("sides", [(1,), (-1,), (1, -1)])
+def test_labels_around_longitude_180_are_burnt(tmp_path, crs, sides):
+    to_grid = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    x, y = to_grid.transform(180.0, 75.0)
+    frame = GeoBox((100, 100), Affine(30, 0, x - 1500, 0, -30, y + 1500), crs)
+    around = [[(side * lon, lat) for lon, lat in ((179.97, 75.002), (179.99, 75.002), (179.99, 75.008), (179.97, 75.008))]
+              for side in sides]  # fmt: skip
+    path = tmp_path / "o.gpkg"
+    geopandas.GeoDataFrame(geometry=[Polygon(ring) for ring in around], crs="EPSG:4326").to_file(path)
+    truth = Truth(str(path), "lakes", burn=3)
+    codes = read_truth(truth, frame, whole(frame))
+    expected = sum(Polygon([to_grid.transform(*place) for place in ring]).area for ring in around) / 900
+    assert (codes == 3).sum() == pytest.approx(expected, abs=12)
+
+
+def test_elevations_that_no_ground_has_are_missing_and_counted(tmp_path):
+    z = np.full((1, 60, 70), 4000, np.int16)
+    z[0, 20:24, 30:35], z[0, 0, 0], z[0, 1, 1] = -9999, 9001, -430
+    dem = Band("elevation", "terrain", save(tmp_path / "dem.tif", z), 1, 10.0, "m")
+    scene = read(scene_of([dem]))
+    height = scene["observation"].sel(band="elevation").values
+    assert np.isnan(height).sum() == 21 and np.isnan(height[20:24, 30:35]).all() and height[1, 1] == -430
+    assert scene.attrs["impossible_elevations"] == 21
 
 
 # --- real scenes ------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from vigie.core.errors import VigieError
-from vigie.learn.calibration import BOUNDS, SHRINKAGE, Calibration, LogitSample, fit_calibration, negative_log_likelihood
+from vigie.learn.calibration import (
+    BOUNDS,
+    SHRINKAGE,
+    Calibration,
+    LogitSample,
+    fit_calibration,
+    fit_calibrations,
+    negative_log_likelihood,
+)
 
 WHOLE, PARTIAL = torch.eye(4), torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]])
 
@@ -49,13 +57,16 @@ def test_of_partial_labels_only_what_they_tell_is_shifted():
     assert one == pytest.approx(two, abs=0.1) and three == pytest.approx(four, abs=0.1)
 
 
-def test_a_class_that_no_label_stands_for_is_not_shifted_against_the_mean_of_others():
+@pytest.mark.parametrize("favour", [0.0, 2.0])
+def test_a_class_that_no_label_stands_for_keeps_its_odds_against_the_mean_of_the_others(favour):
     logits = sample(4000)
     rows = truth(logits[:, :3], torch.eye(3))
-    three = fit_calibration(logits[:, :3], rows, torch.eye(3))
-    four = fit_calibration(torch.cat([logits[:, :3], torch.full((4000, 1), -20.0)], 1), rows, torch.eye(4)[:3])
-    assert four.temperature == pytest.approx(three.temperature, rel=0.02)
-    assert abs(four.bias[3] - sum(four.bias[:3]) / 3) < 0.2
+    network = logits + torch.tensor([favour, 0.0, 0.0, 0.0])
+    three, four = fit_calibration(network[:, :3], rows, torch.eye(3)), fit_calibration(network, rows, torch.eye(4)[:3])
+    assert three.bias == pytest.approx([-2 / 3 * favour, favour / 3, favour / 3], abs=0.2)
+    # The fourth class takes likelihood away at random here: a higher temperature makes it harmless, and biases smaller.
+    assert four.bias[:3] == pytest.approx(three.bias, abs=0.4)
+    assert four.bias[3] == 0 and abs(sum(four.bias)) < 1e-9
 
 
 @settings(max_examples=10, deadline=None)
@@ -108,8 +119,6 @@ def test_unknown_pixels_do_not_count_and_none_is_an_error():
     assert fit_calibration(logits, rows, WHOLE) == expected
     with pytest.raises(VigieError, match="no labelled pixel to calibrate on"):
         fit_calibration(logits, torch.full_like(rows, -1), WHOLE)
-    with pytest.raises(VigieError, match="no labelled pixel"):
-        LogitSample().calibrations()
 
 
 def test_temperatures_stay_within_bounds():
@@ -133,7 +142,7 @@ def test_each_sensor_has_its_temperature():
     for sensor, temperature in {"film": 4.0, "s2": 0.5}.items():
         for window in windows(temperature, seed=1):
             taken.add(sensor, *window)
-    found = taken.calibrations()
+    found = fit_calibrations([taken])
     found = {sensor: calibration.temperature for sensor, calibration in found.items()}
     assert found["film"] == pytest.approx(4.0, rel=0.1) and found["s2"] == pytest.approx(0.5, rel=0.1)
     assert found["s2"] < found["*"] < found["film"] and taken.pixels("film") == 6 * 18 * 30
@@ -153,15 +162,66 @@ def test_the_sample_is_bounded_fair_and_repeatable():
     assert taken(10**6).pixels("s2") == 6 * 18 * 30
 
 
-def test_samples_of_folds_add():
-    one, two, both = LogitSample(), LogitSample(), LogitSample()
-    for seed, part in ((1, one), (2, two)):
+def fold(biased=0.0, **sensors):
+    """A fold's sample, with a temperature for each sensor and the first class favoured by its network."""
+    taken = LogitSample()
+    for sensor, (temperature, seed) in sensors.items():
+        for image, rows, matrix in windows(temperature, seed):
+            taken.add(sensor, image + biased * torch.tensor([1.0, 0, 0, 0]).view(1, 1, 4, 1, 1), rows, matrix)
+    return taken
+
+
+def test_folds_are_fitted_together():
+    both = LogitSample()
+    for seed in (1, 2):
         for window in windows(3.0, seed):
-            part.add("s2", *window)
             both.add("s2", *window)
-    for window in windows(1.0, 5, members=1):
-        two.add("film", *window)
-    joined = one + two
-    assert joined.pixels("s2") == both.pixels("s2") and joined.calibrations()["film"] == two.calibrations()["film"]
-    assert joined.calibrations()["s2"].temperature == pytest.approx(both.calibrations()["s2"].temperature, rel=1e-4)
-    assert one.pixels("s2") == 6 * 18 * 30 and "film" not in one.kept
+    joined = fit_calibrations([fold(s2=(3.0, 1)), fold(s2=(3.0, 2), film=(1.0, 5))])
+    assert joined["s2"].temperature == pytest.approx(fit_calibrations([both])["s2"].temperature, rel=1e-6)
+    alone = fit_calibrations([fold(film=(1.0, 5))])["film"]
+    assert joined["film"].temperature == pytest.approx(alone.temperature, rel=1e-6)
+
+
+def test_biases_need_three_folds_that_hold_the_sensor():
+    folds = [fold(2.0, s2=(1.0, 1), film=(1.0, 4)), fold(2.0, s2=(1.0, 2)), fold(2.0, s2=(1.0, 3))]
+    found = fit_calibrations(folds)
+    assert found["s2"].bias[0] < -1 and found["*"].bias[0] < -1
+    assert max(map(abs, found["film"].bias)) < 1e-3
+    assert max(map(abs, fit_calibrations(folds[:2])["*"].bias)) < 1e-3
+    # A fold with a handful of pixels of the sensor is no third one.
+    few = LogitSample(limit=20)
+    few.add("s2", *next(windows(1.0, 3)))
+    assert max(map(abs, fit_calibrations([*folds[:2], few])["s2"].bias)) < 1e-3
+
+
+def test_too_few_pixels_or_one_class_calibrate_nothing():
+    sound, one = fold(s2=(2.0, 1)), LogitSample()
+    for image, rows, matrix in windows(2.0, 2):
+        one.add("film", image, torch.where(rows >= 0, 0, rows), matrix)
+    few = LogitSample(limit=5)
+    few.add("l8", *next(windows(1.0, 3)))
+    assert fit_calibrations([one, few]) == {}
+    assert fit_calibrations([one, few, sound]) == fit_calibrations([sound])
+    assert sorted(fit_calibrations([sound])) == ["*", "s2"]
+
+
+def test_labels_that_share_a_class_do_not_tell_it_apart():
+    """'Ice' and 'ice or land' may both be ice everywhere."""
+    nested = torch.tensor([[1.0, 0, 0, 0], [1, 1, 0, 0]])
+    taken = LogitSample()
+    for image, rows, _ in windows(1.0, 2):
+        taken.add("s2", image, torch.where(rows >= 0, rows % 2, rows), nested)
+    assert fit_calibrations([taken]) == {}
+
+
+def test_every_sensor_weighs_the_same_however_many_pixels_it_has():
+    few, many = LogitSample(limit=1000), LogitSample()
+    for window in windows(4.0, 1):
+        few.add("film", *window)
+    for seed in (2, 3, 4):
+        for window in windows(0.5, seed):
+            many.add("s2", *window)
+    once, thrice = LogitSample(kept=few.kept | {"s2": many.kept["s2"]}), LogitSample()
+    keys, logits, allowed = many.kept["s2"]
+    thrice.kept = few.kept | {"s2": (keys.repeat(3), logits.repeat(1, 3, 1), allowed.repeat(3, 1))}
+    assert fit_calibrations([thrice])["*"].temperature == pytest.approx(fit_calibrations([once])["*"].temperature, rel=1e-4)

@@ -25,7 +25,7 @@ from vigie.learn import checkpoint
 from vigie.learn.fit import LOG, FitSettings, Task, connect, fit
 from vigie.learn.windows import Batch
 
-STEPS = {"steps": 12, "checkpoint_every": 3, "validate_every": 4, "log_every": 2, "warmup_steps": 3, "seed": 5}
+STEPS = {"steps": 12, "checkpoint_every": 3, "validate_every": 4, "log_every": 2, "warmup_steps": 3}
 KILLS = ("after step 2", "after step 8", "while writing step 6", "while renaming step 9")
 
 
@@ -70,7 +70,7 @@ def score(network):
 
 def train(folder, batches=batch, net=None, report=lambda facts: None, validate=score, **wanted):
     wanted = FitSettings(**STEPS | wanted)
-    return fit(Task(net or network(), loss, batches, validate), wanted, folder, connect(wanted, "cpu"), report)
+    return fit(Task(net or network(), loss, batches, validate, seed=5), wanted, folder, connect(wanted, "cpu"), report)
 
 
 def kill():
@@ -259,6 +259,22 @@ def test_a_diverging_training_is_stopped_with_its_last_sound_checkpoint(tmp_path
         train(tmp_path, batches=poisoned)
     tensors, facts = checkpoint.latest(tmp_path)
     assert facts["step"] == 6 and all(t.isfinite().all() for t in tensors["weights"].values())
+
+
+@pytest.mark.parametrize("fatal", [7, 11])
+def test_an_infinite_gradient_of_a_finite_loss_leaves_no_checkpoint(fatal, tmp_path):
+    """The loss of the step is sound, and at the last step no other loss would tell."""
+
+    def steep(logits, batch, progress):
+        broken = torch.sqrt(logits - logits.detach()).sum() if round(12 * progress) == fatal else 0.0
+        return loss(logits, batch) + broken
+
+    wanted = FitSettings(**STEPS)
+    with pytest.raises(VigieError, match=rf"near step {fatal + 1}; found loss [0-9.]+, norm of the gradient (inf|nan)"):
+        fit(Task(network(), steep, batch), wanted, tmp_path, connect(wanted, "cpu"))
+    tensors, facts = checkpoint.latest(tmp_path)
+    assert facts["step"] == {7: 6, 11: 9}[fatal]
+    assert all(t.isfinite().all() for group in tensors.values() for t in group.values())
 
 
 def test_other_settings_or_another_network_do_not_resume(tmp_path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 import xarray as xr
 
+from vigie.core.errors import VigieError
 from vigie.core.legend import LabelLegend, Legend, LegendClass
 from vigie.learn.heads import ClassHead, Head
 from vigie.learn.losses import LossSettings, build_loss, cross_entropy, dice
@@ -83,6 +85,17 @@ def test_variables_fit_their_template_and_read_back_in_physical_units() -> None:
     np.testing.assert_allclose(read["spread"].values[~missing], estimate[4, ~missing], atol=0.51e-4)
     assert (stored["map"].values[missing] == LEGEND.unknown).all()
     assert (stored["map"].values == LEGEND.codes[estimate[:4].argmax(axis=0)])[~missing].all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_estimate_that_is_no_number_is_refused_where_there_is_data(value: float) -> None:
+    head = ClassHead(LEGEND)
+    estimate, missing = head.estimate(logits()).numpy()[0], np.zeros((5, 6), dtype=bool)
+    estimate[:, 1, 2] = value
+    with pytest.raises(VigieError, match="not a number; found 1 of 30 pixels"):
+        head.variables(estimate, missing)
+    missing[1, 2] = True
+    assert head.variables(estimate, missing)["map"].values[1, 2] == LEGEND.unknown
 
 
 def test_the_map_says_what_its_codes_mean() -> None:

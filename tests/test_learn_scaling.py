@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from vigie.core.cube import FLAGS
 from vigie.core.errors import VigieError
 from vigie.learn import bands
-from vigie.learn.scaling import TERRAIN_SCALES, UNUSED, RobustScaling, lattice, measure, standardise
+from vigie.learn.scaling import TERRAIN_SCALES, UNUSED, RobustScaling, lattice, measure, shown, standardise
 
 
 def scene_of(observation, kinds=None, names=None, flags=None):
@@ -121,6 +121,37 @@ def test_terrain_stays_absolute_and_elevation_is_not_used():
     assert x[:, 0, 0].tolist() == [1.5, -2.5, 0.5, -1.0, 0.0]
 
 
+def test_data_is_never_exactly_zero():
+    """Whole numbers meet their median, and flat ground has the slope 0: neither is missing."""
+    film = np.random.default_rng(0).integers(10, 20, (1, 30, 30)).astype(np.float32)
+    scene = scene_of(np.concatenate([film, np.zeros_like(film)]), kinds=["pan", "terrain"], names=["pan", "slope"])
+    scene["observation"][:, 0, 0] = np.nan
+    x, _ = standardise(scene, measure(reader(scene), sizes(scene), RobustScaling()), RobustScaling())
+    assert (scene["observation"].values[0] == np.nanmedian(film)).any()
+    assert ((x == 0) == np.isnan(scene["observation"].values)).all() and np.abs(x[1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("reflectances", ["colour", "percentiles"])
+def test_terrain_alone_makes_no_pixel_valid(reflectances):
+    """Where one band is missing there is no colour, and grey would be a lie."""
+    scene = scene_of(np.random.default_rng(0).uniform(0.1, 0.9, (4, 20, 20)), ["reflectance"] * 3 + ["terrain"])
+    scene = scene.assign_coords(band=["green", "red", "nir", "slope"])
+    scene["observation"][0, 3, 4], scene["observation"][:3, 5, 6] = np.nan, np.nan
+    scaling = RobustScaling(reflectances=reflectances)
+    _, mask = standardise(shown(scene, scaling), measure(reader(scene), sizes(scene), scaling), scaling)
+    assert mask[0, 5, 6] == 0 and mask[0, 3, 4] == (reflectances == "percentiles")
+    assert mask[0].sum() == 400 - (2 if reflectances == "colour" else 1)
+
+
+def test_a_reflectance_without_data_leaves_no_colour():
+    scene = scene_of(np.random.default_rng(0).uniform(0.1, 0.9, (4, 20, 20)), ["reflectance"] * 3 + ["terrain"])
+    scene = scene.assign_coords(band=["green", "red", "nir", "slope"])
+    scene["observation"][1] = np.nan
+    with pytest.raises(VigieError, match=r"no pixel whose colour is known; found reflectances without data: \['red'\]"):
+        measure(reader(scene), sizes(scene), RobustScaling(reflectances="colour"))
+    assert measure(reader(scene), sizes(scene), RobustScaling())["pixels"].values.tolist() == [400, 0, 400, 400]
+
+
 def test_terrain_bands_are_those_that_descriptors_know():
     assert set(TERRAIN_SCALES) == set(bands.TERRAIN) and set(UNUSED) == set(bands.NOT_AN_INPUT)
 
@@ -182,6 +213,19 @@ def test_a_large_scene_that_is_mostly_empty_is_looked_at_more_finely():
 
     found = measure(read, {"y": 8000, "x": 8000}, RobustScaling(max_pixels=2**20))
     assert found["pixels"].values[0] > 0 and 5000 < float(found["p50"][0]) < 5100
+
+
+def test_a_band_that_the_lattice_misses_is_looked_at_more_finely():
+    """A thermal band that covers a strip, beside one that covers all; in the last, thinning misses it too."""
+
+    def read(window):
+        y, x = np.mgrid[window["y"], window["x"]]
+        strip = np.where(x == 905, y.astype(float), np.nan)
+        return scene_of(np.stack([x.astype(float), strip, np.full(x.shape, np.nan)]))
+
+    found = measure(read, {"y": 3000, "x": 3000}, RobustScaling(max_pixels=2**18))
+    assert found["pixels"].values[1] == 3000 and abs(float(found["p50"][1]) - 1499.5) < 1e-9
+    assert found["pixels"].values[2] == 0 and found["pixels"].values[0] > 200_000
 
 
 def test_errors_teach():

@@ -63,9 +63,9 @@ def whole(scene):
     return Region(scene.id, {"y": slice(0, scene.sizes["y"]), "x": slice(0, scene.sizes["x"])}, 0)
 
 
-def source(scenes, regions=None, **wanted):
+def source(scenes, regions=None, seed=0, **wanted):
     wanted = {"size": 16, "batch": 4, "cache_gb": 1.0} | wanted
-    return WindowSource(scenes, regions or [whole(s) for s in scenes], LEAVES, SCALING, WindowSettings(**wanted))
+    return WindowSource(scenes, regions or [whole(s) for s in scenes], LEAVES, SCALING, WindowSettings(**wanted), seed)
 
 
 def same(a, b):

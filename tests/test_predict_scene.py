@@ -28,9 +28,11 @@ from vigie.learn.heads import ClassHead
 from vigie.learn.model import Model, read_card
 from vigie.learn.networks import NetworkSettings, build
 from vigie.learn.scaling import RobustScaling, measure
+from vigie.predict.blend import RowBlender
 from vigie.predict.forward import even_batch, run, streams_of
+from vigie.predict.memory import check_memory, needed_gib, network_bytes, networks_gib, panel_gib
 from vigie.predict.rows import Look
-from vigie.predict.scene import Job, ScenePrediction, check_memory, panel_gib, template
+from vigie.predict.scene import Job, ScenePrediction, template
 from vigie.predict.settings import PredictSettings
 
 LEGEND = Legend(
@@ -73,8 +75,10 @@ def noisy(height: int, width: int, bands: int = 4, seed: int = 0) -> Scene:
     return scene_of(observation, flags)
 
 
-def save(folder: Path, members: int = 1, network: NetworkSettings = TINY, scaling: RobustScaling | None = None) -> Path:
-    torch.manual_seed(7)
+def save(
+    folder: Path, members: int = 1, network: NetworkSettings = TINY, scaling: RobustScaling | None = None, seed: int = 7
+) -> Path:
+    torch.manual_seed(seed)
     networks = [build(network, len(LEGEND.classes)).eval() for _ in range(members)]
     for member in networks:
         for parameter in member.body.head.parameters():
@@ -338,18 +342,60 @@ def test_any_number_of_bands(tmp_path: Path, model: Path, bands: int) -> None:
     assert np.unique(found["probability"].values).size > 100
 
 
-def test_memory_is_refused_before_any_work(model: Path) -> None:
-    from vigie.predict.scene import cached_model
+def test_a_model_that_was_trained_anew_is_read_anew(tmp_path: Path) -> None:
+    scene, folder = noisy(64, 64), save(tmp_path / "model")
+    first, planned = predict(tmp_path / "first", scene, folder), prepare(tmp_path / "planned", scene, folder)
+    save(folder, seed=8)
+    with pytest.raises(VigieError, match="has changed while it was predicted with"):
+        planned(planned.jobs()[0])
+    again = predict(tmp_path / "again", scene, folder)
+    assert not again["probability"].equals(first["probability"])
+    assert again.equals(predict(tmp_path / "fresh", scene, save(tmp_path / "other", seed=8)))
 
+
+def test_memory_is_refused_before_any_work() -> None:
     settings = FINE.model_copy(update={"panel": 2**20, "memory_gib": 0.5})
     with pytest.raises(VigieError, match=r"does not fit in memory.*GiB.*predict.panel") as refused:
-        check_memory(settings, (10**6, 10**6), cached_model(model, "cpu", "32-true"))
+        check_memory(settings, (10**6, 10**6), 3, [TINY])
     assert "memory_gib = 0.5" in str(refused.value)
-    check_memory(settings.model_copy(update={"panel": 512}), (10**6, 10**6), cached_model(model, "cpu", "32-true"))
+    check_memory(settings.model_copy(update={"panel": 512}), (10**6, 10**6), 3, [TINY])
 
 
-def test_memory_is_bounded_by_the_panel() -> None:
-    assert panel_gib(FINE, (10**4, 10**4), 4, 1) == panel_gib(FINE, (10**6, 10**6), 4, 1)
+def test_memory_counts_the_networks_of_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = TINY.model_copy(update={"widths": (64, 64)})
+    assert network_bytes(wide, 3, 32) > 4 * network_bytes(TINY, 3, 32)
+    assert network_bytes(TINY, 3, 64) == pytest.approx(4 * network_bytes(TINY, 3, 32), rel=0.1)
+    assert network_bytes(TINY, 3, 64) > 64**2 * 4 * (12 + 8 + 3)  # a patch, its features and its classes at the least
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    each = network_bytes(wide, 3, FINE.patch) / 2**30
+    assert networks_gib([TINY, wide], 3, FINE.patch, "cpu") == pytest.approx(6 * each)
+    assert needed_gib(FINE, (99, 99), 3, [wide]) == pytest.approx(panel_gib(FINE, (99, 99), 3, 1) + 6 * each)
+    assert networks_gib([wide], 3, FINE.patch, "cuda:0") == 0
+
+
+def test_what_is_in_memory_is_bounded_by_the_panel(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the scene: rows read are a patch high, lines blended a tile and a patch, both as wide as a panel."""
+    scene, windows, buffers = noisy(400, 1300), [], []
+    add = RowBlender.add
+
+    def watched(self: RowBlender, *given: object) -> None:
+        add(self, *given)  # type: ignore[arg-type]
+        buffers.append(self._sum.shape[1:])
+
+    monkeypatch.setattr(RowBlender, "add", watched)
+    work = prepare(tmp_path / "store", scene, model)
+    object.__setattr__(work, "reader", lambda window: (windows.append(window), scene(window))[1])
+    for job in work.jobs():
+        work(job)
+    assert max(window["y"].stop - window["y"].start for window in windows) <= FINE.patch
+    assert max(window["x"].stop - window["x"].start for window in windows) <= FINE.panel + 2 * FINE.patch
+    assert max(buffers)[0] <= FINE.lines + FINE.patch and max(width for _, width in buffers) <= FINE.panel
+
+
+@pytest.mark.parametrize("wrong", [{"patch": 64, "overlap": 64}, {"patch": 32}, {"device": "gpu"}, {"device": "cuda:"}])
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"fewer pixels than predict.patch|'auto', 'cpu', 'cuda', or one GPU"):
+        PredictSettings(**wrong)
 
 
 def test_a_patch_that_the_network_cannot_halve_is_one_clear_error(tmp_path: Path, model: Path) -> None:

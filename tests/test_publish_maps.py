@@ -80,6 +80,17 @@ def test_no_text_overlaps_or_leaves_the_figure(grid, theme):
             assert not a.overlaps(b), f"'{first}' overlaps '{second}'"
 
 
+@pytest.mark.parametrize("shape", [(1200, 6), (900, 60), (6, 1200), (1, 1)])
+def test_maps_of_any_shape_have_room_for_their_keys(shape):
+    grid = GeoBox(shape, UTM.affine, "EPSG:32645")
+    figure = map_figure([class_panel("Classes", codes(grid), ICE), variable_panel("Probability", share(grid), "probability")])
+    figure.canvas.draw()
+    assert all(axes.get_position().width > 0 and axes.get_position().height > 0 for axes in figure.axes)
+    names = [t for t in figure.findobj(Text) if t.get_text() in ICE.names]
+    assert len(names) == 3
+    assert all(figure.bbox.x0 <= t.get_window_extent().x0 and t.get_window_extent().x1 <= figure.bbox.x1 for t in names)
+
+
 def test_neighbours_share_a_key_only_when_it_is_the_same():
     other = Legend("two", ICE.classes[:2])
     both = map_figure([class_panel("truth", codes(UTM), ICE), class_panel("prediction", codes(UTM), ICE)])

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from vigie.story.compare import read_group
+from vigie.story.compare import merged_scores, read_group
 
 
 def test_a_group_keeps_the_coordinates_it_shares_with_the_group_above(tmp_path):
@@ -19,3 +19,18 @@ def test_a_group_keeps_the_coordinates_it_shares_with_the_group_above(tmp_path):
     found = read_group(path, "ice/reliability")
     assert found["label"].values.tolist() == ["land", "water"]
     assert "model" not in found.coords
+
+
+def test_a_reference_method_appears_again_where_its_scores_differ(tmp_path):
+    for run, iou in (("one", 0.5), ("two", 0.5), ("three", 0.7)):
+        variables = {
+            "iou": (("model", "label"), [[0.8], [iou]]),
+            "iou_interval": (("model", "label", "bound"), np.random.default_rng(len(run)).random((2, 1, 2))),
+            "iou_by_scene": (("model", "label", "scene"), [[[0.8]], [[iou]]]),
+        }
+        names = {"label": ["ice"], "model": ["network", "forest"], "scene": ["a"], "bound": ["low", "high"]}
+        (tmp_path / run).mkdir()
+        xr.DataTree.from_dict({"/ice": xr.Dataset(variables, names)}).to_netcdf(tmp_path / run / "scores.nc", engine="h5netcdf")
+    merged = merged_scores([tmp_path / run for run in ("one", "two", "three")], "ice")
+    assert merged["model"].values.tolist() == ["one", "forest", "two", "three", "forest of three"]
+    assert merged["iou"].sel(label="ice").values.tolist() == [0.8, 0.5, 0.8, 0.8, 0.7]

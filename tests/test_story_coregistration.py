@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,17 +151,25 @@ def test_a_shift_beyond_the_limit_is_refused(scenes):
 
 
 def test_first_in_group_is_the_first_of_each_group(scenes):
-    chosen = references(list(scenes.values()), CoregisterPlan())
+    chosen = references(list(scenes.values()), SETTINGS, CoregisterPlan())
     first = next(scene for scene in scenes.values() if scene.group == scenes[FILM].group)
     assert {other.id for other in chosen.values()} == {first.id}
     assert set(chosen) == {REFERENCE, LATER, FILM} - {first.id}
 
 
+def test_references_are_chosen_on_the_grid_that_is_asked_for(scenes):
+    """Images in degrees are brought into metres by the grid's CRS; without it they are refused."""
+    degrees = {"crs": "EPSG:4326", "transform": (3e-4, 0.0, 86.5, 0.0, -3e-4, 28.0)}
+    both = [replace(scenes[name], **degrees) for name in (REFERENCE, LATER)]
+    settings = HarmonizeStageSettings(grid={"crs": "EPSG:32645", "resolution_m": GSD_M})
+    assert set(references(both, settings, PLAN)) == {LATER}
+
+
 def test_an_unknown_reference_is_refused(scenes):
     with pytest.raises(VigieError, match="did you mean 'synthetic_2021-08-21_almaz'"):
-        references(list(scenes.values()), CoregisterPlan(reference="synthetic_2021-08-21_alma"))
+        references(list(scenes.values()), SETTINGS, CoregisterPlan(reference="synthetic_2021-08-21_alma"))
     with pytest.raises(VigieError, match="no scene is to be moved"):
-        references(list(scenes.values()), CoregisterPlan(scenes=("corona*",)))
+        references(list(scenes.values()), SETTINGS, CoregisterPlan(scenes=("corona*",)))
 
 
 def test_scenes_without_a_common_kind_of_band_are_refused(scenes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -21,11 +22,19 @@ import xarray as xr
 from rio_cogeo.cogeo import cog_validate
 
 from vigie.acquire.catalog import read_catalog
+from vigie.apps.glaciers.classes import CLASSES
 from vigie.cli import main
+from vigie.core.cube import FLAGS
 from vigie.core.vocabulary import named
 from vigie.harmonize.cube import open_scene
-from vigie.story import products
-from vigie.story.run import ARTEFACTS
+from vigie.learn.model import load as load_model
+from vigie.learn.model import read_card
+from vigie.story import products, verification
+from vigie.story.apply import Request, experiment_of
+from vigie.story.reading import load
+from vigie.story.report import score_sections
+from vigie.story.run import ARTEFACTS, Run
+from vigie.story.scenes import settings_of, weight_files
 from vigie.synthetic.files import sensor_file, write_film, write_multispectral
 from vigie.synthetic.glaciers import Area
 
@@ -200,6 +209,84 @@ def test_the_report_needs_nothing_else_and_tells_the_history(finished):
 def test_scores_count_what_has_truth(finished):
     scores = xr.load_dataset(finished / "scores.nc", engine="h5netcdf", group="classes")
     assert scores["model"].values.tolist() == ["network"]
+    assert scores["scene"].values.tolist() == sorted(LABELLED)
+    confusion = xr.load_dataset(finished / "scores.nc", engine="h5netcdf", group="classes/confusion")["confusion"]
+    shown, hits = 0, 0
+    for name in LABELLED:
+        node = open_scene(finished / "cube.zarr", f"grid/{name}").dataset
+        counts = (node["flags"].values & (FLAGS["nodata"] | FLAGS["cloud"]) == 0) & (node["truth"].values != 255)
+        mapped = prediction_of(finished, name)["map"].values
+        shown, hits = shown + counts.sum(), hits + (counts & (mapped == node["truth"].values)).sum()
+    assert int(confusion.sum()) == shown
+    # Probabilities are stored in steps of 1e-4: equal ones may be decided otherwise than by the map.
+    assert abs(int(np.trace(confusion.values[:, :4])) - hits) < 0.01 * shown
+    assert "2 groups of scenes" in scores.attrs["intervals"]
+
+
+def test_what_was_learnt_from_is_not_scored_and_that_is_said(experiment, copied):
+    _, settings = load(experiment, ["train.folds.by='none'"])
+    run = Run(settings, copied, base=experiment.parent)
+    verification.verify(run, CLASSES, {})
+    (section,) = score_sections(run)
+    assert "every scene with truth was learnt from" in section.text
+
+
+def test_a_model_trained_anew_is_predicted_with_anew(vigie, experiment, copied):
+    """As after a retraining of the same settings that ends with other weights."""
+    folder = copied / "model" / "all"
+    before = {name: prediction_of(copied, name) for name in (UNLABELLED, LABELLED[0])}
+    model = load_model(folder)
+    for parameter in model.members[0].parameters():
+        parameter.data.add_(0.1)
+    model.save(folder)
+    (copied / ".stages" / "predict.json").unlink()
+    assert vigie("predict", experiment, "--out", copied.parent, "--quiet")[0] is None
+    after = {name: prediction_of(copied, name) for name in before}
+    assert not after[UNLABELLED]["probability"].equals(before[UNLABELLED]["probability"])
+    assert after[LABELLED[0]]["probability"].equals(before[LABELLED[0]]["probability"])
+    weights = json.loads(after[UNLABELLED].attrs["weights_sha256"])
+    digest = hashlib.sha256((folder / "member-00.safetensors").read_bytes()).hexdigest()
+    assert weights == {"member-00.safetensors": digest}
+
+
+def prediction_of(run: Path, name: str) -> xr.Dataset:
+    return xr.open_zarr(run / "prediction.zarr", group=f"grid/{name}", consolidated=False).load()
+
+
+def test_the_machine_of_the_training_is_not_that_of_the_map(finished, tmp_path):
+    card = read_card(finished / "model" / "all")
+    card["facts"]["origin"]["predict"] |= {"device": "cuda:3", "precision": "bf16-mixed", "memory_gib": 900.0}
+    assert experiment_of(card, Request(("a.tif",)), tmp_path)["predict"] == {"patch": 64, "overlap": 16}
+
+
+def test_the_place_of_the_training_is_not_that_of_the_map(finished, tmp_path):
+    card = read_card(finished / "model" / "all")
+    grid = {"crs": "EPSG:32645", "resolution_m": 30.0, "bounds": [0.0, 0.0, 3000.0, 3000.0]}
+    card["facts"]["origin"]["harmonize"]["grid"] = grid
+    wanted = experiment_of(card, Request(("a.tif",)), tmp_path)
+    assert wanted["harmonize"]["grid"] == {"resolution_m": 30.0}
+    chosen = experiment_of(card, Request(("a.tif",), overrides=("harmonize.grid.crs=EPSG:32646",)), tmp_path)
+    assert chosen["harmonize"]["grid"] == {"resolution_m": 30.0, "crs": "EPSG:32646"}
+
+
+def test_apply_tells_that_the_grid_of_the_training_does_not_count(vigie, experiment, copied, own, tmp_path):
+    path = copied / "model" / "all" / "card.json"
+    card = json.loads(path.read_text())
+    card["facts"]["origin"]["harmonize"]["grid"] = {"crs": "EPSG:32646", "resolution_m": 30.0, "bounds": None}
+    path.write_text(json.dumps(card))
+    image, sensor = own / "synthetic_2015-08-21_dolma.tif", experiment.parent / "sensor.toml"
+    code, _, err = vigie("apply", copied, image, "--sensor", sensor, "--out", tmp_path / "map")
+    assert code is None
+    assert "the training's grid does not count, images keep their own (--set harmonize.grid.*): crs = EPSG:32646" in err
+    assert open_scene(tmp_path / "map" / "cube.zarr", f"grid/{image.stem}").grid.crs.to_epsg() == 32645
+
+
+def test_weights_lie_where_the_experiment_says(experiment, tmp_path):
+    own, shared = 'network={name="unet",weights="own/encoder.safetensors"}', 'beside=[{name="unet",weights="hub"}]'
+    run = Run(load(experiment, [f"train.{own}", f"train.{shared}"])[1], tmp_path, base=experiment.parent)
+    assert [kind.weights for kind in settings_of(run).train.networks] == [f"{experiment.parent}/own/encoder.safetensors", "hub"]
+    assert weight_files(run) == [experiment.parent / "own" / "encoder.safetensors"]
+    assert run.experiment.train.network.weights == "own/encoder.safetensors"
 
 
 def test_a_second_run_touches_nothing(vigie, experiment, finished):

@@ -180,6 +180,54 @@ def test_unknown_truth_is_never_drawn_and_one_class_is_refused() -> None:
         baseline.fit([scene])
 
 
+def cut(scene: xr.Dataset, *windows: tuple[slice, slice]) -> xr.Dataset:
+    asked = np.zeros((scene.sizes["y"], scene.sizes["x"]), bool)
+    for window in windows:
+        asked[window] = True
+    return scene.assign(asked=(("y", "x"), asked))
+
+
+EVERY = slice(None)
+
+
+@pytest.mark.parametrize("scale", [features.unscaled, features.standardised])
+def test_what_is_drawn_does_not_depend_on_how_a_scene_is_cut(scale: features.Scale) -> None:
+    baseline = baselines.Trees(partial(features.film_local, scale=scale), baselines.random_forest, ICE, pixels=100)
+    scene = make_scene(("pan",))
+    whole = baseline.draw(scene)
+    halves = baseline.draw(cut(scene, (EVERY, slice(0, 11)), (EVERY, slice(11, None))))
+    np.testing.assert_array_equal(whole.table, halves.table)
+    part = baseline.draw(cut(scene, (EVERY, slice(0, 11)), (EVERY, slice(30, 32))))
+    assert part.rows.size == 100 and set(part.rows) == {0, 1}
+    kept = baseline.recipe(scene).values[:, :, [*range(11), 30, 31]].reshape(7, -1)
+    assert {tuple(row) for row in part.table.tolist()} <= {tuple(column) for column in kept.T.tolist()}
+
+
+def test_parts_of_a_scene_are_predicted_as_in_the_whole() -> None:
+    recipe = partial(features.film_local, scale=features.standardised)
+    fitted = baselines.Trees(recipe, partial(baselines.random_forest, trees=3), ICE, pixels=200).fit([make_scene(("pan",))])
+    scene, window = make_scene(("pan",), seed=1), (slice(0, 9), slice(0, 8))
+    np.testing.assert_array_equal(fitted.probability(cut(scene, window))[:, *window], fitted.probability(scene)[:, *window])
+    assert np.isnan(fitted.probability(cut(scene, window))[:, 9:]).all()
+
+
+def test_a_pooled_threshold_is_that_of_what_may_be_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, window = make_scene(("pan",)), (EVERY, slice(10, 30))
+    assert thresholds.TrainOtsu().fit([cut(scene, window)]) == thresholds.TrainOtsu().fit([scene.isel(x=slice(10, 30))])
+    monkeypatch.setattr(thresholds, "POOLED_PIXELS", 100)
+    seen = []
+    monkeypatch.setattr(thresholds, "otsu", lambda values: seen.append(values.size) or 0.5)
+    thresholds.TrainOtsu().fit(iter([scene, scene]))
+    assert seen == [200]
+
+
+def test_nothing_is_learnt_under_clouds() -> None:
+    scene = make_scene(("pan",))
+    scene["flags"].values[:, :25] = cube.FLAGS["cloud"]
+    baseline = baselines.Trees(features.film_intensity, partial(baselines.random_forest, trees=2), ICE)
+    assert baseline.draw(scene).rows.size == 30 * 15
+
+
 def test_jitter_copies_alter_only_their_kinds() -> None:
     jitter = baselines.Jitter({"reflectance": (0.5, 0.6, 0.1, 0.2)}, copies=2)
     scene = make_scene(OPTICAL)

@@ -50,6 +50,23 @@ def test_one_scene_has_no_interval() -> None:
     assert np.isnan(interval(means(np.array([1.0])), Tally.mean, "scene")["e"]).all()
 
 
+def test_no_replicates_give_no_interval() -> None:
+    assert np.isnan(interval(means(np.arange(9.0)), Tally.mean, "scene", replicates=0)["e"]).all()
+
+
+def test_intervals_of_groups_cover_and_those_of_scenes_do_not() -> None:
+    """Thirty places, each seen by four scenes that err alike: the mean error of another thirty places is 0."""
+    rng, hits, scenes = np.random.default_rng(5), {"group": 0, "scene": 0}, [str(i) for i in range(120)]
+    groups = {scene: str(i // 4) for i, scene in enumerate(scenes)}
+    for trial in range(200):
+        tally = means(np.repeat(rng.normal(0, 1, 30), 4) + rng.normal(0, 0.2, 120))
+        for dim, units in (("group", tally.regroup("scene", "group", groups)), ("scene", tally)):
+            low, high = interval(units, Tally.mean, dim, replicates=300, seed=trial)["e"].values
+            hits[dim] += low <= 0 <= high
+    assert 0.90 <= hits["group"] / 200 <= 0.98
+    assert hits["scene"] / 200 < 0.75
+
+
 def test_faults_are_named() -> None:
     with pytest.raises(VigieError, match="no 'block' to resample"):
         interval(means(np.arange(3.0)), Tally.mean, "block")

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 import numpy as np
 import pytest
 import xarray as xr
 from scipy.spatial.distance import cdist
 
-from vigie.verify.boundary import CAP_M, DIRECTIONS, boundary, count_boundaries, finish_boundaries
+from vigie.core.tiles import tiles
+from vigie.verify.boundary import (
+    CAP_M,
+    DIRECTIONS,
+    REACH_PX,
+    boundary,
+    count_boundaries,
+    finish_boundaries,
+    halo_px,
+    reach_m,
+)
 from vigie.verify.classes import LabelledTile
 
 FORTH, BACK = DIRECTIONS
@@ -102,6 +115,30 @@ def test_a_boundary_that_is_missing_counts_as_the_cap() -> None:
     scores = finish_boundaries(count_boundaries(tile(np.zeros((30, 30), bool), disc(8, 30).astype(int)))).sel(label="ice")
     assert scores["boundary_mean_m"].sel(direction=BACK) == CAP_M == scores["boundary_median_m"].sel(direction=BACK)
     assert np.isnan(scores["boundary_mean_m"].sel(direction=FORTH))
+
+
+def test_a_map_of_nothing_scores_nothing_where_there_is_a_boundary_and_nothing_to_score_stays_nan() -> None:
+    empty = np.zeros((30, 30), bool)
+    for mapped, rows in ((empty, disc(8, 30)), (disc(8, 30), empty)):
+        scores = finish_boundaries(count_boundaries(tile(mapped, rows.astype(int)))).sel(label="ice")
+        assert (scores["boundary_f1"] == 0).all()
+    assert np.isnan(finish_boundaries(count_boundaries(tile(empty, empty.astype(int))))["boundary_f1"]).all()
+
+
+def test_fine_pixels_are_measured_alike_in_tiles_and_whole() -> None:
+    """Boundaries farther apart than the reach, pixels of 2 m: what a tile cannot see, the whole map does not count either."""
+    mapped, rows = np.zeros((4, 3000), bool), np.zeros((4, 3000), int)
+    mapped[:, :20], rows[:, 1500:] = True, 1
+    rows[:, 900:930] = 1
+    whole, halo = count_boundaries(tile(mapped, rows, 2.0)), halo_px(2.0)
+    parts = []
+    for cut in tiles({"y": 4, "x": 3000}, {"y": 4, "x": 500}, {"y": halo, "x": halo}):
+        at = cut.read["y"], cut.read["x"]
+        parts.append(count_boundaries(tile(mapped[at], rows[at], 2.0, inner=cut.inner)))
+    added = reduce(add, parts)
+    xr.testing.assert_allclose(added.total, whole.total)
+    xr.testing.assert_identical(added.weight, whole.weight)
+    assert finish_boundaries(whole)["boundary_mean_m"].max() <= reach_m(2.0) == 2 * REACH_PX < CAP_M
 
 
 def test_tiles_with_a_wide_halo_add_to_the_whole() -> None:

@@ -1,4 +1,4 @@
-"""Tallies add in any order and partition, keep labels apart, and survive a file."""
+"""Tallies add in any order and partition, and keep labels apart."""
 
 from __future__ import annotations
 
@@ -52,18 +52,6 @@ def test_labels_are_kept_apart_and_grouped() -> None:
 def test_the_same_scene_counted_in_tiles_adds_up() -> None:
     part = Tally(xr.Dataset({"e": 1}), xr.Dataset({"e": 1})).at(scene="a")
     assert (part + part).total["e"].values.tolist() == [2]
-
-
-@pytest.mark.parametrize("labels", [{}, {"scene": "chip-155"}, {"scene": "é", "region": "x"}])
-def test_a_file_gives_back_the_same_tally(tmp_path, labels: dict[str, str]) -> None:
-    rng = np.random.default_rng(1)
-    tally = count_classes(tile_of(rng.integers(-1, 3, (9, 9)), rng.integers(0, 3, (9, 9)))).at(**labels)
-    tally.save(tmp_path / "tally.nc")
-    again = Tally.load(tmp_path / "tally.nc")
-    for before, after in ((tally.total, again.total), (tally.weight, again.weight)):
-        xr.testing.assert_identical(before, after)
-        assert {n: v.dtype.kind for n, v in before.variables.items()} == {n: v.dtype.kind for n, v in after.variables.items()}
-    xr.testing.assert_identical((again + tally).total, (tally + tally).total)
 
 
 def test_field_tallies_are_nan_aware_means() -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from shapely.geometry import shape
 from stac_geoparquet.arrow import parse_stac_items_to_arrow, stac_table_to_items, to_parquet
 
+from vigie.acquire.truth import LAYER
 from vigie.core.errors import VigieError
 from vigie.core.scene import Band, Scene
 from vigie.core.store import whole_file
@@ -126,7 +127,7 @@ def _assets(scene: Scene) -> dict[str, Any]:
     for mask in scene.masks:
         assets[_free(assets, "quality")] = {"href": mask.href, "roles": ["data-mask"]}
     if scene.truth is not None:
-        assets[_free(assets, "labels")] = {"href": scene.truth.href, "roles": ["labels"]}
+        assets[_free(assets, "labels")] = {"href": scene.truth.href.partition(LAYER)[0], "roles": ["labels"]}
     for asset in assets.values():
         if asset["href"] in scene.sha256:
             asset["file:checksum"] = "1220" + scene.sha256[asset["href"]]
@@ -157,7 +158,8 @@ def _free(taken: Mapping[str, Any], name: str) -> str:
 
 def _placeless(scene: Scene) -> Scene:
     def place(href: str) -> str:
-        return f"sha256:{scene.sha256[href]}" if href in scene.sha256 else href.split("?")[0]
+        path, mark, layer = href.partition(LAYER)
+        return f"sha256:{scene.sha256[path]}{mark}{layer}" if path in scene.sha256 else href.split("?")[0]
 
     return replace(
         scene,

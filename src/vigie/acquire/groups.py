@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pyproj import Geod
 from shapely import STRtree
+from shapely.affinity import translate
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 from shapely.ops import nearest_points
@@ -17,6 +18,8 @@ NEAR_KM = 1.0
 """Scenes closer than this share ground, light or labels often enough to be one group (chips 155 and 157 are 0.34 km apart)."""
 
 _KM_A_DEGREE = 110.0
+_TURNS = (0.0, -360.0, 360.0)
+"""Degrees by which an outline is moved to meet one on the other side of longitude 180."""
 _GEOD = Geod(ellps="WGS84")
 
 
@@ -37,8 +40,8 @@ def group_by_distance(scenes: Sequence[Scene], near_km: float = NEAR_KM) -> list
 
     for i in free:
         margin = near_km / _KM_A_DEGREE / max(0.05, _cos_latitude(outlines[i]))
-        for hit in tree.query(outlines[i].buffer(margin)).tolist():
-            j = free[hit]
+        reach = outlines[i].buffer(margin)
+        for j in {free[hit] for turn in _TURNS for hit in tree.query(translate(reach, turn)).tolist()}:
             if j < i and distance_km(outlines[i], outlines[j]) < near_km:
                 low, high = sorted((root(i), root(j)))
                 parent[high] = low
@@ -46,15 +49,17 @@ def group_by_distance(scenes: Sequence[Scene], near_km: float = NEAR_KM) -> list
 
 
 def distance_km(one: BaseGeometry, other: BaseGeometry) -> float:
-    """Measure the shortest distance between two outlines in lon/lat, along the ellipsoid.
+    """Measure the shortest distance between two outlines in lon/lat, along the ellipsoid and across longitude 180.
 
     Examples
     --------
     >>> from shapely.geometry import box
     >>> round(distance_km(box(0, 0, 1, 1), box(2, 0, 3, 1)), 1)
     111.3
+    >>> round(distance_km(box(179, 0, 180, 1), box(-179, 0, -178, 1)), 1)
+    111.3
     """
-    a, b = nearest_points(one, other)
+    a, b = nearest_points(one, min((translate(other, turn) for turn in _TURNS), key=one.distance))
     return float(_GEOD.inv(a.x, a.y, b.x, b.y)[2]) / 1000.0
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from vigie.acquire.elevation import metres
 from vigie.acquire.files import digests, is_remote
 from vigie.acquire.metadata import Coefficients, read_coefficients
-from vigie.acquire.offsets import check_offset
+from vigie.acquire.offsets import Offsets, check_offset
 from vigie.acquire.raster import Header, band_count_error, footprint, read_header
-from vigie.acquire.sensor import BandFile, Product, Radiometry, Sensor
+from vigie.acquire.sensor import BandFile, Product, Radiometry, Sensor, SensorBand
 from vigie.core.errors import VigieError, nearest
 from vigie.core.scene import Band, QualityMask, Scene
 
@@ -32,7 +33,12 @@ class Recognised:
 
 
 def find_scenes(
-    hrefs: Sequence[str], sensors: Sequence[Sensor], named: bool, date: str | None = None, bands: Sequence[str] | None = None
+    hrefs: Sequence[str],
+    sensors: Sequence[Sensor],
+    named: bool,
+    date: str | None = None,
+    bands: Sequence[str] | None = None,
+    offsets: Offsets = "checked",
 ) -> list[Scene]:
     """Find the scenes that files hold, in the order of their names.
 
@@ -43,13 +49,14 @@ def find_scenes(
     named: whether the user named the sensor, so that products that no name gives away count too.
     date: ISO 8601, where the user knows better than name and tags.
     bands: names of the bands to keep; None keeps all that the product has.
+    offsets: see `vigie.acquire.offsets.check_offset`.
 
     Raises
     ------
     VigieError: a file is claimed by two sensors, a band's file is missing, or a raster is refused by `read_header`.
     """
     found = recognise(hrefs, sensors, named)
-    return [build_scene(entry, date, bands) for entry in found]
+    return [build_scene(entry, date, bands, offsets=offsets) for entry in found]
 
 
 def recognise(hrefs: Sequence[str], sensors: Sequence[Sensor], named: bool) -> list[Recognised]:
@@ -104,12 +111,13 @@ def build_scene(
     bands: Sequence[str] | None = None,
     coefficients: Coefficients | None = None,
     header_of: Callable[[str], Header] = read_header,
+    offsets: Offsets = "checked",
 ) -> Scene:
     """Resolve the files of one scene into bands and masks with units, and its grid, date, footprint and digests.
 
     Parameters
     ----------
-    found, date, bands: as in `find_scenes`.
+    found, date, bands, offsets: as in `find_scenes`.
     coefficients: radiometry by layer, where the product's metadata file is not the one to ask.
     header_of: where headers come from: the files themselves, or a STAC item that describes them.
     """
@@ -125,7 +133,7 @@ def build_scene(
         kept = [(i, name) for i, name in enumerate(entry.bands, start=entry.index) if bands is None or name in bands]
         resolved += [_band(found, entry, name, index, header, coefficients) for index, name in kept]
     masks = _masks(found, header_of)
-    check_offset(found.scene, resolved, found.product.metadata)
+    check_offset(found.scene, resolved, found.product.metadata, offsets)
     finest = min((headers[band.href] for band in resolved), key=lambda header: header.gsd_m)
     return Scene(
         id=found.scene,
@@ -157,19 +165,20 @@ def iso_datetime(moment: datetime, has_time: bool) -> str:
 
 
 def parse_date(text: str) -> str:
-    """Write an ISO 8601 date or time in the one form that scenes use.
+    """Write an ISO 8601 date or time, or one as EXIF writes it (2000:10:30 05:00:00), in the one form that scenes use.
 
     Raises
     ------
-    VigieError: the text is not ISO 8601.
+    VigieError: the text is neither.
 
     Examples
     --------
     >>> parse_date("2000-10-30"), parse_date("2000-10-30T06:00:00+01:00")
     ('2000-10-30', '2000-10-30T05:00:00Z')
     """
+    plain = re.sub(r"^(\d{4}):(\d{2}):(\d{2})", r"\1-\2-\3", text.strip())
     try:
-        return iso_datetime(datetime.fromisoformat(text.strip()), len(text.strip()) > 10)
+        return iso_datetime(datetime.fromisoformat(plain), len(plain) > 10)
     except ValueError as error:
         raise VigieError(f"'{text}' is not a date", expected="ISO 8601, for instance 2000-10-30") from error
 
@@ -221,7 +230,7 @@ def _coefficients(found: Recognised) -> Coefficients:
 def _band(found: Recognised, entry: BandFile, name: str, index: int, header: Header, coefficients: Coefficients) -> Band:
     declared = found.sensor.band(name)
     levels = (entry, found.product, declared)
-    scale, offset = _scale_offset(found, entry, levels, coefficients)
+    scale, offset = _scale_offset(found, entry, levels, coefficients) or _in_file(declared, header, index)
     in_file = header.nodata[index - 1]
     return Band(
         name=name,
@@ -241,8 +250,8 @@ def _band(found: Recognised, entry: BandFile, name: str, index: int, header: Hea
 
 def _scale_offset(
     found: Recognised, entry: BandFile, levels: Sequence[Radiometry], coefficients: Coefficients
-) -> tuple[float, float]:
-    """What the product's metadata says of a layer, else what the sensor file declares."""
+) -> tuple[float, float] | None:
+    """What the product's metadata says of a layer, else what the sensor file declares; None where neither says a word."""
     layer = re.sub(r"_\d+m$", "", entry.layer)
     if layer in coefficients:
         return coefficients[layer]
@@ -253,7 +262,15 @@ def _scale_offset(
             found=", ".join(coefficients) or "none",
             do="leave the band out with bands = [...], or use another product",
         )
-    return 1.0 if scale is None else scale, next((level.offset for level in levels if level.offset is not None), 0.0)
+    offset = next((level.offset for level in levels if level.offset is not None), None)
+    return None if scale is None and offset is None else (1.0 if scale is None else scale, offset or 0.0)
+
+
+def _in_file(declared: SensorBand, header: Header, index: int) -> tuple[float, float]:
+    """What the raster itself declares, where nobody else does; elevation becomes metres."""
+    if declared.kind == "terrain" and declared.name == "elevation":
+        return metres(header, index)
+    return header.scale_offset(index) or (1.0, 0.0)
 
 
 def _masks(found: Recognised, header_of: Callable[[str], Header]) -> tuple[QualityMask, ...]:
@@ -279,8 +296,18 @@ def _date(found: Recognised, header: Header) -> str | None:
             return iso_datetime(datetime.strptime(text, form), "%H" in form)
         except ValueError as error:
             raise VigieError(f"scene '{found.scene}': its name holds no date", found=text, expected=form) from error
-    tagged = [header.tags[tag] for tag in DATE_TAGS if tag in header.tags]
-    return parse_date(tagged[0]) if tagged and not is_remote(header.href) else None
+    tagged = next((tag for tag in DATE_TAGS if header.tags.get(tag, "").strip(" :0")), None)
+    if tagged is None or is_remote(header.href):
+        return None
+    try:
+        return parse_date(header.tags[tagged])
+    except VigieError as error:
+        raise VigieError(
+            f"{header.href}: its tag {tagged} holds no date",
+            found=header.tags[tagged],
+            expected="ISO 8601, for instance 2000-10-30",
+            do="mend the tag, or say the date with `date`",
+        ) from error
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:

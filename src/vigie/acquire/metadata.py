@@ -35,18 +35,19 @@ def sentinel2_safe(text: str, origin: str) -> Coefficients:
     """Decide the offsets of an ESA Level-2A product from its MTD_MSIL2A.xml.
 
     reflectance = (DN + BOA_ADD_OFFSET[band_id]) / BOA_QUANTIFICATION_VALUE; no list of offsets means 0, whatever the date.
+    Products before PSD-14 (2018) write L2A_BOA_QUANTIFICATION_VALUE.
 
     Source: Sentinel-2 Products Specification Document, processing baseline 04.00.
     """
     root = parse_xml(text, origin)
-    quantification = root.find(".//BOA_QUANTIFICATION_VALUE")
-    if quantification is None or not quantification.text:
+    quantification = root.findtext(".//BOA_QUANTIFICATION_VALUE") or root.findtext(".//L2A_BOA_QUANTIFICATION_VALUE")
+    if not quantification:
         raise VigieError(
             f"{origin} is not the metadata of a Level-2A product",
             found="no BOA_QUANTIFICATION_VALUE",
             do="give a Level-2A product",
         )
-    scale = 1.0 / float(quantification.text)
+    scale = 1.0 / float(quantification)
     offsets = {int(node.attrib["band_id"]): float(node.text or 0) for node in root.iter("BOA_ADD_OFFSET")}
     if offsets and set(offsets) != set(range(len(SENTINEL2_BANDS))):
         raise VigieError(f"{origin} has no offset for some bands", found=sorted(offsets), expected="band_id 0 to 12")

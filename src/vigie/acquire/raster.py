@@ -11,17 +11,25 @@ import numpy as np
 import rasterio
 from pyproj import CRS, Geod
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.warp import transform_geom
+from rasterio.warp import transform, transform_geom
 from rasterio.windows import Window as PixelWindow
+from shapely import union_all
+from shapely.affinity import translate
+from shapely.geometry import Polygon, box, mapping
+from shapely.geometry.base import BaseGeometry
 
 from vigie.core.errors import VigieError
 
 _EDGE_POINTS = 20
+_DEGREES_DIGITS = 7
 
 
 @dataclass(frozen=True)
 class Header:
-    """The grid and bands of one raster; `nodata` has one entry a band, `gsd_m` is the ground size of a pixel at the centre."""
+    """The grid and bands of one raster; `gsd_m` is the ground size of a pixel at the centre.
+
+    `nodata` has one entry a band; so have `scales`, (scale, offset) where the file declares them, and `units`, '' for unknown.
+    """
 
     href: str
     crs: str
@@ -31,6 +39,12 @@ class Header:
     nodata: tuple[float | None, ...]
     tags: Mapping[str, str]
     gsd_m: float
+    scales: tuple[tuple[float, float] | None, ...] = ()
+    units: tuple[str, ...] = ()
+
+    def scale_offset(self, index: int) -> tuple[float, float] | None:
+        """What the file declares for band `index`: physical = stored * scale + offset; None where it declares nothing."""
+        return self.scales[index - 1] if self.scales else None
 
 
 def read_header(href: str, check_whole: bool = True) -> Header:
@@ -88,8 +102,18 @@ def footprint(header: Header) -> dict[str, Any]:
     u = np.concatenate([zero, along, one, 1 - along]) * columns
     v = np.concatenate([along, one, 1 - along, zero]) * rows
     ring = [(c + a * x, f + e * y) for x, y in zip(u.tolist(), v.tolist(), strict=True)]
-    outline = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
-    return _as_lists(transform_geom(header.crs, "EPSG:4326", outline, antimeridian_cutting=True, precision=7))
+    outline: dict[str, Any] = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    lon, lat = transform(header.crs, "EPSG:4326", *zip(*outline["coordinates"][0], strict=True))
+    onward = np.unwrap(lon, period=360)
+    if np.isclose(onward[0], onward[-1]) and not (onward.min() >= -180 and onward.max() <= 180):
+        return _as_lists(mapping(_cut(Polygon(np.round(np.column_stack([onward, lat]), _DEGREES_DIGITS)))))
+    return _as_lists(transform_geom(header.crs, "EPSG:4326", outline, antimeridian_cutting=True, precision=_DEGREES_DIGITS))
+
+
+def _cut(outline: Polygon) -> BaseGeometry:
+    """Cut an outline that goes on beyond longitude 180; GDAL does so too, but not where a ring has a point on that meridian."""
+    turns = ((turn, outline.intersection(box(turn - 180, -90, turn + 180, 90))) for turn in (-360, 0, 360))
+    return union_all([translate(part, -turn) for turn, part in turns if part.area])
 
 
 def _as_lists(geometry: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +149,20 @@ def _header(source: Any, href: str) -> Header:
         nodata=tuple(None if v is None else float(v) for v in source.nodatavals),
         tags=dict(source.tags()),
         gsd_m=ground_size_m(source.crs.to_wkt(), tuple(transform)[:6], source.shape),
+        scales=tuple(_declared(scale, offset, href) for scale, offset in zip(source.scales, source.offsets, strict=True)),
+        units=tuple(unit or "" for unit in source.units),
     )
+
+
+def _declared(scale: float, offset: float, href: str) -> tuple[float, float] | None:
+    """GDAL gives 1 and 0 where a file says nothing."""
+    if not (np.isfinite([scale, offset]).all() and scale):
+        raise VigieError(
+            f"{href} declares a scale that makes nothing of its numbers",
+            found=f"scale {scale}, offset {offset}",
+            do="mend it with `gdal_edit.py -scale ... -offset ...`",
+        )
+    return None if (scale, offset) == (1.0, 0.0) else (float(scale), float(offset))
 
 
 def _check_whole(source: Any) -> None:

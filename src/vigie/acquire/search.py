@@ -22,6 +22,7 @@ from vigie.acquire.catalog import SCENE_PROPERTY, item_to_scene
 from vigie.acquire.files import is_remote
 from vigie.acquire.local import build_scene, iso_datetime, recognise
 from vigie.acquire.metadata import Coefficients, sentinel2_item
+from vigie.acquire.offsets import Offsets
 from vigie.acquire.raster import Header, ground_size_m, read_header
 from vigie.acquire.sensor import Sensor
 from vigie.core.errors import VigieError, nearest
@@ -50,7 +51,11 @@ class StacSettings(BaseModel):
 
 
 def search_scenes(
-    settings: StacSettings, sensors: Sequence[Sensor], base: Path = Path(), bands: Sequence[str] | None = None
+    settings: StacSettings,
+    sensors: Sequence[Sensor],
+    base: Path = Path(),
+    bands: Sequence[str] | None = None,
+    offsets: Offsets = "checked",
 ) -> list[Scene]:
     """Find the scenes of a STAC catalogue, sorted by date and name.
 
@@ -68,7 +73,7 @@ def search_scenes(
             found="0 items",
             do="widen bbox or period, or check the collections",
         )
-    scenes = [item_scene(item, sensors, bands) for item in items]
+    scenes = [item_scene(item, sensors, bands, offsets) for item in items]
     return sorted(scenes, key=lambda scene: (scene.datetime or "", scene.id))
 
 
@@ -81,7 +86,9 @@ def find_items(settings: StacSettings, base: Path = Path()) -> Iterator[pystac.I
         yield item
 
 
-def item_scene(item: pystac.Item, sensors: Sequence[Sensor], bands: Sequence[str] | None = None) -> Scene:
+def item_scene(
+    item: pystac.Item, sensors: Sequence[Sensor], bands: Sequence[str] | None = None, offsets: Offsets = "checked"
+) -> Scene:
     """Turn one STAC item into a scene.
 
     Grids come from the item's projection fields where it has them, else from the files; Sentinel-2 offsets from its properties.
@@ -103,7 +110,7 @@ def item_scene(item: pystac.Item, sensors: Sequence[Sensor], bands: Sequence[str
     if entry.product.metadata and entry.product.metadata.reader.startswith("sentinel-2"):
         coefficients = sentinel2_item(item.to_dict(transform_hrefs=False), item.id)
     date = iso_datetime(item.datetime, True) if item.datetime else None
-    scene = build_scene(entry, date, bands, coefficients, lambda href: _header(item, assets[href], href))
+    scene = build_scene(entry, date, bands, coefficients, lambda href: _header(item, assets[href], href), offsets)
     return replace(scene, sha256={**_checksums(scene, assets), **scene.sha256})
 
 
@@ -199,4 +206,7 @@ def _header(item: pystac.Item, asset: pystac.Asset, href: str) -> Header:
     a, b, c, d, e, f = (float(value) for value in transform[:6])
     nodata = tuple(None if band.get("nodata") is None else float(band["nodata"]) for band in bands)
     gsd = ground_size_m(code, (a, b, c, d, e, f), size)
-    return Header(href, code, (a, b, c, d, e, f), (int(size[0]), int(size[1])), len(nodata), nodata, {}, gsd)
+    told = [(float(band.get("scale") or 1.0), float(band.get("offset") or 0.0)) for band in bands]
+    scales = tuple(None if pair == (1.0, 0.0) else pair for pair in told)
+    units = tuple(str(band.get("unit") or "") for band in bands)
+    return Header(href, code, (a, b, c, d, e, f), (int(size[0]), int(size[1])), len(nodata), nodata, {}, gsd, scales, units)

@@ -7,16 +7,18 @@ from dataclasses import replace
 from datetime import date as Day
 from datetime import datetime as Moment
 from glob import has_magic
-from os.path import expanduser
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from shapely.geometry import shape
 
+from vigie.acquire.clear import with_clear_pixels
+from vigie.acquire.elevation import metres
 from vigie.acquire.files import digests, list_files
 from vigie.acquire.groups import group_by_distance
 from vigie.acquire.local import find_scenes, parse_date
+from vigie.acquire.offsets import Offsets
 from vigie.acquire.raster import footprint, read_header
 from vigie.acquire.samples import SCHEME, resolve
 from vigie.acquire.search import StacSettings, search_scenes
@@ -39,11 +41,15 @@ class SourceSettings(BaseModel):
     truth: Annotated[str | None, Field(description="label file; * stands for what it stood for in images")] = None
     legend: Annotated[str | None, Field(description="label legend of the truth")] = None
     burn: Annotated[int | None, Field(ge=0, le=254, description="code of what lies inside vector labels")] = None
+    layer: Annotated[str | None, Field(description="layer of the truth where its file holds several with polygons")] = None
     epoch: Annotated[str | None, Field(description="date of the labels where it differs from the image's")] = None
     date: Annotated[str | None, Field(description="date of the images, over what names and tags say")] = None
     region: Annotated[str, Field(description="region, for scores by region")] = ""
     group: Annotated[str | None, Field(description="fold group; {scene} for one a scene; left out: by distance")] = None
-    dem: Annotated[str | None, Field(description="elevation raster in metres")] = None
+    dem: Annotated[str | None, Field(description="elevation raster, in metres unless it names another unit")] = None
+    offsets: Annotated[
+        Offsets, Field(description="Sentinel-2 offsets of the metadata: checked against the pixels, or trusted")
+    ] = "checked"
     stac: Annotated[StacSettings | None, Field(description="a STAC catalogue, instead of images")] = None
 
     @field_validator("images", mode="before")
@@ -68,8 +74,10 @@ class SourceSettings(BaseModel):
             raise ValueError("with stac, a truth names its scene by {scene}, not by *")
         if self.truth and not self.legend:
             raise ValueError("truth needs a legend: the name of the label legend its codes follow")
-        if (self.burn is not None or self.epoch or self.legend) and not self.truth:
-            raise ValueError("burn, epoch and legend describe a truth, and there is none")
+        if (self.burn is not None or self.layer or self.epoch or self.legend) and not self.truth:
+            raise ValueError("burn, layer, epoch and legend describe a truth, and there is none")
+        if self.layer and self.burn is None:
+            raise ValueError("layer is for vector labels, which need burn")
         return self
 
 
@@ -83,9 +91,10 @@ def gather(sources: Sequence[SourceSettings], base: Path = Path()) -> list[Scene
 
     Raises
     ------
-    VigieError: nothing found, a file of no known sensor, two scenes of one name, or bad input of any kind, with what to do.
+    VigieError: nothing found, a file of no known sensor, two scenes of one name, none with a clear pixel, or bad input of any
+    kind, with what to do.
     """
-    scenes = [scene for source in sources for scene in gather_one(source, base)]
+    scenes = with_clear_pixels([scene for source in sources for scene in gather_one(source, base)])
     names = [scene.id for scene in scenes]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -106,7 +115,7 @@ def gather_one(source: SourceSettings, base: Path) -> list[Scene]:
 
 def sensor_files(sources: Sequence[SourceSettings], base: Path = Path()) -> list[Path]:
     """Sensor files of the user's own that the sources name: what scenes hold depends on them, too."""
-    return [base / source.sensor for source in sources if _is_file(source.sensor)]
+    return [base / at_home(source.sensor) for source in sources if _is_file(source.sensor)]
 
 
 def expand(pattern: str, base: Path) -> list[Path]:
@@ -118,6 +127,7 @@ def expand(pattern: str, base: Path) -> list[Path]:
     """
     if pattern.startswith(SCHEME):
         return resolve(pattern)
+    pattern = at_home(pattern)
     full = (base / pattern).absolute()
     if full.exists() or not has_magic(pattern):
         if not full.exists():
@@ -130,15 +140,30 @@ def expand(pattern: str, base: Path) -> list[Path]:
     return found
 
 
+def at_home(path: str) -> str:
+    """Read a leading ~ as a shell does.
+
+    Raises
+    ------
+    VigieError: there is no such user.
+    """
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError as error:
+        raise VigieError(f"{path} names a home that is not there", found=error, do="write the path out") from error
+
+
 def _local_scenes(source: SourceSettings, base: Path) -> Iterator[tuple[Scene, str, Path]]:
     """Scenes of local files, each with the pattern and the path that led to it."""
     labels = set(_truth_files(source, base))
     origins: dict[str, tuple[str, Path]] = {}
-    for pattern in map(expanduser, source.images):
+    for pattern in map(at_home, source.images):
         for path in expand(pattern, base):
             if path not in labels:
                 origins |= dict.fromkeys(list_files(path), (pattern, path))
-    scenes = find_scenes(list(origins), _sensors(source, base), source.sensor != AUTO, source.date, source.bands)
+    scenes = find_scenes(
+        list(origins), _sensors(source, base), source.sensor != AUTO, source.date, source.bands, source.offsets
+    )
     _refuse_unclaimed(source, origins, scenes)
     for scene in scenes:
         yield scene, *next(origins[band.href] for band in scene.bands)
@@ -146,14 +171,14 @@ def _local_scenes(source: SourceSettings, base: Path) -> Iterator[tuple[Scene, s
 
 def _stac_scenes(source: SourceSettings, base: Path) -> Iterator[tuple[Scene, str, Path]]:
     if source.stac is not None:
-        for scene in search_scenes(source.stac, _sensors(source, base), base, source.bands):
+        for scene in search_scenes(source.stac, _sensors(source, base), base, source.bands, source.offsets):
             yield scene, source.stac.url, Path(scene.id)
 
 
 def _sensors(source: SourceSettings, base: Path) -> list[Sensor]:
     if source.sensor == AUTO:
         return all_sensors()
-    return [load_sensor(base / source.sensor if _is_file(source.sensor) else source.sensor)]
+    return [load_sensor(base / at_home(source.sensor) if _is_file(source.sensor) else source.sensor)]
 
 
 def _is_file(sensor: str) -> bool:
@@ -184,7 +209,7 @@ def _with_truth(scene: Scene, source: SourceSettings, pattern: str, path: Path, 
         return scene
     wanted = counterpart(path.as_posix(), pattern.removeprefix(SCHEME), source.truth, scene.id)
     file = expand(wanted, base)[0]
-    truth = read_truth(file, source.legend, source.burn, source.epoch, scene.footprint)
+    truth = read_truth(file, source.legend, source.burn, source.epoch, scene.footprint, source.layer)
     return replace(scene, truth=truth, sha256={**scene.sha256, **digests(p.absolute().as_posix() for p in sidecars(file))})
 
 
@@ -196,5 +221,6 @@ def _with_elevation(scene: Scene, source: SourceSettings, base: Path) -> Scene:
     header = read_header(file)
     if not shape(footprint(header)).intersects(shape(dict(scene.footprint))):
         raise VigieError(f"the DEM {file} does not touch scene '{scene.id}'", do="give a DEM of the same place")
-    band = Band("elevation", "terrain", file, 1, header.gsd_m, "m", nodata=header.nodata[0])
+    scale, offset = metres(header)
+    band = Band("elevation", "terrain", file, 1, header.gsd_m, "m", scale=scale, offset=offset, nodata=header.nodata[0])
     return replace(scene, bands=(*scene.bands, band), sha256={**scene.sha256, **digests([file])})

@@ -1,4 +1,7 @@
-"""Labels beside images: which label file belongs to which image, and whether it can serve."""
+"""Labels beside images: which label file belongs to which image, and whether it can serve.
+
+A layer of a file with several is named as QGIS does, `file.gpkg|layername=<layer>`; `vigie.harmonize.labels` reads that back.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,26 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pyogrio
+import rasterio
 import shapely
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry
 
-from vigie.acquire.raster import footprint, read_header
-from vigie.core.errors import VigieError
+from vigie.acquire.raster import Header, footprint, read_header
+from vigie.core.errors import VigieError, nearest
 from vigie.core.scene import Truth
 
 log = logging.getLogger("vigie")
 
-POLYGONAL = (3, 6)
-"""Type ids of polygons and multipolygons in shapely."""
-VECTORS = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".kml", ".gml")
+PARQUET = (".parquet", ".geoparquet")
+VECTORS = (".shp", ".gpkg", ".geojson", ".json", ".fgb", *PARQUET, ".kml", ".gml")
+LAYER = "|layername="
+UNKNOWN = 255
 
 
 def counterpart(image: str, images: str, truth: str, scene: str = "") -> str:
@@ -66,7 +72,9 @@ def _glob_regex(pattern: str) -> str:
     )
 
 
-def read_truth(path: Path, legend: str, burn: int | None, epoch: str | None, image: Mapping[str, Any]) -> Truth:
+def read_truth(
+    path: Path, legend: str, burn: int | None, epoch: str | None, image: Mapping[str, Any], layer: str | None = None
+) -> Truth:
     """Check a label raster or vector layer against an image's footprint (GeoJSON, EPSG:4326) and describe it.
 
     Parameters
@@ -74,10 +82,12 @@ def read_truth(path: Path, legend: str, burn: int | None, epoch: str | None, ima
     path: a raster of codes, or a vector layer whose inside gets the code `burn`.
     legend: the label legend that says what the codes mean.
     epoch: date of the labels (ISO 8601) where it differs from the image's.
+    layer: which layer of a file that holds several; None for the only one with polygons.
 
     Raises
     ------
-    VigieError: missing, unreadable, without CRS, `burn` missing for a vector or given for a raster, or nowhere on the image.
+    VigieError: missing, unreadable, without CRS, `burn` missing for a vector or given for a raster, one of several layers, no
+    codes, or nowhere on the image.
     """
     is_vector = path.suffix.lower() in VECTORS
     if not path.is_file():
@@ -87,7 +97,9 @@ def read_truth(path: Path, legend: str, burn: int | None, epoch: str | None, ima
             f"labels {path}: 'burn' is {'missing' if is_vector else 'given for a raster'}",
             expected="burn = <code> for a vector layer, none for a raster of codes",
         )
-    outline = _vector_outline(path, path.stat().st_mtime_ns) if is_vector else shape(footprint(read_header(path.as_posix())))
+    changed_ns = path.stat().st_mtime_ns
+    name = chosen_layer(path, layer) if is_vector else None
+    outline = _vector_outline(path, name, changed_ns) if is_vector else _raster_outline(path, changed_ns)
     if not outline.intersects(shape(dict(image))):
         raise VigieError(
             f"labels {path} do not touch the image",
@@ -95,7 +107,40 @@ def read_truth(path: Path, legend: str, burn: int | None, epoch: str | None, ima
             expected=f"image at {_bounds(shape(dict(image)))}",
             do="check the pairing of images and truth, and both CRS",
         )
-    return Truth(href=path.absolute().as_posix(), legend=legend, burn=burn, epoch=epoch)
+    href = path.absolute().as_posix() + (f"{LAYER}{name}" if name else "")
+    return Truth(href=href, legend=legend, burn=burn, epoch=epoch)
+
+
+def chosen_layer(path: Path, wanted: str | None) -> str | None:
+    """Choose the layer of a file that holds several: the one that is wanted, else the only one with polygons.
+
+    Returns
+    -------
+    Its name; None for a file with one layer, or with none that can be told from the others.
+
+    Raises
+    ------
+    VigieError: no such layer, or several with polygons.
+    """
+    kinds = {} if path.suffix.lower() in PARQUET else _layers(path)
+    if wanted is not None and wanted not in kinds:
+        raise VigieError(
+            f"labels {path} have no layer '{wanted}'",
+            found=", ".join(kinds) or "a file without named layers",
+            do=nearest(wanted, list(kinds)) or "leave `layer` out, or name one of these",
+        )
+    if wanted is not None or len(kinds) < 2:
+        return wanted
+    polygonal = [name for name, kind in kinds.items() if "Polygon" in str(kind)]
+    mixed = [name for name, kind in kinds.items() if re.search("Unknown|Collection", str(kind))]
+    if len(polygonal or mixed) != 1:
+        raise VigieError(
+            f"labels {path} hold several layers",
+            found=", ".join(f"{name} ({kind})" for name, kind in kinds.items()),
+            expected="one with polygons",
+            do="say which with `layer` in the source",
+        )
+    return (polygonal or mixed)[0]
 
 
 def sidecars(path: Path) -> list[Path]:
@@ -105,28 +150,80 @@ def sidecars(path: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=8)
-def _vector_outline(path: Path, changed_ns: int) -> BaseGeometry:
+def _vector_outline(path: Path, layer: str | None, changed_ns: int) -> BaseGeometry:
     """Outline a layer in EPSG:4326; one layer often serves many scenes, and is read once."""
-    try:
-        layer = pyogrio.read_info(path)
-        shapes = pyogrio.read_dataframe(path, columns=[]).geometry.to_numpy()
-    except (pyogrio.errors.DataSourceError, AttributeError) as error:
-        raise VigieError(
-            f"{path} cannot be read as a vector layer",
-            found=str(error).split(";")[0],
-            expected="polygons in a GeoPackage, shapefile, GeoJSON or FlatGeobuf",
-            do="check the file, or convert it",
-        ) from error
-    polygons = shapes[np.isin(shapely.get_type_id(shapes), POLYGONAL) & ~shapely.is_empty(shapes)]
-    if not layer["crs"] or not len(polygons):
+    crs, shapes = _shapes(path, layer)
+    polygons = shapes[(shapely.get_dimensions(shapes) == 2) & ~shapely.is_empty(shapes)]
+    if not crs or not len(polygons):
         raise VigieError(
             f"vector labels {path} are of no use",
-            found=("no polygon among its features" if len(shapes) else "no feature") if layer["crs"] else "no CRS",
+            found=("no polygon among its features" if len(shapes) else "no feature") if crs else "no CRS",
             expected="a layer with polygons and a CRS",
-            do="check the file" if layer["crs"] else "assign the CRS with `ogr2ogr -a_srs EPSG:...`",
+            do="check the file" if crs else "assign the CRS with `ogr2ogr -a_srs EPSG:...`",
         )
     _tell_repairs(path, len(shapes), polygons)
-    return box(*transform_bounds(layer["crs"], "EPSG:4326", *shapely.total_bounds(polygons)))
+    west, south, east, north = transform_bounds(crs, "EPSG:4326", *shapely.total_bounds(polygons))
+    if west <= east:
+        return box(west, south, east, north)
+    return box(west, south, 180, north) | box(-180, south, east, north)
+
+
+def _layers(path: Path) -> dict[str, str | None]:
+    """Name the layers of a file, each with its kind of geometry."""
+    try:
+        return dict(pyogrio.list_layers(path).tolist())
+    except pyogrio.errors.DataSourceError as error:
+        raise _unreadable(path, error) from error
+
+
+def _shapes(path: Path, layer: str | None) -> tuple[str | None, NDArray[np.object_]]:
+    """Read the CRS and the geometries of a layer."""
+    try:
+        if path.suffix.lower() in PARQUET:
+            table = geopandas.read_parquet(path)
+            return table.crs.to_wkt() if table.crs else None, table.geometry.to_numpy()
+        crs = pyogrio.read_info(path, layer=layer)["crs"]
+        return crs, pyogrio.read_dataframe(path, layer=layer, columns=[]).geometry.to_numpy()
+    except (pyogrio.errors.DataSourceError, AttributeError, ValueError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> VigieError:
+    return VigieError(
+        f"{path} cannot be read as a vector layer",
+        found=str(error).split(";")[0],
+        expected="polygons in a GeoPackage, shapefile, GeoJSON, FlatGeobuf or GeoParquet",
+        do="check the file, or convert it",
+    )
+
+
+@lru_cache(maxsize=8)
+def _raster_outline(path: Path, changed_ns: int) -> BaseGeometry:
+    """Outline a raster of codes in EPSG:4326, once its codes are known to be some."""
+    header = read_header(path.as_posix())
+    _check_codes(path, header)
+    return shape(footprint(header))
+
+
+def _check_codes(path: Path, header: Header) -> None:
+    """Refuse numbers that are no codes, block by block, and tell a nodata code; bytes are always codes."""
+    nodata = header.nodata[0]
+    if nodata is not None and nodata != UNKNOWN and not np.isnan(nodata):
+        log.info("acquire: labels %s: %g is declared nodata and means unknown", path, nodata)
+    with rasterio.open(path) as source:
+        if source.dtypes[0] == "uint8":
+            return
+        for _, window in source.block_windows(1):
+            codes = source.read(1, window=window)
+            known = np.isfinite(codes) & (codes != (np.nan if nodata is None else nodata))
+            odd = codes[known & ~np.isin(codes, np.arange(UNKNOWN + 1))]
+            if odd.size:
+                raise VigieError(
+                    f"labels of {path} are no codes",
+                    found=f"{odd[0]} in {source.dtypes[0]}",
+                    expected="whole numbers from 0 to 255, 255 or the declared nodata for unknown",
+                    do="recode the raster, or declare its nodata with `gdal_edit.py -a_nodata`",
+                )
 
 
 def _tell_repairs(path: Path, features: int, polygons: NDArray[np.object_]) -> None:

@@ -19,12 +19,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.core.errors import VigieError
+from vigie.core.legend import LabelLegend
 from vigie.core.scene import KINDS, Band
 from vigie.core.tiles import Window
 from vigie.core.vocabulary import named
 
 FLAGS = {"nodata": 1, "saturated": 2, "shadow": 4, "cloud": 8, "outside_training": 16, "snow": 32}
 """Bit of every flag; they combine."""
+
+HIDDEN = ("nodata", "cloud")
+"""Flags of pixels whose label is not that of what the image shows: they are not learnt from, calibrated on or scored."""
 
 Reader = Callable[[Window], xr.Dataset]
 """Read one window {"y": ..., "x": ...} of a scene and return it in the layout above, loaded in memory.
@@ -69,6 +73,19 @@ def flagged(flags: xr.DataArray, *names: str) -> xr.DataArray:
     """
     bits = sum(FLAGS[name] for name in set(names))
     return (flags & np.uint8(bits)) != 0
+
+
+def label_rows(scene: xr.Dataset, labels: LabelLegend) -> NDArray[np.int16]:
+    """Give the truth that counts, as rows of the label legend (y, x): -1 where it is unknown or the image does not show it.
+
+    Examples
+    --------
+    >>> labels = LabelLegend("ice", {0: ("no ice", ("land",)), 1: ("ice", ("ice",))})
+    >>> truth, flags = np.array([[0, 1, 1, 255]], np.uint8), np.array([[0, 2, 8, 0]], np.uint8)
+    >>> label_rows(xr.Dataset({"truth": (("y", "x"), truth), "flags": (("y", "x"), flags)}), labels).tolist()
+    [[0, 1, -1, -1]]
+    """
+    return np.where(flagged(scene["flags"], *HIDDEN).values, np.int16(-1), labels.rows(scene["truth"].values))
 
 
 def check(scene: xr.Dataset) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from vigie.core.errors import VigieError
 
@@ -91,10 +92,41 @@ class Slurm:
 
 
 @dataclass(frozen=True)
+class Failed:
+    """What a worker gives back of work that failed and would fail again."""
+
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Attempt(Generic[K, V]):
+    """Work as a worker does it: an OSError is raised, since a disk may do better next time; other faults are given back.
+
+    Examples
+    --------
+    >>> Attempt(lambda key: 1 / key)(0)
+    Failed(error=ZeroDivisionError('division by zero'))
+    """
+
+    work: Callable[[K], V]
+
+    def __call__(self, key: K) -> V | Failed:
+        """Do one piece."""
+        try:
+            return self.work(key)
+        except OSError:
+            raise
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            return Failed(error)
+
+
+@dataclass(frozen=True)
 class Dask:
     """A Dask cluster: one that runs already (`address`), one on this machine (`workers`), or Slurm jobs (`slurm`).
 
-    A worker that dies has its tiles done again by another, up to `retries` times: work must be idempotent.
+    A worker that dies has its tiles done again by another, and an OSError is tried again, up to `retries` times: work must be
+    idempotent. Any other fault would come again, and ends the work at once.
     """
 
     address: str | None = None
@@ -108,8 +140,10 @@ class Dask:
         from distributed import as_completed
 
         with self._client() as client:
-            futures = client.map(work, list(keys), retries=self.retries, pure=False)
+            futures = client.map(Attempt(work), list(keys), retries=self.retries, pure=False)
             for _, result in as_completed(futures, with_results=True):
+                if isinstance(result, Failed):
+                    raise result.error
                 yield result
 
     def _client(self) -> Any:

@@ -72,7 +72,8 @@ def grid_of(dataset: xr.Dataset) -> GeoBox:
     attributes = dataset[CRS_VARIABLE].attrs
     shape = (dataset.sizes["y"], dataset.sizes["x"])
     x0, dx, rx, y0, ry, dy = (float(v) for v in str(attributes["GeoTransform"]).split())
-    if not np.isclose(x0 + dx / 2, float(dataset["x"][0]), atol=abs(dx) / 100):
+    firsts = (x0 + dx / 2, float(dataset["x"][0]), dx), (y0 + dy / 2, float(dataset["y"][0]), dy)
+    if not all(np.isclose(expected, found, rtol=0, atol=abs(step) / 100) for expected, found, step in firsts):
         raise VigieError(
             "the dataset is a window of a larger grid",
             expected="the whole dataset",

@@ -101,6 +101,16 @@ class LabelLegend:
     groups: Mapping[int, tuple[str, tuple[str, ...]]]
     unknown: tuple[int, ...] = field(default=(255,))
 
+    def __post_init__(self) -> None:
+        """Refuse names used twice, and codes that are both known and unknown."""
+        both, names = sorted(set(self.groups) & set(self.unknown)), list(self.names)
+        if both or len(set(names)) != len(names):
+            raise VigieError(
+                f"label legend '{self.name}' is ambiguous",
+                found=f"names {names}, codes {sorted(self.groups)}, unknown {list(self.unknown)}",
+                expected="names used once, and no code that is also unknown",
+            )
+
     @property
     def codes(self) -> NDArray[np.uint8]:
         """Codes that count, in ascending order: the rows of the matrix."""

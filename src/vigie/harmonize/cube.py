@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -25,6 +26,9 @@ from vigie.harmonize.grids import target_grid
 from vigie.harmonize.levels import measured
 from vigie.harmonize.reader import Levels, SceneReader
 from vigie.harmonize.settings import HarmonizeSettings
+from vigie.harmonize.source import ELEVATIONS_M
+
+log = logging.getLogger("vigie")
 
 Progress = Callable[[int, int], object]
 """Called with the number of tiles done and of all tiles."""
@@ -79,31 +83,20 @@ def fill(
 
     Returns
     -------
-    Counts over the scene: 'pixels', each flag, 'infinite_values' met in the files, and 'labelled' where it has labels.
+    Counts over the scene: 'pixels', each flag, and 'infinite_values' and 'impossible_elevations' met in the files.
 
     Raises
     ------
     VigieError
         If the node holds another scene or other settings, or if no pixel of the scene is valid on the grid.
     """
-    reader = begin(reader, path, group)
-    every = tiles(reader.sizes, dict.fromkeys(("y", "x"), reader.settings.tile))
-    todo = store.pending(path, every, group)
-    for done, _ in enumerate((engine or Serial()).map(Fill(reader, path, group), todo), start=len(every) - len(todo) + 1):
+    work = Fill(begin(reader, path, group), path, group)
+    todo = work.pending()
+    first = len(work.tiles()) - len(todo) + 1
+    for done, _ in enumerate((engine or Serial()).map(work, todo), start=first):
         if progress is not None:
-            progress(done, len(every))
-    counts: dict[str, int] = {}
-    for tile in every:
-        for name, number in store.marker(path, tile.name, group).items():
-            counts[name] = counts.get(name, 0) + int(number)
-    if counts["nodata"] == counts["pixels"]:
-        raise VigieError(
-            f"scene '{reader.scene.id}' has no valid pixel on the grid",
-            found=f"{counts['pixels']} pixels, all nodata",
-            expected="some data",
-            do="check nodata and bands of the scene, choose another grid, or leave the scene out",
-        )
-    return counts
+            progress(done, len(work.tiles()))
+    return work.counts()
 
 
 def begin(reader: SceneReader, path: Path, group: str) -> SceneReader:
@@ -158,13 +151,40 @@ class Fill:
     path: Path
     group: str
 
+    def tiles(self) -> list[Tile]:
+        """All tiles of the scene."""
+        return tiles(self.reader.sizes, dict.fromkeys(("y", "x"), self.reader.settings.tile))
+
+    def pending(self) -> list[Tile]:
+        """Tiles still to be done."""
+        return store.pending(self.path, self.tiles(), self.group)
+
+    def counts(self) -> dict[str, int]:
+        """What was counted in all tiles, which must be done; see `fill`."""
+        counts: dict[str, int] = {}
+        for tile in self.tiles():
+            for name, number in store.marker(self.path, tile.name, self.group).items():
+                counts[name] = counts.get(name, 0) + int(number)
+        if counts["nodata"] == counts["pixels"]:
+            raise VigieError(
+                f"scene '{self.reader.scene.id}' has no valid pixel on the grid",
+                found=f"{counts['pixels']} pixels, all nodata",
+                expected="some data",
+                do="check nodata and bands of the scene, choose another grid, or leave the scene out",
+            )
+        if counts.get("impossible_elevations"):
+            told = self.reader.scene.id, counts["impossible_elevations"], *ELEVATIONS_M
+            log.info("harmonize: %s, %d elevations outside %g to %g m taken as missing", *told)
+        return counts
+
     def __call__(self, tile: Tile) -> str:
         """Make one tile; give its name."""
         scene = self.reader(tile.keep)
         check(scene)
         flags = scene["flags"].values
         counts = {name: int(np.count_nonzero(flags & bit)) for name, bit in FLAGS.items()}
-        counts |= {"pixels": int(flags.size), "infinite_values": int(scene.attrs["infinite_values"])}
+        counts["pixels"] = int(flags.size)
+        counts |= {name: int(scene.attrs[name]) for name in ("infinite_values", "impossible_elevations")}
         store.write(self.path, tile, scene, self.group, counts)
         return tile.name
 
@@ -219,7 +239,7 @@ def open_scene(path: Path, group: str) -> CubeReader:
         If there is no such node, or a run that fills it was killed and has not gone on.
     """
     reader = CubeReader(Path(path), group)
-    counted = sum(int(store.marker(path, marker.name, group)["pixels"]) for marker in store.markers(path, group).glob("y*_x*"))
+    counted = pixels_done(path, group)
     if counted != reader.sizes["y"] * reader.sizes["x"]:
         raise VigieError(
             f"node '{group}' of {path.name} is not complete",
@@ -228,3 +248,8 @@ def open_scene(path: Path, group: str) -> CubeReader:
             do="run the harmonize stage again: it goes on where it was",
         )
     return reader
+
+
+def pixels_done(path: Path, group: str) -> int:
+    """Count the pixels of a node that are written; 0 where there is no such node."""
+    return sum(int(store.marker(path, marker.name, group)["pixels"]) for marker in store.markers(path, group).glob("y*_x*"))

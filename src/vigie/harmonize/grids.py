@@ -47,7 +47,7 @@ def target_grid(scenes: Sequence[Scene], settings: GridSettings | None = None) -
     Raises
     ------
     VigieError
-        If a projected grid cannot be chosen from what is given.
+        If a projected grid cannot be chosen from what is given, such as for a scene in degrees.
 
     Examples
     --------
@@ -62,6 +62,8 @@ def target_grid(scenes: Sequence[Scene], settings: GridSettings | None = None) -
         return grids[0]
     if not grids and (settings.crs is None or settings.resolution_m is None or settings.bounds is None):
         raise VigieError("no grid can be chosen without a scene", expected="crs, resolution_m and bounds")
+    if settings.crs is None:
+        _resolution_m(grids[0])
     crs = settings.crs or str(grids[0].crs)
     resolution_m = settings.resolution_m or min(_resolution_m(grid) for grid in grids)
     return cover(settings.bounds or _bounds(grids, crs), crs, resolution_m)

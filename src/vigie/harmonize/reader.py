@@ -127,7 +127,7 @@ class SceneReader:
                 "flags": (("y", "x"), self._flags(read, window), flags_attributes()),
             },
             coords=band_coordinates(self.bands),
-            attrs={**self.attributes, "infinite_values": read.infinite},
+            attrs={**self.attributes, "infinite_values": read.infinite, "impossible_elevations": read.impossible},
         )
         if self.scene.truth is not None:
             beyond = UNKNOWN if self.settings.labels == "layer" else BACKGROUND
@@ -169,7 +169,8 @@ class SceneReader:
         order = np.argsort([i for at, _ in parts for i in at])
         values = np.concatenate([read.values for _, read in parts])[order]
         saturated = np.concatenate([read.saturated for _, read in parts])[order]
-        return Pixelwise(values, saturated, sum(read.infinite for _, read in parts))
+        infinite, impossible = (sum(getattr(read, name) for _, read in parts) for name in ("infinite", "impossible"))
+        return Pixelwise(values, saturated, infinite, impossible)
 
     def _anomalies(self, read: Pixelwise, terrain: list[Float], window: Window) -> list[Float]:
         """What terrain does not explain of the thermal bands that have a trend."""

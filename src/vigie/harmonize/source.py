@@ -21,6 +21,9 @@ Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Rows = tuple[int, int]
 
+ELEVATIONS_M = (-500.0, 9000.0)
+"""No ground lies lower or higher: such numbers are nodata that a file does not declare."""
+
 
 @contextmanager
 def opened(href: str) -> Iterator[DatasetReader]:
@@ -93,7 +96,7 @@ def read_raw(
 
 def physical(
     raw: NDArray[np.generic], missing: Bool | None, bands: Sequence[Band], nodata: Sequence[float | None]
-) -> tuple[Float, Bool, int]:
+) -> tuple[Float, Bool, int, int]:
     """Turn stored numbers into physical units: stored * scale + offset.
 
     Parameters
@@ -105,18 +108,19 @@ def physical(
 
     Returns
     -------
-    Values float32, NaN where missing; saturated, stored >= band.saturated and not missing; the count of infinite numbers, which
-    are missing too.
+    Values float32, NaN where missing; saturated, stored >= band.saturated and not missing; the counts of infinite numbers and
+    of elevations outside `ELEVATIONS_M`, which are missing too.
 
     Examples
     --------
     >>> red = Band("red", "reflectance", "", 1, 10.0, "1", scale=1e-4, nodata=0, saturated=10000)
-    >>> values, saturated, _ = physical(np.array([[[0, 5000, 10000]]], dtype=np.uint16), None, [red], [None])
+    >>> values, saturated, *_ = physical(np.array([[[0, 5000, 10000]]], dtype=np.uint16), None, [red], [None])
     >>> values.tolist(), saturated.tolist()
     ([[[nan, 0.5, 1.0]]], [[[False, False, True]]])
     """
     exact = np.float32 if raw.dtype.itemsize <= 2 or raw.dtype == np.float32 else np.float64
-    values, saturated, infinite = np.empty(raw.shape, dtype=np.float32), np.zeros(raw.shape, dtype=bool), 0
+    values, saturated = np.empty(raw.shape, dtype=np.float32), np.zeros(raw.shape, dtype=bool)
+    infinite = impossible = 0
     for i, band in enumerate(bands):
         if band.scale == 1.0 and band.offset == 0.0:
             values[i] = raw[i]
@@ -129,10 +133,14 @@ def physical(
             gone |= ~np.isfinite(raw[i])
         if missing is not None:
             gone |= missing[i if len(missing) > 1 else 0]
+        if band.kind == "terrain" and band.name == "elevation":
+            strange = ((values[i] < ELEVATIONS_M[0]) | (values[i] > ELEVATIONS_M[1])) & ~gone
+            impossible += int(np.count_nonzero(strange))
+            gone |= strange
         values[i][gone] = np.nan
         if band.saturated is not None:
             saturated[i] = (raw[i] >= _whole(band.saturated)) & ~gone
-    return values, saturated, infinite
+    return values, saturated, infinite, impossible
 
 
 def _equal(raw: NDArray[np.generic], nodata: float | None) -> Bool:

@@ -43,11 +43,13 @@ SOURCE_PIXELS = 1 << 24
 
 @dataclass(frozen=True)
 class Pixelwise:
-    """What reading bands gives: values (band, y, x), NaN where missing; saturated alike; the count of infinite numbers."""
+    """What reading bands gives: values (band, y, x), NaN where missing; saturated alike; and how many stored numbers were taken
+    as missing because they are infinite, or elevations that no ground has."""
 
     values: Float
     saturated: Bool
     infinite: int = 0
+    impossible: int = 0
 
 
 def whole(grid: GeoBox) -> Window:
@@ -99,13 +101,14 @@ def read_bands(bands: Sequence[Band], grid: GeoBox, window: Window, refine: Refi
     files = list(dict.fromkeys(band.href for band in bands))
     if len(files) == 1:
         return _read_file(bands, grid, window, refine)
-    values, saturated, infinite = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=bool), 0
+    values, saturated = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=bool)
+    infinite = impossible = 0
     for href in files:
         at = [i for i, band in enumerate(bands) if band.href == href]
         read = _read_file([bands[i] for i in at], grid, window, refine)
         values[at], saturated[at] = read.values, read.saturated
-        infinite += read.infinite
-    return Pixelwise(values, saturated, infinite)
+        infinite, impossible = infinite + read.infinite, impossible + read.impossible
+    return Pixelwise(values, saturated, infinite, impossible)
 
 
 def _read_file(bands: Sequence[Band], grid: GeoBox, window: Window, refine: Refine) -> Pixelwise:
@@ -137,12 +140,12 @@ def _read_resampled(
         axis, parts = halves
         read = [_read_resampled(dataset, bands, placement, part, refine) for part in parts]
         values, saturated = (np.concatenate([getattr(r, name) for r in read], axis=axis) for name in ("values", "saturated"))
-        return Pixelwise(values, saturated, sum(r.infinite for r in read))
+        return Pixelwise(values, saturated, sum(r.infinite for r in read), sum(r.impossible for r in read))
     pixels = _read_pixels(dataset, bands, rows, columns)
     source = Source(pixels.values, pixels.saturated, (rows[0], columns[0]))
     smooth = not coarser and refine == "cubic"
     values, saturated = resample_cubic(source, y, x) if smooth else resample(source, kernel, y, x)
-    return Pixelwise(values, saturated, pixels.infinite)
+    return Pixelwise(values, saturated, pixels.infinite, pixels.impossible)
 
 
 def _places(placement: Placement, window: Window, kernel: Kernel) -> tuple[Pixels, Pixels]:

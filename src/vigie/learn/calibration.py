@@ -8,7 +8,7 @@ label is the sum of its leaf classes'.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log
 from typing import Any
@@ -28,6 +28,13 @@ SHRINKAGE = 1e-3
 """Penalty on squared biases: what labels say nothing of stays at 0."""
 UNBIASED = 1e6
 """A penalty that leaves temperature alone: for so few scenes that their biases would be taken for the network's."""
+FOLDS_FOR_BIAS = 3
+"""Fewer held-out folds than this say how sure a network is, but not which classes it favours everywhere."""
+FEWEST_PIXELS = 1000
+"""Fewer labelled pixels of a sensor, or in one fold of it, say too little to count."""
+
+Logits = tuple[Tensor, Tensor]
+"""Logits (M, P, C) of M members at P pixels, and the leaf classes (P, C) bool that each pixel's label stands for."""
 
 
 @dataclass(frozen=True)
@@ -103,40 +110,44 @@ def fit_calibration(logits: Tensor, rows: Tensor, matrix: Tensor, shrinkage: flo
     ([0.75, 0.25], [0.0, 0.0])
     """
     known = rows >= 0
-    return _most_likely(logits[..., known, :], matrix[rows[known]] > 0, shrinkage)
+    if not known.any():
+        raise VigieError(
+            "there is no labelled pixel to calibrate on",
+            expected="labels in the calibration fold",
+            do="choose another fold, or label a part of it",
+        )
+    return _most_likely([(logits[..., known, :], matrix[rows[known]] > 0)], shrinkage)
 
 
-def _nothing() -> VigieError:
-    return VigieError(
-        "there is no labelled pixel to calibrate on",
-        expected="labels in the calibration fold",
-        do="choose another fold, or label a part of it",
-    )
+def _most_likely(parts: Sequence[Logits], shrinkage: float) -> Calibration:
+    """Minimise over ln T and b the mean of the parts' negative log-likelihoods.
 
+    Classes that no label stands for keep a bias of 0, and the others' biases have the mean 0: shifting all of them alike would
+    cost the labelled pixels nothing, and would decide how likely the classes are that these scenes say nothing of.
+    """
+    parts = [(logits.double(), allowed) for logits, allowed in parts]
+    seen = torch.stack([allowed.any(dim=0) for _, allowed in parts]).any(dim=0).double()
 
-def _most_likely(logits: Tensor, allowed: Tensor, shrinkage: float) -> Calibration:
-    """Minimise over ln T and b; classes that no label stands for keep a bias of 0: scenes without them say nothing of them."""
-    if not len(allowed):
-        raise _nothing()
-    logits, seen = logits.double(), allowed.any(dim=0).double()
+    def centred(x: Tensor) -> Tensor:
+        return (x[1:] - (x[1:] * seen).sum() / seen.sum()) * seen
 
     def cost(numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         x = torch.tensor(numbers, dtype=torch.float64, requires_grad=True)
-        bias = x[1:] * seen
-        value = negative_log_likelihood(logits / x[0].exp() + bias, allowed) + shrinkage * (x[1:] ** 2).sum()
+        scale, bias = x[0].exp(), centred(x)
+        likely = [negative_log_likelihood(logits / scale + bias, allowed) for logits, allowed in parts]
+        value = torch.stack(likely).mean() + shrinkage * (x[1:] ** 2).sum()
         (slope,) = torch.autograd.grad(value, x)
         return float(value.detach()), slope.numpy()
 
-    classes = logits.shape[-1]
-    bounds = [(log(BOUNDS[0]), log(BOUNDS[1])), *[(-10.0, 10.0)] * classes]
-    found = optimize.minimize(cost, np.zeros(1 + classes), jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12})
-    bias = found.x[1:] * seen.numpy()
-    return Calibration(exp(float(found.x[0])), tuple(float(b) for b in bias - bias.mean()))
+    bounds = [(log(BOUNDS[0]), log(BOUNDS[1])), *[(-10.0, 10.0)] * len(seen)]
+    start = np.zeros(1 + len(seen))
+    found = optimize.minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12})
+    return Calibration(exp(float(found.x[0])), tuple(centred(torch.from_numpy(found.x)).tolist()))
 
 
 @dataclass
 class LogitSample:
-    """A bounded sample of labelled logits for every sensor, taken as windows stream by.
+    """A bounded sample of one fold's labelled logits for every sensor, taken as windows stream by.
 
     Every labelled pixel is equally likely to be in it, and which ones are depends on `seed` and the order of the windows alone:
     each draws a key, and the `limit` smallest keys stay.
@@ -146,8 +157,8 @@ class LogitSample:
     >>> sample = LogitSample(limit=100)
     >>> sample.add("s2", torch.tensor([8.0, 0.0]).reshape(1, 1, 2, 1, 1).expand(1, 1, 2, 20, 20),
     ...            torch.zeros(1, 20, 20, dtype=torch.int64), torch.eye(2))
-    >>> sample.pixels("s2"), sorted(sample.calibrations())
-    (100, ['*', 's2'])
+    >>> sample.pixels("s2")
+    100
     """
 
     limit: int = 100_000
@@ -176,30 +187,44 @@ class LogitSample:
         order = torch.topk(keys, min(self.limit, len(keys)), largest=False).indices
         self.kept[sensor] = (keys[order], flat[:, order], allowed[order])
 
-    def __add__(self, other: LogitSample) -> LogitSample:
-        """Join the samples of two folds; ensembles of different size are cut to the smaller."""
-        joined = LogitSample(self.limit + other.limit, self.seed, dict(self.kept))
-        for sensor, (keys, logits, allowed) in other.kept.items():
-            old = joined.kept.get(sensor)
-            if old is None:
-                joined.kept[sensor] = (keys, logits, allowed)
-                continue
-            members = min(len(old[1]), len(logits))
-            both = torch.cat([old[1][:members], logits[:members]], 1)
-            joined.kept[sensor] = (torch.cat([old[0], keys]), both, torch.cat([old[2], allowed]))
-        return joined
-
     def pixels(self, sensor: str) -> int:
         """Number of pixels kept of a sensor."""
         return len(self.kept[sensor][0])
 
-    def calibrations(self, shrinkage: float = SHRINKAGE) -> dict[str, Calibration]:
-        """Calibration of every sensor, and under '*' that of all of them together, each sensor with as many pixels."""
-        if not self.kept:
-            raise _nothing()
-        found = {sensor: _most_likely(logits, allowed, shrinkage) for sensor, (_, logits, allowed) in self.kept.items()}
-        share, members = (min(part[1].shape[d] for part in self.kept.values()) for d in (1, 0))
-        first = {sensor: torch.topk(part[0], share, largest=False).indices for sensor, part in self.kept.items()}
-        logits = torch.cat([part[1][:members, first[sensor]] for sensor, part in self.kept.items()], 1)
-        allowed = torch.cat([part[2][first[sensor]] for sensor, part in self.kept.items()])
-        return found | {"*": _most_likely(logits, allowed, shrinkage)}
+
+def fit_calibrations(folds: Sequence[LogitSample]) -> dict[str, Calibration]:
+    """Calibrate every sensor on the samples of the folds that hold it, and under '*' all of them, each with the same weight.
+
+    Biases need `FOLDS_FOR_BIAS` folds with pixels of the sensor. A sensor with fewer than `FEWEST_PIXELS`, or without two
+    labels that exclude each other, is left out: pixels of one class fit best with a bias without bounds. Nothing is returned
+    where no sensor is left.
+
+    Examples
+    --------
+    >>> sample, checker = LogitSample(), torch.arange(3600).reshape(1, 60, 60) % 2
+    >>> sample.add("s2", torch.randn(1, 1, 2, 60, 60), checker, torch.eye(2))
+    >>> sorted(fit_calibrations([sample])), fit_calibrations([LogitSample()])
+    (['*', 's2'], {})
+    """
+    parts: dict[str, Logits] = {}
+    support: dict[str, set[int]] = {}
+    for sensor in sorted({sensor for fold in folds for sensor in fold.kept}):
+        holding = [(number, fold.kept[sensor]) for number, fold in enumerate(folds) if sensor in fold.kept]
+        part = torch.cat([logits for _, (_, logits, _) in holding], 1), torch.cat([allowed for _, (_, _, allowed) in holding])
+        if _says_enough(part[1]):
+            parts[sensor] = part
+            support[sensor] = {number for number, (keys, _, _) in holding if len(keys) >= FEWEST_PIXELS}
+    found = {sensor: _most_likely([part], _shrinkage(support[sensor])) for sensor, part in parts.items()}
+    if not parts:
+        return {}
+    return found | {"*": _most_likely(list(parts.values()), _shrinkage(set.union(*support.values())))}
+
+
+def _says_enough(allowed: Tensor) -> bool:
+    """Say whether labels (P, C) are many enough, and two of them have no leaf class in common."""
+    labels = torch.unique(allowed, dim=0).float()
+    return len(allowed) >= FEWEST_PIXELS and bool((labels @ labels.T == 0).any())
+
+
+def _shrinkage(folds: set[int]) -> float:
+    return SHRINKAGE if len(folds) >= FOLDS_FOR_BIAS else UNBIASED

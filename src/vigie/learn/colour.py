@@ -30,6 +30,8 @@ def has_colour(scene: xr.Dataset) -> bool:
 def as_colours(scene: xr.Dataset) -> xr.Dataset:
     """Replace reflectances by colours, in place and order, and append brightness; scenes without colour stay as they are.
 
+    A pixel that lacks one of them has neither colour nor brightness: both are of all bands together.
+
     Examples
     --------
     >>> from vigie.core.cube import band_coordinates

@@ -3,26 +3,34 @@
 The order is that of a camera and a scanner: the scene is weighed by an unknown spectral sensitivity, dimmed towards the frame's
 corners, blurred by optics and motion, turned into density by the film's characteristic curve, grained, scanned with an exposure
 that saturates the brightest snow, and finally carries dust, scratches and reseau crosses. The formulation is ours (notes, M4).
+
+A `Film` is drawn once for a scene. Grain and damage are functions of its keys and of the place in the scene, so that any window
+of the scene is the same pixels of the same film.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import torch
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
-from torch import Tensor
-from torch.nn import functional as F
+from scipy import ndimage, special
 
 from vigie.core.errors import VigieError
 
 Range = tuple[float, float]
+Image = NDArray[np.float64]
+
+SCRATCHED_PX = 256
+"""Side of the squares of the scene's lattice that scratches are drawn for, pixels."""
 
 
 class FilmSettings(BaseModel, extra="forbid", frozen=True):
-    """Ranges from which one film is drawn per sample; every draw is uniform in its range.
+    """Ranges from which the film of a scene is drawn; every draw is uniform in its range.
 
     Attributes
     ----------
@@ -37,15 +45,15 @@ class FilmSettings(BaseModel, extra="forbid", frozen=True):
     grain_dn, grain_px
         Standard deviation of grain, DN, and of its blur, pixels.
     field_angle_deg
-        Half field of view at the corner of the crop's frame, for cos^4 vignetting.
+        Half field of view at the corner of the scene's frame, for cos^4 vignetting.
     saturated
         Share of valid pixels that the scan saturates.
     scratches, dust
-        Number of scratches a crop; share of pixels where a speck of dust lies.
+        Number of scratches a square of `SCRATCHED_PX` pixels; share of pixels where a speck of dust lies.
     reseau_px, reseau_arm_px, reseau_width_px
         Spacing of reseau crosses, half length of an arm, width of a line, pixels.
     reseau_share
-        Share of samples that carry crosses.
+        Share of films that carry crosses.
     """
 
     contrast: Range = (2.0, 6.0)
@@ -64,13 +72,6 @@ class FilmSettings(BaseModel, extra="forbid", frozen=True):
     reseau_share: float = Field(default=0.5, ge=0, le=1)
 
 
-class Film(NamedTuple):
-    """Simulated film: dn (N, 1, H, W) float32 in 0-255, 0 where missing; saturated (N, 1, H, W) bool."""
-
-    dn: Tensor
-    saturated: Tensor
-
-
 def film_bands(scene: xr.Dataset) -> list[int]:
     """List the bands of a scene that film may be mixed from: reflectance between 0.4 and 0.95 um.
 
@@ -84,153 +85,223 @@ def film_bands(scene: xr.Dataset) -> list[int]:
     return [i for i, (kind, micron) in enumerate(pairs) if kind == "reflectance" and 0.4 <= micron <= 0.95]
 
 
-def simulate(reflectance: Tensor, valid: Tensor, settings: FilmSettings, generator: torch.Generator) -> Film:
-    """Simulate one film for every sample of a batch.
+@dataclass(frozen=True)
+class Reseau:
+    """Crosses on a square lattice: spacing, corner (y, x), half arm, half line, pixels; and the share of DN they leave."""
+
+    step: float
+    corner: tuple[float, float]
+    arm: float
+    half: float
+    passes: float
+
+
+@dataclass(frozen=True)
+class Film:
+    """One film of one scene.
+
+    mix: shares of the bands in the exposure; sizes (y, x) of the scene; axis (y, x): where it is brightest, in half sizes from
+    the centre; edge: tangent of the field angle at the corner; sigma_px of the blur; contrast and speed of the characteristic
+    curve; saturated: share of the pixels; grain_dn and grain_px; dust: share of the pixels, and its DN; reseau: None without
+    crosses; scratches: keys of each one's five numbers; keys of the grain (two) and of the dust.
+    """
+
+    mix: tuple[float, ...]
+    sizes: tuple[int, int]
+    axis: tuple[float, float]
+    edge: float
+    sigma_px: float
+    contrast: float
+    speed: float
+    saturated: float
+    grain_dn: float
+    grain_px: float
+    dust: tuple[float, float]
+    reseau: Reseau | None
+    scratches: tuple[tuple[int, ...], ...]
+    keys: tuple[int, ...]
+
+    @property
+    def halo_px(self) -> int:
+        """How far the blur reaches."""
+        return len(taps(self.sigma_px)) // 2
+
+
+def draw_film(settings: FilmSettings, bands: int, sizes: tuple[int, int], seed: Sequence[int]) -> Film:
+    """Draw the film of a scene from its ranges.
+
+    Parameters
+    ----------
+    bands
+        Number of bands that it may be mixed from; the spectral sensitivity is not known, so shares are Dirichlet(1).
+    sizes
+        Lines and columns of the whole scene.
+    seed
+        Whole numbers >= 0: the same ones give the same film.
+    """
+    if bands < 1 or min(sizes) < 1:
+        raise VigieError("film cannot be simulated", found=f"{bands} bands, {sizes} px", expected="at least one of each")
+    random = np.random.default_rng(list(seed))
+
+    def uniform(limits: Range) -> float:
+        return float(random.uniform(*limits))
+
+    def keys(count: int) -> tuple[int, ...]:
+        return tuple(random.integers(2**63, size=count).tolist())
+
+    # A box of side c has the variance c^2 / 12; that of the input's own pixel is there already.
+    sigma_px = math.hypot(uniform(settings.blur_px), math.sqrt(max(uniform(settings.coarsening) ** 2 - 1, 0.0) / 12))
+    step = uniform(settings.reseau_px)
+    reseau = Reseau(
+        step,
+        (uniform((0.0, step)), uniform((0.0, step))),
+        uniform(settings.reseau_arm_px),
+        uniform(settings.reseau_width_px) / 2,
+        uniform((0.05, 0.4)),
+    )
+    return Film(
+        mix=tuple(random.dirichlet(np.ones(bands)).tolist()),
+        sizes=sizes,
+        axis=(uniform((-1.0, 1.0)), uniform((-1.0, 1.0))),
+        edge=math.tan(math.radians(uniform(settings.field_angle_deg))),
+        sigma_px=sigma_px,
+        contrast=uniform(settings.contrast),
+        speed=uniform(settings.speed),
+        saturated=uniform(settings.saturated),
+        grain_dn=uniform(settings.grain_dn),
+        grain_px=settings.grain_px,
+        dust=(settings.dust, round(uniform((0.0, 255.0)))),
+        reseau=reseau if uniform((0.0, 1.0)) < settings.reseau_share else None,
+        scratches=tuple(keys(5) for _ in range(settings.scratches)),
+        keys=keys(3),
+    )
+
+
+def density(film: Film, reflectance: NDArray[np.floating], seen: NDArray[np.bool_], corner: tuple[int, int]) -> Image:
+    """Expose and develop a film: relative density 0-1 of a window.
 
     Parameters
     ----------
     reflectance
-        (N, B, H, W) physical reflectance of the bands `film_bands` lists, about 0-1; anything where not valid.
-    valid
-        (N, H, W) bool.
-    settings
-        Ranges of what is unknown about the film.
-    generator
-        Source of all randomness, on the CPU: the same seed gives the same film on any device.
-
-    Examples
-    --------
-    >>> snow = torch.full((2, 3, 32, 32), 0.8)
-    >>> film = simulate(snow, torch.ones(2, 32, 32, dtype=torch.bool), FilmSettings(), torch.Generator().manual_seed(0))
-    >>> film.dn.shape, bool(film.dn.max() <= 255)
-    (torch.Size([2, 1, 32, 32]), True)
+        (B, y, x) of the bands `film_bands` lists, about 0-1; anything where not seen. The outermost `film.halo_px` pixels of
+        what comes out miss a part of their blur, apart from those at the scene's own edge.
+    seen
+        (y, x), what has data; what has not does not bleed into it.
+    corner
+        Line and column of the window's first pixel in the scene.
     """
-    if reflectance.ndim != 4 or reflectance.shape[1] == 0 or valid.shape != (len(reflectance), *reflectance.shape[2:]):
+    if reflectance.shape != (len(film.mix), *seen.shape):
         raise VigieError(
             "film cannot be simulated",
-            found=f"reflectance {tuple(reflectance.shape)}, valid {tuple(valid.shape)}",
-            expected="reflectance (N, B >= 1, H, W) and valid (N, H, W)",
+            found=f"reflectance {reflectance.shape}, seen {seen.shape}",
+            expected=f"reflectance ({len(film.mix)}, y, x) and seen (y, x)",
         )
-    draw = _Draw(len(reflectance), reflectance.device, generator)
-    seen = valid.unsqueeze(1)
-    exposure = _mix(reflectance, seen, draw) * _vignetting(reflectance, settings, draw)
-    exposure = _blur_exposure(exposure, seen, settings, draw)
-    density = _characteristic_curve(exposure, settings, draw)
-    dn = _scan(density, seen, draw.uniform(settings.saturated))
-    dn = dn + _grain(dn, settings, draw)
-    saturated = (dn >= 255.0) & seen
-    dn = _damage(dn.clamp(0.0, 255.0), settings, draw)
-    # Film that is exposed at all is at least 1: 0 is nodata.
-    return Film(torch.where(seen, dn.clamp(1.0, 255.0), 0.0), saturated & (dn >= 255.0))
+    # One band after the other: numpy's own sum takes another order where windows are small.
+    exposure = sum(share * np.where(seen, band, 0.0) for share, band in zip(film.mix, reflectance.astype(np.float64)))
+    exposure = np.maximum(exposure, 1e-3) * _vignetting(film, *_places(seen, corner)) * seen
+    shape = taps(film.sigma_px)
+    blurred = _blurred(exposure, shape) / np.maximum(_blurred(seen.astype(np.float64), shape), 1e-6)
+    decades = np.log10(np.maximum(blurred, 1e-4)) - math.log10(film.speed)
+    return np.asarray(special.expit(film.contrast * decades), dtype=np.float64)
 
 
-class _Draw:
-    """Random numbers, one (N, 1, 1, 1) per call unless a shape is asked for, drawn on the CPU and moved."""
-
-    def __init__(self, samples: int, device: torch.device, generator: torch.Generator) -> None:
-        self.samples, self.device, self.generator = samples, device, generator
-
-    def uniform(self, limits: Range, *shape: int) -> Tensor:
-        low, high = limits
-        drawn = torch.rand((self.samples, *(shape or (1, 1, 1))), generator=self.generator)
-        return (low + (high - low) * drawn).to(self.device)
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn((self.samples, *shape), generator=self.generator).to(self.device)
+def white_level(film: Film, densities: Image) -> float:
+    """Density that the scan shows as 255 DN, so that the film's share of the scene saturates; 1 where there is nothing."""
+    if not densities.size:
+        return 1.0
+    return max(float(np.sort(densities, axis=None)[round((1 - film.saturated) * (densities.size - 1))]), 1e-3)
 
 
-def _mix(reflectance: Tensor, seen: Tensor, draw: _Draw) -> Tensor:
-    """E = sum_b w_b rho_b with w ~ Dirichlet(1): the spectral sensitivity of the film is not known."""
-    shares = -torch.log(draw.uniform((1e-6, 1.0), reflectance.shape[1], 1, 1))
-    shares = shares / shares.sum(dim=1, keepdim=True)
-    clean = torch.where(seen, reflectance, 0.0)
-    return (shares * clean).sum(dim=1, keepdim=True).clamp(min=1e-3)
+def scan(film: Film, developed: Image, white: float, corner: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Scan a window of developed film: grainy and damaged DN of 1-255 (0 is what film does not show), and what is saturated."""
+    y, x = _places(developed, corner)
+    dn = 255.0 * (developed / white) + film.grain_dn * _grain(film, y, x)
+    saturated = dn >= 255.0
+    dn = _damaged(film, np.clip(dn, 0.0, 255.0), y, x)
+    return np.clip(dn, 1.0, 255.0).astype(np.float32), saturated & (dn >= 255.0)
 
 
-def _vignetting(like: Tensor, settings: FilmSettings, draw: _Draw) -> Tensor:
-    """cos^4 of the field angle; the optical axis lies anywhere within a frame twice the crop's size."""
-    height, width = like.shape[-2:]
-    y = torch.linspace(-1, 1, height, device=like.device).view(1, 1, height, 1) - draw.uniform((-1.0, 1.0))
-    x = torch.linspace(-1, 1, width, device=like.device).view(1, 1, 1, width) - draw.uniform((-1.0, 1.0))
-    edge = torch.tan(draw.uniform(settings.field_angle_deg) * math.pi / 180)
-    return (1 + edge**2 * (y**2 + x**2) / 2) ** -2
+def taps(sigma_px: float) -> Image:
+    """Weights of a Gaussian blur out to three standard deviations, which sum to 1."""
+    radius = max(1, math.ceil(3 * sigma_px))
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_px) ** 2)
+    return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-def _blur_exposure(exposure: Tensor, seen: Tensor, settings: FilmSettings, draw: _Draw) -> Tensor:
-    """Blur what is seen by optics and by the coarser effective pixel, without letting missing pixels bleed in."""
-    sigma, coarse = draw.uniform(settings.blur_px), draw.uniform(settings.coarsening)
-    # A box of side c has the variance c^2 / 12; that of the input's own pixel is there already.
-    sigma = torch.sqrt(sigma**2 + (coarse**2 - 1).clamp(min=0) / 12)
-    weight = seen.to(exposure.dtype)
-    return gaussian_blur(exposure * weight, sigma) / gaussian_blur(weight, sigma).clamp(min=1e-6)
+def _places(image: NDArray[np.generic], corner: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Lines (y, 1) and columns (1, x) of a window's pixels in the scene."""
+    lines, columns = (np.arange(at, at + count) for at, count in zip(corner, image.shape))
+    return lines[:, None], columns[None, :]
 
 
-def gaussian_blur(image: Tensor, sigma_px: Tensor) -> Tensor:
-    """Blur each sample of (N, 1, H, W) with its own Gaussian, sigma (N, 1, 1, 1) pixels; edges are repeated."""
-    radius = max(1, math.ceil(3 * float(sigma_px.max())))
-    at = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
-    taps = torch.exp(-0.5 * (at / sigma_px.view(-1, 1)) ** 2)
-    taps = taps / taps.sum(dim=1, keepdim=True)
-    samples = len(image)
-    padded = F.pad(image, (radius,) * 4, mode="replicate").transpose(0, 1)
-    along_x = F.conv2d(padded, taps.view(samples, 1, 1, -1), groups=samples)
-    return F.conv2d(along_x, taps.view(samples, 1, -1, 1), groups=samples).transpose(0, 1)
+def _vignetting(film: Film, y: NDArray[np.int64], x: NDArray[np.int64]) -> Image:
+    """cos^4 of the field angle; the optical axis lies anywhere within the scene."""
+    down, right = ((2 * at + 1) / size - 1 - axis for at, size, axis in zip((y, x), film.sizes, film.axis))
+    return np.asarray((1 + film.edge**2 * (down**2 + right**2) / 2) ** -2.0)
 
 
-def _characteristic_curve(exposure: Tensor, settings: FilmSettings, draw: _Draw) -> Tensor:
-    """Relative density 0-1: the logistic curve 1 / (1 + exp(-g (log10 E - log10 E0)))."""
-    middle = torch.log10(draw.uniform(settings.speed))
-    return torch.sigmoid(draw.uniform(settings.contrast) * (torch.log10(exposure.clamp(min=1e-4)) - middle))
+def _blurred(image: Image, weights: Image) -> Image:
+    """Convolve along lines and columns with what is 0 outside."""
+    along = ndimage.correlate1d(image, weights, axis=0, mode="constant")
+    return np.asarray(ndimage.correlate1d(along, weights, axis=1, mode="constant"))
 
 
-def _scan(density: Tensor, seen: Tensor, saturated: Tensor) -> Tensor:
-    """Scale density to DN so that a drawn share of the seen pixels reaches 255."""
-    # Ten thousand pixels place a percentile; sorting all of them would cost more than the rest.
-    stride = 1 + density[0].numel() // 10_000
-    values = torch.where(seen, density, torch.nan).flatten(1)[:, ::stride]
-    ordered = values.nan_to_num(nan=math.inf).sort(dim=1).values
-    count = torch.isfinite(ordered).sum(dim=1, keepdim=True)
-    rank = ((1 - saturated.flatten(1)) * (count - 1)).round().long().clamp(min=0)
-    white = ordered.gather(1, rank).nan_to_num(posinf=1.0).view(-1, 1, 1, 1)
-    return 255.0 * density / white.clamp(min=1e-3)
+def _uniform(key: int, y: NDArray[np.int64], x: NDArray[np.int64]) -> Image:
+    """Uniform numbers between 0 and 1 for places: SplitMix64 (Steele et al. 2014) of key, line and column."""
+    lines = _mixed(y.astype(np.uint64) + np.uint64(key))
+    return ((_mixed(lines + x.astype(np.uint64)) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
-def _grain(like: Tensor, settings: FilmSettings, draw: _Draw) -> Tensor:
-    """Gaussian noise blurred to the grain's size, rescaled to the drawn standard deviation."""
-    noise = draw.normal(*like.shape[1:])
-    blurred = gaussian_blur(noise, torch.full((len(like), 1, 1, 1), settings.grain_px, device=like.device))
-    return blurred / blurred.std(dim=(1, 2, 3), correction=0, keepdim=True).clamp(min=1e-6) * draw.uniform(settings.grain_dn)
+def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(state ^ (state >> np.uint64(31)))
 
 
-def _damage(dn: Tensor, settings: FilmSettings, draw: _Draw) -> Tensor:
+def _wider(at: NDArray[np.int64], by: int) -> NDArray[np.int64]:
+    """Places of a line with `by` more on either side."""
+    return np.arange(at.flat[0] - by, at.flat[-1] + 1 + by)
+
+
+def _grain(film: Film, y: NDArray[np.int64], x: NDArray[np.int64]) -> Image:
+    """White noise (Box and Muller 1958) blurred to the grain's size, with a standard deviation of 1."""
+    weights = taps(film.grain_px)
+    reach = len(weights) // 2
+    lines, columns = _wider(y, reach)[:, None], _wider(x, reach)[None, :]
+    size, angle = (_uniform(key, lines, columns) for key in film.keys[:2])
+    noise = _blurred(np.sqrt(-2 * np.log(size)) * np.cos(2 * np.pi * angle), weights)
+    # White noise keeps the sum of the squared weights of its variance, once a direction.
+    return noise[reach:-reach, reach:-reach] / float((weights**2).sum())
+
+
+def _damaged(film: Film, dn: Image, y: NDArray[np.int64], x: NDArray[np.int64]) -> Image:
     """Lay scratches, dust and reseau crosses over the scan."""
-    height, width = dn.shape[-2:]
-    y = torch.arange(height, device=dn.device).view(1, 1, height, 1).float()
-    x = torch.arange(width, device=dn.device).view(1, 1, 1, width).float()
-    for _ in range(settings.scratches):
-        dn = torch.where(_scratch(y, x, draw), draw.uniform((0.0, 255.0)).round(), dn)
-    speck = F.max_pool2d((draw.uniform((0.0, 1.0), *dn.shape[1:]) < settings.dust).to(dn.dtype), 3, 1, 1) > 0
-    dn = torch.where(speck, draw.uniform((0.0, 255.0)).round(), dn)
-    crossed = _reseau(y, x, settings, draw) & (draw.uniform((0.0, 1.0)) < settings.reseau_share)
-    return torch.where(crossed, dn * draw.uniform((0.05, 0.4)), dn)
+    for keys in film.scratches:
+        dn = np.where(*_scratch(keys, y, x), dn)
+    share, grey = film.dust
+    specks = _uniform(film.keys[2], _wider(y, 1)[:, None], _wider(x, 1)[None, :]) < share
+    dn = np.where(ndimage.binary_dilation(specks, np.ones((3, 3), dtype=bool))[1:-1, 1:-1], grey, dn)
+    return np.where(_crossed(film.reseau, y, x), dn * film.reseau.passes, dn) if film.reseau else dn
 
 
-def _scratch(y: Tensor, x: Tensor, draw: _Draw) -> Tensor:
-    """Part of a line about 1 px wide: scratches run along the film, here within 10 degrees of a column."""
-    tilt = draw.uniform((-10.0, 10.0)) * math.pi / 180
-    start = draw.uniform((0.0, 1.0)) * x.shape[-1]
-    top, length = draw.uniform((-0.5, 1.0)) * y.shape[-2], draw.uniform((0.0, 1.0)) * y.shape[-2]
-    distance = ((x - start) * torch.cos(tilt) - y * torch.sin(tilt)).abs()
-    return (distance < 0.6) & (y >= top) & (y < top + length)
+def _scratch(keys: Sequence[int], y: NDArray[np.int64], x: NDArray[np.int64]) -> tuple[NDArray[np.bool_], Image]:
+    """Where a scratch lies in each square of the lattice, and its DN.
+
+    It is part of a line about 1 px wide: scratches run along the film, here within 10 degrees of a column.
+    """
+    (lines, row), (columns, column) = (np.unique(at.ravel() // SCRATCHED_PX, return_inverse=True) for at in (y, x))
+    drawn = np.stack([_uniform(key, lines[:, None], columns[None, :]) for key in keys])
+    tilt, start, top, length, grey = drawn[:, row[:, None], column[None, :]]
+    tilt, top = np.radians(20 * tilt - 10), 1.5 * top - 0.5
+    down, right = (at % SCRATCHED_PX for at in (y, x))
+    distance = np.abs((right - SCRATCHED_PX * start) * np.cos(tilt) - down * np.sin(tilt))
+    part = (down >= SCRATCHED_PX * top) & (down < SCRATCHED_PX * (top + length))
+    return (distance < 0.6) & part, np.round(255 * grey)
 
 
-def _reseau(y: Tensor, x: Tensor, settings: FilmSettings, draw: _Draw) -> Tensor:
-    """Crosses on a square lattice with a drawn spacing, offset, arm and line width."""
-    step = draw.uniform(settings.reseau_px)
-    arm, half = draw.uniform(settings.reseau_arm_px), draw.uniform(settings.reseau_width_px) / 2
-
-    def offset(at: Tensor) -> Tensor:
-        return (torch.remainder(at - draw.uniform((0.0, 1.0)) * step + step / 2, step) - step / 2).abs()
-
-    dy, dx = offset(y), offset(x)
-    return ((dy <= half) & (dx <= arm)) | ((dx <= half) & (dy <= arm))
+def _crossed(reseau: Reseau, y: NDArray[np.int64], x: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where crosses lie."""
+    step = reseau.step
+    dy, dx = (np.abs((at - corner + step / 2) % step - step / 2) for at, corner in zip((y, x), reseau.corner))
+    return np.asarray(((dy <= reseau.half) & (dx <= reseau.arm)) | ((dx <= reseau.half) & (dy <= reseau.arm)))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import cos, pi
+from math import cos, isfinite, pi
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +41,7 @@ class FitSettings(BaseModel):
     `schedule` is 'cosine' (linear warm-up, then half a cosine to 0), 'one-cycle' (Smith & Topin 2019: cosine up from
     learning_rate / 25, cosine down to learning_rate / 1e4) or 'constant' (after the warm-up); `average` is the decay of the
     exponential moving average of the weights (0: none), which is what is validated and kept; `patience` stops after so many
-    validations without a better score (0: never).
+    validations, one every `validate_every` steps, without a better score (0: never, and nothing is set aside to validate on).
 
     Examples
     --------
@@ -66,7 +66,6 @@ class FitSettings(BaseModel):
     checkpoint_every: int = Field(default=200, ge=1)
     log_every: int = Field(default=20, ge=1)
     prefetch: int = Field(default=2, ge=0)
-    seed: int = Field(default=0, ge=0)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
@@ -84,13 +83,14 @@ class Task:
     """What is learnt: a network, its loss, the batch of every step, and a score of the weights (higher is better).
 
     `batches` must be a function of the number it is given and of nothing else; on W devices, step s takes the batches s W to
-    s W + W - 1.
+    s W + W - 1. `seed` is that of dropout and the like.
     """
 
     network: nn.Module
     loss: Loss
     batches: Callable[[int], Batch]
     validate: Callable[[nn.Module], float] | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def fit(task: Task, settings: FitSettings, folder: Path, fabric: Fabric, report:
 
     Raises
     ------
-    VigieError: the loss is not finite, or the folder holds a training with other settings.
+    VigieError: the loss or its gradient is not finite, or the folder holds a training with other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     devices = [fabric.device] if fabric.device.type == "cuda" else []
@@ -158,6 +158,7 @@ class _Trainer:
         if settings.average:
             self.progress.averaged = copied(self.live)
         self.losses: list[Tensor] = []
+        self.norms: list[Tensor] = []
         self.since = (time.perf_counter(), 0)
 
     def run(self) -> None:
@@ -185,16 +186,17 @@ class _Trainer:
         """Follow the gradient of one batch."""
         settings, step = self.settings, self.progress.step
         # Dropout and the like draw from torch's global generator: make it a function of seed, step and rank.
-        torch.manual_seed(((settings.seed * 1_000_003 + step) * 1_009 + self.fabric.global_rank) % 2**63)
+        torch.manual_seed(((self.task.seed * 1_000_003 + step) * 1_009 + self.fabric.global_rank) % 2**63)
         for group in self.optimiser.param_groups:
             group["lr"] = settings.rate(step)
         loss = self.task.loss(self.network(batch.x, batch.mask, batch.bands), batch, step / settings.steps)
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.network, self.stepper, max_norm=settings.clip_norm, error_if_nonfinite=False)
+        norm = self.fabric.clip_gradients(self.network, self.stepper, max_norm=settings.clip_norm, error_if_nonfinite=False)
         self.stepper.step()
         self.stepper.zero_grad(set_to_none=True)
         self.average()
         self.losses.append(loss.detach())
+        self.norms.append(torch.as_tensor(norm))
         self.since = (self.since[0], self.since[1] + len(batch.scenes) * self.fabric.world_size)
 
     @torch.no_grad()
@@ -231,20 +233,21 @@ class _Trainer:
         return 0 < self.settings.patience <= self.progress.stale
 
     def log(self, score: float | None) -> None:
-        """Write a line of the training log, and refuse to go on from a loss that is no number."""
-        loss = float(self.fabric.all_reduce(torch.stack(self.losses).float().mean(), reduce_op="mean"))
-        if not torch.isfinite(torch.tensor(loss)):
+        """Write a line of the training log, and refuse to go on from a loss or a gradient that is no number."""
+        means = torch.stack([torch.stack(values).float().mean() for values in (self.losses, self.norms)])
+        loss, norm = self.fabric.all_reduce(means, reduce_op="mean").tolist()
+        if not (isfinite(loss) and isfinite(norm)):
             raise VigieError(
                 f"training diverged near step {self.progress.step}",
-                found=f"loss {loss}",
-                expected="a finite loss",
+                found=f"loss {loss}, norm of the gradient {norm}",
+                expected="a finite loss with a finite gradient",
                 do="lower train.fit.learning_rate, or raise train.fit.warmup_steps; the last checkpoint is sound",
             )
         now = time.perf_counter()
         rate = self.since[1] / max(now - self.since[0], 1e-9)
         facts = {"step": self.progress.step, "loss": loss, "lr": self.settings.rate(self.progress.step - 1)}
         facts |= {"samples_per_s": round(rate, 2)} | ({} if score is None else {"score": score})
-        self.losses, self.since = [], (now, 0)
+        self.losses, self.norms, self.since = [], [], (now, 0)
         if self.fabric.is_global_zero:
             with disk(self.folder), (self.folder / LOG).open("a", encoding="utf-8") as log:
                 log.write(json.dumps(facts) + "\n")
@@ -297,7 +300,7 @@ class _Trainer:
     def identity(self) -> dict[str, object]:
         """The settings that shape the result; how often is logged or read ahead does not."""
         kept = self.settings.model_dump(exclude={"log_every", "prefetch", "checkpoint_every"})
-        return kept | {"world": self.fabric.world_size}
+        return kept | {"world": self.fabric.world_size, "seed": self.task.seed}
 
     def finish(self) -> Fitted:
         """Leave the network with the weights to keep."""

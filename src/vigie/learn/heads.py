@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vigie.core import store
+from vigie.core.errors import VigieError
 from vigie.core.legend import Legend
 from vigie.core.vocabulary import named
 from vigie.learn.losses import Loss, LossSettings, build_loss
@@ -109,7 +110,21 @@ class ClassHead:
         return made
 
     def variables(self, estimate: NDArray[np.float32], missing: NDArray[np.bool_]) -> dict[str, xr.Variable]:
-        """Pack probabilities and spread, and name the most probable class."""
+        """Pack probabilities and spread, and name the most probable class.
+
+        Raises
+        ------
+        VigieError: an estimate is no number where there is data.
+        """
+        broken = int((~(np.isfinite(estimate).all(axis=0) | missing)).sum())
+        if broken:
+            raise VigieError(
+                "the network's answer is not a number",
+                found=f"{broken} of {missing.size} pixels",
+                expected="finite probabilities wherever there is data",
+                do="train it again with a lower train.fit.learning_rate: its weights are not sound",
+            )
+        estimate = np.where(missing, np.float32(0.0), estimate)
         probability, spread = named("probability").pack(estimate[:-1]), named("spread").pack(estimate[-1])
         winner = self.legend.codes[estimate[:-1].argmax(axis=0)]
         probability[:, missing], spread[missing] = (store.fill_value(packed.dtype) for packed in (probability, spread))

@@ -63,6 +63,12 @@ class Model:
         """What the raw output of the members means."""
         return ClassHead(self.legend)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the members are."""
+        tensors: dict[str, Tensor] = self.members[0].state_dict()
+        return next(iter(tensors.values())).device
+
     @torch.inference_mode()
     def estimate(self, x: Tensor, mask: Tensor, bands: Tensor, sensor: str) -> Tensor:
         """Predict what the head makes of all members' calibrated output, (N, layers, H, W) float32; see `probabilities`."""
@@ -86,7 +92,7 @@ class Model:
     @torch.inference_mode()
     def logits(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
         """Predict raw logits (members, N, C, H, W) float32, for calibration."""
-        device = next(self.members[0].parameters()).device
+        device = self.device
         x, mask = (t.to(device).contiguous(memory_format=torch.channels_last) for t in (x, mask))
         bands = bands.to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16-mixed"):
@@ -123,7 +129,7 @@ class Model:
             "members": {
                 _member(number): {
                     "sha256": digest,
-                    "parameters": sum(parameter.numel() for parameter in member.parameters()),
+                    "parameters": sum(tensor.numel() for tensor in member.state_dict().values()),
                     "network": network.model_dump(mode="json"),
                 }
                 for number, (member, network, digest) in enumerate(zip(self.members, self.networks, hashes, strict=True))

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vigie.core.errors import VigieError, nearest
+from vigie.learn.forest import Forest
 from vigie.learn.stem import BandStem
-from vigie.learn.surroundings import Surroundings
 from vigie.learn.unet import ChannelNorm, UNet, group_norm
 
 
@@ -32,32 +32,36 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     Attributes
     ----------
     name
-        "unet-groupnorm", "unet-channelnorm" or "surroundings" (ours), "unet", "deeplabv3plus", "segformer", "dpt-dinov3" (timm
-        encoders), or the name of an entry point in `vigie.networks`. Only "unet-channelnorm" and "surroundings" give the same
-        output however an image is cut into tiles; "deeplabv3plus" needs at least two windows a batch to train (its image
-        pooling is batch-normalised).
+        "unet-groupnorm", "unet-channelnorm" or "forest" (ours), "unet", "deeplabv3plus", "segformer", "dpt-dinov3" (timm
+        encoders), or the name of an entry point in `vigie.networks`. Only "unet-channelnorm" and "forest" give the same output
+        however an image is cut into tiles; "forest" knows one sensor only; "deeplabv3plus" needs at least two windows a batch
+        to train (its image pooling is batch-normalised).
     encoder
         timm name of the encoder ("" takes the network's own default); ours have none.
     weights
         Where the encoder's weights come from: "none" (random), "hub" (timm's own download), or the path of a safetensors file
         with timm's parameter names.
     widths
-        Channels per level of our U-Nets, finest first; of the hidden layers of "surroundings".
+        Channels per level of our U-Nets, finest first.
     sides
-        Squares around a pixel whose mean and standard deviation "surroundings" sees, pixels of the body's resolution, odd.
+        Squares around a pixel whose mean and standard deviation a "forest" sees, pixels side to side, odd.
+    trees, leaves
+        Trees of a "forest", and leaves that each may have.
     stem_channels
         Feature maps of the band-agnostic stem.
     reduction
         The body works at 1/reduction of the input resolution.
     dropout
-        Probability of dropping a feature map before the last layer ("surroundings": after each hidden layer).
+        Probability of dropping a feature map before the last layer.
     """
 
     name: str = "unet-groupnorm"
     encoder: str = ""
     weights: str = "none"
     widths: tuple[int, ...] = Field(default=(32, 64, 128, 256, 512), min_length=1)
-    sides: tuple[int, ...] = Field(default=(3, 9, 25), min_length=1)
+    sides: tuple[int, ...] = Field(default=(5, 11, 25), min_length=1)
+    trees: int = Field(default=60, ge=1)
+    leaves: int = Field(default=1024, ge=2)
     stem_channels: int = Field(default=32, ge=1)
     reduction: Literal[1, 2, 4] = 1
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -132,8 +136,8 @@ class SegmentationNetwork(nn.Module):
         return F.interpolate(logits, scale_factor=float(self.stem.reduction), mode="bilinear", align_corners=False)
 
 
-def build(settings: NetworkSettings, classes: int) -> SegmentationNetwork:
-    """Build the network that the settings name, in channels-last memory format.
+def build(settings: NetworkSettings, classes: int) -> SegmentationNetwork | Forest:
+    """Build the network that the settings name, in channels-last memory format, or a forest that is still to grow.
 
     Raises
     ------
@@ -146,6 +150,8 @@ def build(settings: NetworkSettings, classes: int) -> SegmentationNetwork:
     >>> network.multiple, network.provenance
     (2, 'unet-groupnorm, random initial weights')
     """
+    if settings.name == FOREST:
+        return Forest(classes, settings.sides, settings.trees, settings.leaves)
     factory = _factory(settings.name)
     provenance = _provenance(settings)
     stem = BandStem(settings.stem_channels, reduction=settings.reduction)
@@ -158,7 +164,7 @@ def _factory(name: str) -> Factory:
         return FACTORIES[name]
     others = {point.name: point for point in entry_points(group="vigie.networks")}
     if name not in others:
-        known = [*FACTORIES, *others]
+        known = [*FACTORIES, FOREST, *others]
         raise VigieError(f"unknown network '{name}'", expected=", ".join(known), do=nearest(name, known))
     factory: Factory = others[name].load()
     return factory
@@ -170,10 +176,6 @@ def _unet_groupnorm(settings: NetworkSettings, channels: int, classes: int) -> n
 
 def _unet_channelnorm(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
     return UNet(channels, classes, settings.widths, ChannelNorm, settings.dropout)
-
-
-def _surroundings(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    return Surroundings(channels, classes, settings.sides, settings.widths, settings.dropout)
 
 
 class _Body(nn.Module):
@@ -221,13 +223,13 @@ def _dpt_dinov3(settings: NetworkSettings, channels: int, classes: int) -> nn.Mo
 FACTORIES: Mapping[str, Factory] = {
     "unet-groupnorm": _unet_groupnorm,
     "unet-channelnorm": _unet_channelnorm,
-    "surroundings": _surroundings,
     "unet": _unet,
     "deeplabv3plus": _deeplabv3plus,
     "segformer": _segformer,
     "dpt-dinov3": _dpt_dinov3,
 }
-_OURS = ("unet-groupnorm", "unet-channelnorm", "surroundings")
+FOREST = "forest"
+_OURS = ("unet-groupnorm", "unet-channelnorm", FOREST)
 
 
 def _with_encoder(

@@ -9,15 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from vigie.core.cube import Reader, flagged
+from vigie.core.cube import Reader, label_rows
 from vigie.core.errors import VigieError
 from vigie.core.legend import LabelLegend
 from vigie.core.tiles import Window, tiles, window_sizes
 from vigie.learn.inputs import inputs_of
 from vigie.learn.scaling import RobustScaling, lattice, standardise
-
-NOT_LEARNT = ("nodata", "cloud")
-"""Flags of pixels whose label is not that of what the image shows."""
 
 BLOCK = 1024
 """Side of the windows that are read while a scene is brought into memory, pixels."""
@@ -135,8 +132,7 @@ def _label_rows(scene: LabelledScene, data: xr.Dataset) -> NDArray[np.int16]:
             f"scene '{scene.id}' has no labels to learn from",
             do="give it a truth layer, or leave it out of the training scenes",
         )
-    hidden = flagged(data["flags"], *NOT_LEARNT).values
-    return np.where(hidden, np.int16(-1), scene.labels.rows(data["truth"].values))
+    return label_rows(data, scene.labels)
 
 
 def _probes(window: Window, max_pixels: int) -> list[Window]:

@@ -46,7 +46,12 @@ LATTICE_SIDE = 128
 """Side of the lattice's windows, pixels: many small ones say more of a scene than a few large ones, but cost more reads."""
 
 ENOUGH = 4096
-"""Clear pixels below which all of a large scene is looked at, thinned: film and swath edges are mostly empty."""
+"""Clear pixels of a band below which all of a large scene is looked at: film and swath edges are mostly empty."""
+
+ALMOST_ZERO = float(np.finfo(np.float32).eps)
+"""What a standardised value of exactly 0 becomes, such as whole-number medians and flat ground: 0 is what is missing.
+
+Far too small to matter, and large enough that products with weights are no subnormal numbers, which are slow."""
 
 BLOCK = 1024
 """Side of the windows in which a scene is read whole, pixels."""
@@ -137,6 +142,8 @@ def shown(scene: xr.Dataset, scaling: RobustScaling) -> xr.Dataset:
 def measure(read: Reader, sizes: Mapping[str, int], scaling: RobustScaling) -> xr.Dataset:
     """Measure the percentiles of every band over the valid pixels of a whole scene.
 
+    Where the lattice shows too little of a measured band, the whole scene is looked at, thinned, and then every pixel.
+
     Parameters
     ----------
     read, sizes: the scene's reader and its full size along y and x.
@@ -148,44 +155,69 @@ def measure(read: Reader, sizes: Mapping[str, int], scaling: RobustScaling) -> x
 
     Raises
     ------
-    VigieError: the scene has no valid pixel at all.
+    VigieError: the scene has no valid pixel at all, or none where all of its reflectances are known, if they become colours.
     """
-    names, blocks = _clear_values(read, lattice(sizes, scaling.max_pixels), scaling, 1)
-    thin = ceil(sqrt(sizes["y"] * sizes["x"] / scaling.max_pixels))
-    if thin > 1 and max(part.size for part in blocks) < ENOUGH:
-        names, blocks = _clear_values(read, _blocks(sizes), scaling, thin)
-    values = np.full((3, len(names)), np.nan)
-    pixels = np.zeros(len(names), dtype=np.int64)
-    for number, part in enumerate(blocks):
-        band = part.astype(np.float64)
-        pixels[number] = band.size
-        if band.size:
-            values[:, number] = np.percentile(band, scaling.percentiles)
-    if not pixels.any():
-        raise VigieError(
-            "a scene has no pixel to measure its brightness on",
-            found=f"no pixel free of {', '.join(scaling.exclude)} in {dict(sizes)}",
-            expected="some clear land or ice",
-            do="leave the scene out of the experiment, or mend its nodata and quality masks",
-        )
+    kinds, blocks = _clear_values(read, lattice(sizes, scaling.max_pixels), scaling, 1)
+    measured = _measured(kinds)
+    coarse = ceil(sqrt(sizes["y"] * sizes["x"] / scaling.max_pixels))
+    for thin in (coarse, 1) if coarse > 1 else ():
+        poor = [number for number, part in enumerate(blocks) if part.size < ENOUGH]
+        if measured[poor].any():
+            finer = _clear_values(read, _blocks(sizes), scaling, thin, poor)[1]
+            blocks = [finer[poor.index(n)] if n in poor else part for n, part in enumerate(blocks)]
+    values = np.full((3, len(blocks)), np.nan)
+    pixels = np.array([part.size for part in blocks], dtype=np.int64)
+    for number in np.flatnonzero(pixels):
+        values[:, number] = np.percentile(blocks[number].astype(np.float64), scaling.percentiles)
+    if not (pixels[measured].any() and pixels[kinds.values == "colour"].all()):
+        raise _unmeasurable(read, sizes, scaling)
     found = {name: ("band", values[i]) for i, name in enumerate(scaling.names)}
-    return xr.Dataset({**found, "pixels": ("band", pixels)}, coords={"band": ("band", names)})
+    return xr.Dataset({**found, "pixels": ("band", pixels)}, coords={"band": ("band", kinds["band"].values)})
+
+
+def _measured(kinds: xr.DataArray) -> NDArray[np.bool_]:
+    """Which bands tell what the image shows: all but terrain, unless there is nothing else."""
+    measured: NDArray[np.bool_] = kinds.values != "terrain"
+    return measured if measured.any() else ~measured
+
+
+def _unmeasurable(read: Reader, sizes: Mapping[str, int], scaling: RobustScaling) -> VigieError:
+    """Say what a scene lacks: clear pixels, or data of a reflectance, without which no pixel has a colour."""
+    plain = scaling.model_copy(update={"reflectances": "percentiles"})
+    kinds, blocks = _clear_values(read, lattice(sizes, scaling.max_pixels), plain, 1)
+    reflectances = [
+        (name, part.size) for name, kind, part in zip(kinds["band"].values, kinds.values, blocks) if kind == "reflectance"
+    ]
+    if scaling.reflectances == "colour" and any(size for _, size in reflectances):
+        return VigieError(
+            "a scene has no pixel whose colour is known",
+            found=f"reflectances without data: {[str(name) for name, size in reflectances if not size]} in {dict(sizes)}",
+            expected="pixels where every reflectance has data",
+            do="leave the empty band out, or set train.scaling.reflectances = 'percentiles', which takes each band alone",
+        )
+    return VigieError(
+        "a scene has no pixel to measure its brightness on",
+        found=f"no pixel free of {', '.join(scaling.exclude)} in {dict(sizes)}",
+        expected="some clear land or ice",
+        do="leave the scene out of the experiment, or mend its nodata and quality masks",
+    )
 
 
 def _clear_values(
-    read: Reader, windows: Sequence[Window], scaling: RobustScaling, thin: int
-) -> tuple[NDArray[np.str_], list[NDArray[np.floating]]]:
-    """Band names, and each band's values on the clear pixels of lines and columns whose number is a multiple of `thin`."""
-    names, found = np.array([], dtype=np.str_), list[list[NDArray[np.floating]]]()
+    read: Reader, windows: Sequence[Window], scaling: RobustScaling, thin: int, bands: Sequence[int] | None = None
+) -> tuple[xr.DataArray, list[NDArray[np.floating]]]:
+    """Kinds of bands, and their values on the clear pixels of lines and columns whose number is a multiple of `thin`."""
+    kinds, found = xr.DataArray(), list[list[NDArray[np.floating]]]()
     for window in windows:
         scene = shown(read(window), scaling)
+        scene = scene if bands is None else scene.isel(band=bands)
         y, x = (slice(-window[d].start % thin, None, thin) for d in ("y", "x"))
         clear = ~flagged(scene["flags"], *scaling.exclude).values[y, x]
-        names = scene["band"].values
-        found = found or [[] for _ in names]
+        kinds = scene["kind"]
+        found = found or [[] for _ in kinds]
         for parts, band in zip(found, scene["observation"].values[:, y, x], strict=True):
             parts.append(band[clear & np.isfinite(band)])
-    return names, [np.concatenate(parts) for parts in found]
+    return kinds, [np.concatenate(parts) for parts in found]
 
 
 def standardise(
@@ -200,8 +232,9 @@ def standardise(
 
     Returns
     -------
-    x: (band, y, x) float32 within +-clip; 0, the scene's median, where missing. 'elevation' is not used and stays 0.
-    mask: (2, y, x) float32, 1 where the pixel is valid, and where it is saturated.
+    x: (band, y, x) float32 within +-clip; 0, the scene's median, where missing, and nowhere else. 'elevation' is not used and
+        stays 0.
+    mask: (2, y, x) float32, 1 where the pixel is valid, that is where any band but terrain has data, and where it is saturated.
     """
     values = scene["observation"].values
     scale, offset = _scale_offset(scene, statistics, scaling)
@@ -209,7 +242,8 @@ def standardise(
     missing = ~np.isfinite(values) | nodata | ~np.isfinite(scale)[:, None, None]
     z = (values.astype(np.float64) - offset[:, None, None]) / scale[:, None, None]
     x: NDArray[np.float32] = np.clip(np.where(missing, 0.0, z), -scaling.clip, scaling.clip).astype(np.float32)
-    valid = ~nodata & np.isfinite(values).any(axis=0)
+    x[(x == 0) & ~missing] = ALMOST_ZERO
+    valid = ~nodata & np.isfinite(values[_measured(scene["kind"])]).any(axis=0)
     saturated = flagged(scene["flags"], "saturated").values & valid
     return x, np.stack([valid, saturated]).astype(np.float32)
 

@@ -77,7 +77,6 @@ class WindowSettings(BaseModel):
     edge_px: int = Field(default=0, ge=0)
     edge_weight: float = Field(default=0.3, ge=0, le=1)
     cache_gb: float = Field(default=4.0, ge=0)
-    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -119,6 +118,7 @@ class WindowSource:
     scenes: scenes with labels, in any mixture of sensors; a batch never mixes band sets or label legends.
     regions: where training windows may lie, from `folds.split`.
     legend: leaf classes, the network's channels.
+    seed: another one draws other windows.
 
     Raises
     ------
@@ -132,8 +132,9 @@ class WindowSource:
         legend: Legend,
         scaling: RobustScaling,
         settings: WindowSettings,
+        seed: int = 0,
     ) -> None:
-        self.legend, self.scaling, self.settings = legend, scaling, settings
+        self.legend, self.scaling, self.settings, self.seed = legend, scaling, settings, seed
         self.places = _places(scenes, regions, scaling, settings)
         self.groups = _group(place for place in self.places if place.labels.counts)
         if not self.groups:
@@ -146,7 +147,7 @@ class WindowSource:
 
     def batch(self, step: int) -> Batch:
         """Draw the batch of a step."""
-        random, settings = np.random.default_rng((self.settings.seed, step)), self.settings
+        random, settings = np.random.default_rng((self.seed, step)), self.settings
         sizes = np.array([sum(place.corners(settings.size) for place in group) for group in self.groups], dtype=np.float64)
         group = self.groups[_choose(random, sizes**settings.balance)]
         corners = np.array([place.corners(settings.size) for place in group], dtype=np.float64)

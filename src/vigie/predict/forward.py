@@ -85,7 +85,7 @@ def _streams(count: int) -> Streams:
 
 def on_cpu(model: Model) -> bool:
     """Say whether a model runs on a CPU."""
-    return next(model.members[0].parameters()).device.type == "cpu"
+    return model.device.type == "cpu"
 
 
 def batch_size(model: Model, columns: int, most: int) -> int:

@@ -7,8 +7,9 @@ row is read while the network runs, finished lines are written while it goes on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from vigie.core.cube import FLAGS, Reader, flags_attributes
 from vigie.core.errors import VigieError
 from vigie.core.tiles import Tile, tiles
 from vigie.learn.heads import Head
-from vigie.learn.model import Model, load
+from vigie.learn.model import Model, load, read_card
 from vigie.learn.windows import prefetch
 from vigie.predict.blend import RowBlender
 from vigie.predict.forward import batch_size, run, streams_of
@@ -30,8 +31,7 @@ from vigie.predict.lattice import Lattice
 from vigie.predict.rows import Look
 from vigie.predict.settings import PredictSettings
 
-TYPICAL_BANDS = 12
-"""Bands a scene is taken to have when memory is estimated."""
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Job:
 class ScenePrediction:
     """Everything one scene's prediction needs; it pickles, so that any engine can run its jobs.
 
-    `sizes` are the scene's {"y", "x"}; `statistics` come from `learn.scaling.measure`; `group` is the node in the store.
+    `sizes` are the scene's {"y", "x"}; `statistics` come from `learn.scaling.measure`; `group` is the node in the store; `card`
+    is the sha256 of the model's card as it was when the prediction was planned, so that no job runs with another one ('' where
+    the folder holds none, and `run` is given one).
     """
 
     model: Path
@@ -55,6 +57,12 @@ class ScenePrediction:
     store: Path
     group: str
     settings: PredictSettings
+    card: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Note which model it is."""
+        there = (self.model / "card.json").is_file()
+        object.__setattr__(self, "card", card_digest(self.model) if there else "")
 
     def tiles(self) -> list[Tile]:
         """The tiles of the store: `lines` high, `panel` wide."""
@@ -82,7 +90,7 @@ class ScenePrediction:
 
     def run(self, job: Job, model: Model | None = None) -> Iterator[Tile]:
         """Predict and write the tiles of a job, yielding each as soon as it is on disk."""
-        model = model or cached_model(self.model, self.settings.device, self.settings.precision)
+        model = model or cached_model(self.model, self.settings.device, self.settings.precision, self.card)
         for tile, blended, flags in blended_tiles(self, model, job):
             missing = (flags & FLAGS["nodata"]) != 0
             found = model.head.variables(blended, missing) | {"flags": xr.Variable(("y", "x"), flags)}
@@ -90,9 +98,36 @@ class ScenePrediction:
             yield tile
 
 
+def card_digest(folder: Path) -> str:
+    """Tell a model by the sha256 of its card, which lists those of its weights."""
+    read_card(folder)
+    return sha256((folder / "card.json").read_bytes()).hexdigest()
+
+
+def cached_model(folder: Path, device: str, precision: Precision, card: str = "") -> Model:
+    """Load a model once a process: workers run many jobs with the same one, and read one that was trained anew again.
+
+    Parameters
+    ----------
+    card: the digest that the model's card must have; any, if empty.
+
+    Raises
+    ------
+    VigieError: the model in the folder is another one by now.
+    """
+    found = card_digest(folder)
+    if card not in ("", found):
+        raise VigieError(
+            f"the model in {folder} has changed while it was predicted with",
+            found=f"a card of sha256 {found}",
+            expected=card,
+            do="run `vigie predict` again",
+        )
+    return _loaded(folder, found, device, precision)
+
+
 @lru_cache(maxsize=4)
-def cached_model(folder: Path, device: str, precision: Literal["32-true", "bf16-mixed"]) -> Model:
-    """Load a model once a process: workers run many jobs with the same one."""
+def _loaded(folder: Path, card: str, device: str, precision: Precision) -> Model:
     chosen = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     return load(folder, device=chosen, precision=precision)
 
@@ -132,24 +167,3 @@ def blended_tiles(
             count = tile.keep["y"].stop - top
             yield tile, blender.take(tile.keep["y"].stop), flags[:count]
             flags, top = flags[count:], tile.keep["y"].stop
-
-
-def panel_gib(settings: PredictSettings, sizes: tuple[int, int], classes: int, members: int) -> float:
-    """Estimate the memory of streaming one panel, apart from the network itself, in GiB."""
-    width = min(sizes[1], settings.panel) + settings.patch
-    row = settings.patch * width * 4 * 2 * 3 * TYPICAL_BANDS
-    buffers = (settings.lines + settings.patch) * width * (4 * (classes + 2) + 3 * (classes + 1))
-    batch = settings.batch * settings.patch**2 * 4 * (TYPICAL_BANDS + 2 + 3 * classes * members)
-    return float(row + buffers + batch) / 2**30
-
-
-def check_memory(settings: PredictSettings, sizes: tuple[int, int], model: Model) -> None:
-    """Refuse, before any work, tiles that would need more memory than the settings allow."""
-    gib = panel_gib(settings, sizes, model.head.channels, len(model.members))
-    if gib > settings.memory_gib:
-        raise VigieError(
-            "a tile does not fit in memory",
-            found=f"about {gib:.2f} GiB for panels of {min(sizes[1], settings.panel)} px",
-            expected=f"at most predict.memory_gib = {settings.memory_gib:g}",
-            do="lower predict.panel, predict.patch or predict.batch, or raise predict.memory_gib",
-        )

@@ -25,6 +25,8 @@ WIDTH_IN = {1: 5.8, 2: 9.5, 3: 9.5}
 """Width of a figure by its number of panels, inches: several fill the column of a report."""
 
 TALLEST_IN = 5.8
+NARROWEST_IN = 1.7
+"""Room that a map is given at least, inches: titles, keys and scale bars of narrower ones need it."""
 LEFT_IN, RIGHT_IN, GAP_IN, TOP_IN, BOTTOM_IN = 0.34, 0.08, 0.16, 0.36, 0.26
 TITLE_LINE_IN, LINE_IN, SWATCH_IN, SPACE_IN = 0.18, 0.21, 0.15, 0.2
 RAMP_IN = 0.46
@@ -69,7 +71,7 @@ def map_figure(panels: Sequence[Panel], theme: Theme = LIGHT) -> Figure:
     for number, (panel, extent, box) in enumerate(zip(panels, extents, boxes, strict=True)):
         axes = _axes(figure, box)
         _draw_map(axes, panel, extent, theme)
-        title = "\n".join(_title_lines(panel.title, box.width))
+        title = "\n".join(_title_lines(panel.title, max(box.width, NARROWEST_IN)))
         axes.set_title(title, loc="left", size=TITLE_POINTS, family=FONT, weight="bold", color=theme.ink, pad=6)
         draw_graticule(axes, extent, theme, latitude_labels=number == 0 or panel.grid != panels[number - 1].grid)
         draw_scale_bar(axes, extent, theme, box.width)
@@ -82,18 +84,19 @@ def map_figure(panels: Sequence[Panel], theme: Theme = LIGHT) -> Figure:
 def _layout(
     panels: Sequence[Panel], aspects: Sequence[float]
 ) -> tuple[list[Box], list[tuple[ClassKey | RampKey, Box]], tuple[float, float]]:
-    """Place maps and keys: maps on one line, keys below them, each as wide as the maps it explains."""
+    """Place maps and keys: maps on one line, keys below them, each as wide as the room of the maps it explains."""
     gaps = [LEFT_IN if i == 0 or panels[i].grid != panels[i - 1].grid else GAP_IN for i in range(len(panels))]
     room = WIDTH_IN[len(panels)] - sum(gaps) - RIGHT_IN
     height = min(room / sum(aspects), TALLEST_IN)
-    lefts = np.cumsum(gaps) + np.concatenate([[0.0], np.cumsum([a * height for a in aspects])[:-1]])
-    spans = _spans(panels, lefts.tolist(), [a * height for a in aspects])
+    widths = [max(a * height, NARROWEST_IN) for a in aspects]
+    lefts = (np.cumsum(gaps) + np.concatenate([[0.0], np.cumsum(widths)[:-1]])).tolist()
+    spans = _spans(panels, lefts, widths)
     strip = max((_key_height(key, width) for key, _, width in spans), default=0.0)
-    boxes = [Box(left, strip + BOTTOM_IN, a * height, height) for left, a in zip(lefts.tolist(), aspects, strict=True)]
+    boxes = [Box(left, strip + BOTTOM_IN, a * height, height) for left, a in zip(lefts, aspects, strict=True)]
     places = [(key, Box(left, strip - _key_height(key, width), width, _key_height(key, width))) for key, left, width in spans]
-    lines = max(len(_title_lines(panel.title, box.width)) for panel, box in zip(panels, boxes, strict=True))
+    lines = max(len(_title_lines(panel.title, width)) for panel, width in zip(panels, widths, strict=True))
     top = TOP_IN + TITLE_LINE_IN * (lines - 1)
-    return boxes, places, (boxes[-1].left + boxes[-1].width + RIGHT_IN, strip + BOTTOM_IN + height + top)
+    return boxes, places, (lefts[-1] + widths[-1] + RIGHT_IN, strip + BOTTOM_IN + height + top)
 
 
 def _spans(

@@ -18,6 +18,10 @@ from vigie.story.run import ARTEFACTS, Run, log
 from vigie.story.scenes import catalogued, fold_name
 
 TRAINED = "train"
+OF_THE_MODEL = ("patch", "overlap")
+"""Settings of prediction that the maps depend on; the others belong to the machine that trained the model."""
+OF_THE_PLACE = ("crs", "bounds")
+"""Settings of the grid that say where the training lay; its pixel size is part of what the model learnt."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def apply(model: Path, request: Request, out: Path, progress: Progress) -> Run:
     card = read_card(folder)
     app, experiment = validate(experiment_of(card, request, out), "vigie apply")
     check_legend(folder, card, app)
+    _tell_grid(card)
     run = Run(experiment, out, progress, base=Path.cwd())
     _borrow(folder, card, run)
     perform(app, run, ("acquire", "harmonize"))
@@ -73,9 +78,11 @@ def find_model(path: Path) -> Path:
 def experiment_of(card: dict[str, Any], request: Request, out: Path) -> dict[str, Any]:
     """Write the experiment of an application of a model: the model's own way of preparing scenes, the user's images.
 
-    Co-registration is left out: it names scenes of the training.
+    What names scenes or the place of the training is left out, co-registration and the grid's CRS and bounds, and so are
+    settings of the machine that it was trained on.
     """
     origin = dict(card["facts"]["origin"])
+    networks = [member["network"] | {"weights": "none"} for member in card["members"].values()]
     source = {"images": list(request.scenes), "sensor": request.sensor}
     if request.dem is not None:
         source["dem"] = str(request.dem.resolve())
@@ -86,13 +93,18 @@ def experiment_of(card: dict[str, Any], request: Request, out: Path) -> dict[str
         "name": out.resolve().name or "applied",
         "summary": f"Mapped with a model of the run '{card['facts']['experiment']}'.",
         "acquire": {"sources": [source]},
-        "harmonize": {key: value for key, value in origin["harmonize"].items() if key != "coregister"},
-        "train": {"folds": {"by": "none"}},
-        "predict": origin["predict"],
+        "harmonize": _without_place(origin["harmonize"]),
+        "train": {"folds": {"by": "none"}, "network": networks[0], "beside": networks[1:]},
+        "predict": {key: origin["predict"][key] for key in OF_THE_MODEL},
     }
     if request.outlines is not None:
         content["publish"] = {"outlines": str(request.outlines.resolve())}
     return _with_overrides(content, request.overrides)
+
+
+def _without_place(harmonize: dict[str, Any]) -> dict[str, Any]:
+    grid = {key: value for key, value in harmonize.get("grid", {}).items() if key not in OF_THE_PLACE}
+    return {key: value for key, value in harmonize.items() if key != "coregister"} | {"grid": grid}
 
 
 def _with_overrides(content: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
@@ -128,6 +140,15 @@ def _borrow(model: Path, card: dict[str, Any], run: Run) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(model, target_is_directory=True)
     write_text(note, weights)
+
+
+def _tell_grid(card: dict[str, Any]) -> None:
+    """Say that a grid which the training was given does not count for other images."""
+    grid = card["facts"]["origin"]["harmonize"].get("grid", {})
+    left = {key: grid[key] for key in OF_THE_PLACE if grid.get(key) is not None}
+    if left:
+        told = ", ".join(f"{key} = {value}" for key, value in left.items())
+        log.info("apply: the training's grid does not count, images keep their own (--set harmonize.grid.*): %s", told)
 
 
 def _tell_unseen(card: dict[str, Any], run: Run) -> None:

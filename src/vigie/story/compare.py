@@ -24,7 +24,8 @@ SHOWN = "iou"
 def compare(runs: Sequence[Path], out: Path) -> str:
     """Write `comparison.csv` and `comparison.png`; give the table as text.
 
-    A run's network takes the run's name; reference methods that several runs scored appear once.
+    A run's network takes the run's name; a reference method to which several runs gave the same scores appears once, another of
+    that name with its run's.
 
     Raises
     ------
@@ -109,14 +110,24 @@ def merged_scores(runs: Sequence[Path], legend: str) -> xr.Dataset:
 
 
 def _models(runs: Sequence[Path], legend: str) -> Iterator[xr.Dataset]:
-    seen: set[str] = set()
+    seen: dict[str, list[xr.Dataset]] = {}
     for run, called in names_of(runs).items():
         table = read_group(run / ARTEFACTS["verify"], legend)
-        names = [called if name == "network" else str(name) for name in table["model"].values]
-        table = table.assign_coords(model=names)
-        new = [name for name in names if name not in seen]
-        seen |= set(new)
-        yield table.sel(model=new)
+        new: dict[str, str] = {}
+        for name in table["model"].values.tolist():
+            values, others = _numbers(table, name), seen.setdefault(name, [])
+            if name == "network":
+                new[name] = called
+            elif not any(values.equals(other) for other in others):
+                new[name] = f"{name} of {called}" if others else name
+            others.append(values)
+        yield table.sel(model=list(new)).assign_coords(model=list(new.values()))
+
+
+def _numbers(table: xr.Dataset, model: str) -> xr.Dataset:
+    """What was found of a model, without the intervals, which hang on a seed."""
+    wanted = [name for name in table.data_vars if not str(name).endswith("_interval")]
+    return table[wanted].sel(model=model, drop=True)
 
 
 def read_group(path: Path, group: str) -> xr.Dataset:

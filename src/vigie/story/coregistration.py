@@ -57,7 +57,7 @@ class Moved:
         return f"{told}: {self.shift.n} windows agree ({self.shift.quality:.0%}), spread {self.shift.spread_m:.2f} m"
 
 
-def references(scenes: Sequence[Scene], plan: CoregisterPlan) -> dict[str, Scene]:
+def references(scenes: Sequence[Scene], settings: HarmonizeSettings, plan: CoregisterPlan) -> dict[str, Scene]:
     """Choose the reference of every scene that is to be moved.
 
     A scene that shares no ground with its reference has none.
@@ -82,7 +82,8 @@ def references(scenes: Sequence[Scene], plan: CoregisterPlan) -> dict[str, Scene
             "no scene is to be moved", found=f"harmonize.coregister.scenes = {list(plan.scenes)}", expected=", ".join(by_id)
         )
     chosen = {scene.id: by_id.get(plan.reference) or first[scene.group or scene.id] for scene in moving}
-    return {name: other for name, other in chosen.items() if other.id != name and not apart(*map(_grid, (by_id[name], other)))}
+    pairs = {name: [target_grid([scene], settings.grid) for scene in (by_id[name], other)] for name, other in chosen.items()}
+    return {name: other for name, other in chosen.items() if other.id != name and not apart(*pairs[name])}
 
 
 def measured_move(scene: Scene, reference: Scene, settings: HarmonizeSettings, plan: CoregisterPlan) -> Moved:
@@ -126,10 +127,6 @@ def record(path: Path, group: str, moved: Moved) -> None:
     """Write a shift into the attributes of the scene's node."""
     text = json.dumps({"reference": moved.reference, **asdict(moved.shift)}, sort_keys=True)
     zarr.open_group(path, path=group, mode="r+").attrs[SHIFT] = text
-
-
-def _grid(scene: Scene) -> GeoBox:
-    return target_grid([scene])
 
 
 def _band(scene: Scene, plan: CoregisterPlan) -> Band:

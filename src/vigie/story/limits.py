@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from vigie.core.errors import VigieError
 from vigie.core.scene import Scene
+from vigie.harmonize.cube import pixels_done
 from vigie.harmonize.grids import target_grid
 from vigie.harmonize.terrain import DERIVED
-from vigie.predict.scene import panel_gib
+from vigie.predict import memory
 from vigie.story.run import Run
-from vigie.story.scenes import settings_of
+from vigie.story.scenes import group_of, settings_of
 
 LAYERS_IN_WORK = 3
 """Copies of a tile's bands that are in memory at once while it is harmonized."""
@@ -32,6 +33,13 @@ def cube_bytes(run: Run, scenes: Sequence[Scene]) -> int:
     return sum(y * x * (4 * layers(scene) + 2) for (y, x), scene in zip(shapes, scenes, strict=True))
 
 
+def bytes_to_write(run: Run, scenes: Sequence[Scene]) -> int:
+    """Size of what the cube still lacks, before compression: tiles that a stopped run finished are on the disk already."""
+    shapes, path = shapes_of(run, scenes), run.artefact("harmonize")
+    lacking = [max(0, y * x - pixels_done(path, group_of(scene.id))) for (y, x), scene in zip(shapes, scenes, strict=True)]
+    return sum(pixels * (4 * layers(scene) + 2) for pixels, scene in zip(lacking, scenes, strict=True))
+
+
 def layers(scene: Scene) -> int:
     """Bands of a scene in the cube, with all that can be derived from terrain."""
     return len(scene.bands) + len(DERIVED) + sum(band.kind == "thermal" for band in scene.bands)
@@ -46,8 +54,13 @@ def tile_bytes(run: Run, scenes: Sequence[Scene]) -> int:
 
 def predict_gib(run: Run, scenes: Sequence[Scene]) -> float:
     """Memory that predicting one tile takes, GiB."""
-    settings, members = settings_of(run).predict, len(settings_of(run).train.networks)
-    return max(panel_gib(settings, shape, classes=CLASSES, members=members) for shape in shapes_of(run, scenes))
+    settings, kinds = settings_of(run).predict, settings_of(run).train.networks
+    return memory.needed_gib(settings, widest(run, scenes), CLASSES, kinds)
+
+
+def widest(run: Run, scenes: Sequence[Scene]) -> tuple[int, int]:
+    """Rows and columns of the scene whose panels are the widest."""
+    return max(shapes_of(run, scenes), key=lambda shape: shape[1])
 
 
 def check(run: Run, scenes: Sequence[Scene]) -> None:
@@ -58,27 +71,21 @@ def check(run: Run, scenes: Sequence[Scene]) -> None:
     VigieError: the cube is larger than the free disk, or a tile of harmonize or predict is larger than the memory.
     """
     disk = next(folder for folder in (run.folder.absolute(), *run.folder.absolute().parents) if folder.is_dir())
-    free, need = shutil.disk_usage(disk).free, cube_bytes(run, scenes)
+    free, need = shutil.disk_usage(disk).free, bytes_to_write(run, scenes)
     if need > free:
         raise VigieError(
             "the disk cannot hold the cube",
             found=f"{free / 2**30:.1f} GiB free in {run.folder}",
-            expected=f"up to {need / 2**30:.1f} GiB before compression",
+            expected=f"up to {need / 2**30:.1f} GiB for what is still to be written, before compression",
             do="free space, choose another folder with --out, or take fewer scenes",
         )
-    memory, tile = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), tile_bytes(run, scenes)
-    if tile > memory:
+    whole, tile = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), tile_bytes(run, scenes)
+    if tile > whole:
         raise VigieError(
             "a tile of harmonize does not fit in memory",
             found=f"about {tile / 2**30:.1f} GiB for {settings_of(run).harmonize.tile} px",
-            expected=f"at most {memory / 2**30:.1f} GiB, all that this machine has",
+            expected=f"at most {whole / 2**30:.1f} GiB, all that this machine has",
             do="lower harmonize.tile",
         )
-    gib, limit = predict_gib(run, scenes), settings_of(run).predict.memory_gib
-    if gib > limit:
-        raise VigieError(
-            "a tile of predict does not fit in memory",
-            found=f"about {gib:.2f} GiB",
-            expected=f"at most predict.memory_gib = {limit:g}",
-            do="lower predict.panel, predict.patch or predict.batch, or raise predict.memory_gib",
-        )
+    predict, kinds = settings_of(run).predict, settings_of(run).train.networks
+    memory.check_memory(predict, widest(run, scenes), CLASSES, kinds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -36,20 +37,28 @@ BY_CLASS = (
 
 
 def score_sections(run: Run) -> Iterator[Section]:
-    """Tell how good the maps are, one section for each label legend; nothing where no scene has truth."""
+    """Tell how good the maps are, one section for each label legend, or why nothing was scored."""
     path = run.folder / ARTEFACTS["verify"]
     if not path.is_file():
         return
+    if why_not := unscored(path):
+        yield Section("Scores", f"Nothing was scored: {why_not}.")
     for legend in groups(run.folder):
         scores = read_group(path, legend)
         labels = [str(label) for label in scores["label"].values]
         yield Section(
             f"Scores: {legend}",
-            "Every part was mapped by a network that never saw it. Intervals are 95 % bootstrap intervals over parts; "
-            "the reference methods learnt from the same parts.",
+            "Every part was mapped by a network that never saw it; the reference methods learnt from the same parts. "
+            f"Intervals: {scores.attrs['intervals']}.",
             figures=tuple(reliability_figures(run, legend)),
             scores=tuple(class_table(scores, label) for label in labels),
         )
+
+
+def unscored(path: Path) -> str:
+    """Why a `scores.nc` holds no scores; empty where it holds some."""
+    with xr.open_dataset(path, engine="h5netcdf") as root:
+        return str(root.attrs.get("note", ""))
 
 
 def class_table(scores: xr.Dataset, label: str) -> ScoreTable:
@@ -63,7 +72,7 @@ def class_table(scores: xr.Dataset, label: str) -> ScoreTable:
             low, high = (float(v) for v in scores[f"{measure.name}_interval"].sel(at).values.ravel()[:2])
             if np.isfinite(value):
                 rows[model][measure.name] = Estimate(value, *(bound if np.isfinite(bound) else None for bound in (low, high)))
-    return ScoreTable(label, BY_CLASS, rows, ours=("network",))
+    return ScoreTable(label, BY_CLASS, rows, ours=("network",), note=f"How pixels are decided: {scores.attrs['decision']}.")
 
 
 def reliability_figures(run: Run, legend: str) -> Iterator[ReportFigure]:

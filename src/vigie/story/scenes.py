@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from vigie.core.scene import Scene
 from vigie.core.tiles import Window
 from vigie.harmonize.cube import CubeReader, open_scene
 from vigie.learn.folds import NEVER, FoldSettings, Region, SceneInfo, assign
+from vigie.learn.networks import NetworkSettings
 from vigie.learn.patches import LabelledScene
 from vigie.learn.scaling import RobustScaling, measure
 from vigie.story.run import Run
@@ -66,8 +68,24 @@ class Cropped:
 
 
 def settings_of(run: Run) -> MapExperiment:
-    """The run's settings, as an experiment that maps classes."""
-    return cast(MapExperiment, run.experiment)
+    """The run's settings, as an experiment that maps classes, with weights where they lie from the experiment's file."""
+    experiment = cast(MapExperiment, run.experiment)
+    kinds = [placed(kind, run.base) for kind in (experiment.train.network, *experiment.train.beside)]
+    train = experiment.train.model_copy(update={"network": kinds[0], "beside": tuple(kinds[1:])})
+    return experiment.model_copy(update={"train": train})
+
+
+def placed(network: NetworkSettings, base: Path) -> NetworkSettings:
+    """Take the path of a network's weights, if it has one, from the experiment's folder."""
+    if network.weights in ("none", "hub"):
+        return network
+    return network.model_copy(update={"weights": str(base / network.weights)})
+
+
+def weight_files(run: Run) -> list[Path]:
+    """Files outside the run that networks begin with: `train` notes them, so that a replaced one is noticed."""
+    train = settings_of(run).train
+    return [Path(kind.weights) for kind in (train.network, *train.beside) if kind.weights not in ("none", "hub")]
 
 
 def catalogued(run: Run) -> list[Scene]:

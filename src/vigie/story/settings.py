@@ -59,7 +59,7 @@ class VerifySettings(Settings):
     """What predictions are held against."""
 
     baselines: tuple[str, ...] = Field(default=(), description="reference methods scored in the same table")
-    bootstrap: int = Field(default=1000, ge=0, description="resamples of scenes for confidence intervals")
+    bootstrap: int = Field(default=1000, ge=0, description="resamples of groups of scenes for confidence intervals; 0: none")
 
 
 class MapExperiment(Experiment):

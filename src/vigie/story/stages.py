@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 
 from vigie.acquire.catalog import catalog_hash, write_catalog
 from vigie.acquire.files import local_path
 from vigie.acquire.sources import gather, sensor_files
 from vigie.core.cube import FLAGS
-from vigie.core.engine import Engine
+from vigie.core.errors import VigieError
 from vigie.core.scene import Scene
-from vigie.core.tiles import tiles
-from vigie.harmonize.cube import fill
+from vigie.core.tiles import Tile
+from vigie.harmonize.cube import Fill, begin
 from vigie.harmonize.grids import target_grid
 from vigie.harmonize.reader import SceneReader
 from vigie.harmonize.settings import HarmonizeSettings
@@ -19,6 +19,7 @@ from vigie.story import limits
 from vigie.story.coregistration import Moved, measured_move, record, references
 from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, catalogued, group_of, settings_of
+from vigie.story.settings import TrainSettings
 
 
 def acquire(run: Run, classes: Classes) -> None:
@@ -27,6 +28,7 @@ def acquire(run: Run, classes: Classes) -> None:
     for scene in scenes:
         if scene.truth is not None:
             classes.label(scene.truth.legend)
+    check_scenes(scenes, settings_of(run).train)
     limits.check(run, scenes)
     write_catalog(scenes, run.artefact("acquire"))
     files = filter(None, (local_path(href) for scene in scenes for href in scene.sha256))
@@ -36,15 +38,46 @@ def acquire(run: Run, classes: Classes) -> None:
     log.info("acquire: %d scenes, %d with labels, in %s", len(scenes), labelled, ", ".join(sorted({s.crs for s in scenes})))
 
 
+def check_scenes(scenes: Sequence[Scene], train: TrainSettings) -> None:
+    """Refuse scenes that nothing could map in the end, or whose parts could not be told apart.
+
+    Raises
+    ------
+    VigieError: scenes without labels while no model is trained on everything, or a scene called like a block of another.
+    """
+    unlabelled = [scene.id for scene in scenes if scene.truth is None]
+    if unlabelled and len(unlabelled) < len(scenes) and not train.final and train.folds.by != "none":
+        raise VigieError(
+            "no model would map the scenes without labels",
+            found=f"train.final = false, and no labels for {', '.join(unlabelled)}",
+            expected="labels for every scene, or a model trained on everything",
+            do="set train.final = true, give these scenes `truth`, or leave them out",
+        )
+    names = {scene.id for scene in scenes}
+    blocks = [name for name in sorted(names) if name.rpartition(".")[0] in names and name.rpartition(".")[2].isdigit()]
+    if blocks and train.folds.by == "block":
+        raise VigieError(
+            f"scene '{blocks[0]}' is called like a block of scene '{blocks[0].rpartition('.')[0]}'",
+            expected="names that differ from another scene's by more than a dot and a number",
+            do="rename the image, or choose another train.folds.by",
+        )
+
+
 def harmonize(run: Run) -> None:
     """Bring every scene onto its grid, as one node of `cube.zarr`; scenes are moved onto their reference first, where asked."""
-    engine, scenes = run.experiment.engine.start(), catalogued(run)
+    scenes = catalogued(run)
     limits.check(run, scenes)
     moves = moves_of(run, scenes)
-    for scene in scenes:
-        started = time.monotonic()
-        counts = written(run, scene, moves.get(scene.id), engine)
-        _tell(scene, counts, time.monotonic() - started)
+    fills = [begun(run, scene, moves.get(scene.id)) for scene in scenes]
+    tasks = [(fill, tile) for fill in fills for tile in fill.pending()]
+    with run.progress.task("harmonize", len(tasks)) as advance:
+        for name in run.experiment.engine.start().map(filled, tasks):
+            advance(note=name)
+    for scene, fill in zip(scenes, fills, strict=True):
+        counts = fill.counts()
+        if scene.id in moves:
+            record(fill.path, fill.group, moves[scene.id])
+        _tell(scene, counts)
 
 
 def moves_of(run: Run, scenes: list[Scene]) -> dict[str, Moved]:
@@ -52,7 +85,7 @@ def moves_of(run: Run, scenes: list[Scene]) -> dict[str, Moved]:
     settings = settings_of(run).harmonize
     if settings.coregister is None:
         return {}
-    chosen, moves = references(scenes, settings.coregister), {}
+    chosen, moves = references(scenes, settings, settings.coregister), {}
     with run.progress.task("co-register", len(chosen)) as advance:
         for scene in scenes:
             if scene.id in chosen:
@@ -64,27 +97,24 @@ def moves_of(run: Run, scenes: list[Scene]) -> dict[str, Moved]:
     return moves
 
 
-def written(run: Run, scene: Scene, moved: Moved | None, engine: Engine) -> dict[str, int]:
-    """Write a scene's node; give what was counted in it."""
+def begun(run: Run, scene: Scene, moved: Moved | None) -> Fill:
+    """Make a scene's empty node; give the work that fills it."""
     settings: HarmonizeSettings = settings_of(run).harmonize
     shift = moved.shift.moved_m if moved else (0.0, 0.0)
     reader = SceneReader(scene, target_grid([scene], settings.grid), settings=settings, moved_m=shift)
-    every = tiles(reader.sizes, dict.fromkeys(("y", "x"), settings.tile))
-    with run.progress.task(f"harmonize {scene.id}", len(every)) as advance:
-        told = [0]
-
-        def progress(done: int, _: int) -> None:
-            advance(done - told[-1])
-            told.append(done)
-
-        counts = fill(reader, run.artefact("harmonize"), group_of(scene.id), engine, progress)
-    if moved:
-        record(run.artefact("harmonize"), group_of(scene.id), moved)
-    return counts
+    path, group = run.artefact("harmonize"), group_of(scene.id)
+    return Fill(begin(reader, path, group), path, group)
 
 
-def _tell(scene: Scene, counts: dict[str, int], seconds: float) -> None:
+def filled(task: tuple[Fill, Tile]) -> str:
+    """Write one tile of one scene; give the scene's name."""
+    fill, tile = task
+    fill(tile)
+    return fill.reader.scene.id
+
+
+def _tell(scene: Scene, counts: dict[str, int]) -> None:
     told = [f"{name} {100 * counts[name] / counts['pixels']:.1f} %" for name in FLAGS if counts.get(name)]
     if counts["infinite_values"]:
         told.append(f"{counts['infinite_values']} infinite values taken as missing")
-    log.info("harmonize: %s, %d pixels, %s, %.1f s", scene.id, counts["pixels"], ", ".join(told) or "nothing flagged", seconds)
+    log.info("harmonize: %s, %d pixels, %s", scene.id, counts["pixels"], ", ".join(told) or "nothing flagged")

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from math import lcm
-from operator import add
+from dataclasses import dataclass, replace
+from functools import partial
+from math import lcm, prod
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
 
-from vigie.core.tiles import Window, tiles
+from vigie.core.tiles import Window, tiles, window_sizes
 from vigie.learn import networks
 from vigie.learn.augment import augment
 from vigie.learn.bands import describe
-from vigie.learn.calibration import SHRINKAGE, UNBIASED, Calibration, LogitSample
+from vigie.learn.calibration import Calibration, LogitSample, fit_calibrations
 from vigie.learn.fit import Task, connect, fit
 from vigie.learn.folds import NEVER, Region, check_classes, folds_of, split
+from vigie.learn.forest import Forest
 from vigie.learn.heads import ClassHead, Head
 from vigie.learn.inputs import inputs_of
 from vigie.learn.losses import build_loss
@@ -29,13 +29,17 @@ from vigie.learn.networks import NetworkSettings
 from vigie.learn.patches import LabelledScene, labels_shown, read_patch
 from vigie.learn.windows import Batch, WindowSource
 from vigie.story.run import Run, log
-from vigie.story.scenes import Classes, catalogued, fold_name, labelled, regions_of, settings_of
+from vigie.story.scenes import Classes, catalogued, fold_name, labelled, regions_of, settings_of, weight_files
 from vigie.story.settings import TrainSettings
 
 CALIBRATION_PATCH = 256
 """Side of the windows that held-out logits are computed on, pixels."""
-FOLDS_FOR_BIAS = 3
-"""Fewer held-out folds than this say how sure a network is, but not which classes it favours everywhere."""
+SET_ASIDE = 5
+"""One scene of so many is set aside for validation, where training may stop early."""
+VALIDATION_BATCHES = 8
+"""Batches that a validation looks at."""
+GROWING_BATCHES = 16
+"""Batches whose pixels a forest grows on."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,14 @@ def as_labelled(scene: LabelledScene) -> list[LabelledScene]:
 
 def train(run: Run, classes: Classes, teach: Teach = as_labelled) -> None:
     """Fit the models of all folds, calibrate them, and leave them in `model/`."""
+    run.note_files("train", [path for path in weight_files(run) if path.is_file()])
     settings = settings_of(run).train
     scenes = labelled(run, classes, settings.scaling)
     lectures = [taught for scene in scenes for taught in teach(scene)]
     trained = {lesson.fold: (lesson, fit_members(run, classes, lectures, lesson)) for lesson in lessons(run, settings)}
     samples = {fold: held_out_logits(run, model, lesson, scenes) for fold, (lesson, model) in trained.items()}
     for fold, (lesson, model) in trained.items():
-        others = [sample for other, sample in samples.items() if other != fold and sample.kept]
-        model.calibration = calibrations(others) if settings.calibrate == "held-out" else {EVERY_SENSOR: Calibration()}
+        model.calibration = calibrations(run, [sample for other, sample in samples.items() if other != fold])
         model.facts = facts(run, scenes, lesson, model)
         model.save(run.artefact("train") / fold_name(fold))
 
@@ -83,48 +87,106 @@ def lessons(run: Run, settings: TrainSettings) -> Iterator[Lesson]:
 def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], lesson: Lesson) -> Model:
     """Train the ensemble of one fold; what was finished before is read back."""
     settings = settings_of(run).train
-    windows = settings.windows.model_copy(update={"seed": run.experiment.seed})
-    source = WindowSource(scenes, lesson.learn, classes.legend, settings.scaling, windows)
+    learn, held_back = set_aside(run, lesson.learn)
     by_id = {scene.id: scene for scene in reversed(scenes)}
     check_classes(
         [*lesson.learn, *lesson.held_out],
-        lesson.learn,
+        learn,
         lambda region: labels_shown(by_id[region.scene], region.window, settings.scaling.max_pixels),
     )
-    head, fabric = ClassHead(classes.legend, build_loss(settings.loss)), connect(settings.fit)
+
+    def windows(regions: Sequence[Region]) -> WindowSource:
+        return WindowSource(scenes, regions, classes.legend, settings.scaling, settings.windows, run.experiment.seed)
+
+    head, fabric, source = ClassHead(classes.legend, build_loss(settings.loss)), connect(settings.fit), windows(learn)
+    validate = validation(head, windows(held_back), fabric) if held_back else None
     members = []
-    for member, network in enumerate(settings.networks):
+    for member, kind in enumerate(settings.networks):
         seed = 1000 * run.experiment.seed + member
+        network = begun(kind, head.channels, seed)
         folder = run.artefact("train") / ".training" / fold_name(lesson.fold) / f"member-{member:02d}"
-        members.append(fit_one(run, network, head, source, seed, folder, fabric))
+        if isinstance(network, Forest):
+            grow_one(network, source, settings.fit.steps, seed, folder)
+        else:
+            task = Task(network, head.loss, partial(drawn, settings, source, seed), validate, seed)
+            fit_one(run, task, folder, fabric)
+        members.append(network.eval())
     return Model(members, settings.networks, classes.legend, settings.scaling)
 
 
-def fit_one(
-    run: Run, kind: NetworkSettings, head: Head, source: WindowSource, seed: int, folder: Path, fabric: Fabric
-) -> networks.SegmentationNetwork:
-    """Train one network."""
-    settings = settings_of(run).train
+def begun(kind: NetworkSettings, classes: int, seed: int) -> networks.SegmentationNetwork | Forest:
+    """Make a network whose first weights depend on the seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = networks.build(kind, head.channels)
+        return networks.build(kind, classes)
 
-    def batches(step: int) -> Batch:
-        number = step + seed * settings.fit.steps * settings.fit.devices
-        return augment(source.batch(number), settings.augment, torch.Generator().manual_seed(number))
 
-    task = Task(network, head.loss, batches)
+def drawn(settings: TrainSettings, source: WindowSource, seed: int, step: int) -> Batch:
+    """Draw and augment the batch of a step; every seed has its own."""
+    number = step + seed * settings.fit.steps * settings.fit.devices
+    return augment(source.batch(number), settings.augment, torch.Generator().manual_seed(number))
+
+
+def fit_one(run: Run, task: Task, folder: Path, fabric: Fabric) -> None:
+    """Train one network."""
+    settings = settings_of(run).train.fit
     title, started = f"train {folder.parent.name}/{folder.name}", time.monotonic()
-    with run.progress.task(title, settings.fit.steps) as advance:
+    with run.progress.task(title, settings.steps) as advance:
         steps = [0]
 
         def report(told: Mapping[str, float]) -> None:
             advance(int(told["step"]) - steps[-1], f"loss {told['loss']:.3f}")
             steps.append(int(told["step"]))
 
-        fitted = fit(task, settings.fit.model_copy(update={"seed": seed}), folder, fabric, report)
+        fitted = fit(task, settings, folder, fabric, report)
     log.info("%s: %d steps, %.1f s, in %s", title, fitted.steps, time.monotonic() - started, folder)
-    return network.eval()
+
+
+def grow_one(forest: Forest, source: WindowSource, steps: int, seed: int, folder: Path) -> None:
+    """Grow a forest on windows as they are: scaling by scene makes it robust, and trees need no samples that are made up."""
+    started = time.monotonic()
+    forest.grow(lambda step: source.batch(step + seed * steps), min(GROWING_BATCHES, steps), seed)
+    log.info("train %s/%s: a forest, %.1f s", folder.parent.name, folder.name, time.monotonic() - started)
+
+
+def set_aside(run: Run, learn: Sequence[Region]) -> tuple[Sequence[Region], Sequence[Region]]:
+    """Keep a fifth of what is learnt from to tell when to stop: whole scenes, or a block where there is but one.
+
+    Without `train.fit.patience` everything is learnt from.
+    """
+    settings = settings_of(run).train
+    if not settings.fit.patience:
+        return learn, []
+    unit = {scene.id: scene.group or scene.id for scene in catalogued(run)}
+    order = list(dict.fromkeys(unit[region.scene] for region in learn))
+    if len(order) > 1:
+        parts = [replace(region, fold=order.index(unit[region.scene]) % SET_ASIDE) for region in learn]
+    else:
+        largest = max(learn, key=lambda region: prod(window_sizes(region.window).values()))
+        rest = [replace(region, fold=1) for region in learn if region is not largest]
+        parts = [*block(largest, settings.windows.size), *rest]
+    return split(parts, 0, settings.folds.buffer_px)
+
+
+def block(region: Region, size: int) -> list[Region]:
+    """Cut a fifth off the longer side of a region, at least `size` pixels: folds 0 and 1."""
+    sizes = window_sizes(region.window)
+    side = max(sizes, key=lambda d: sizes[d])
+    start, stop = region.window[side].start, region.window[side].stop
+    cut = min(stop, start + max(sizes[side] // SET_ASIDE, size))
+    pieces = [slice(start, cut), slice(cut, stop)]
+    return [replace(region, window={**region.window, side: piece}, fold=n) for n, piece in enumerate(pieces)]
+
+
+def validation(head: Head, source: WindowSource, fabric: Fabric) -> Callable[[torch.nn.Module], float]:
+    """Score networks by their loss on the same windows every time, turned over: higher is better."""
+    batches = [source.batch(number).to(fabric.device) for number in range(VALIDATION_BATCHES)]
+
+    def validate(network: torch.nn.Module) -> float:
+        losses = [float(head.loss(network(batch.x, batch.mask, batch.bands), batch, 1.0)) for batch in batches]
+        return -sum(losses) / len(losses)
+
+    return validate
 
 
 def held_out_logits(run: Run, model: Model, lesson: Lesson, scenes: Sequence[LabelledScene]) -> LogitSample:
@@ -164,11 +226,14 @@ def source_bands(scene: LabelledScene, window: Window, model: Model) -> torch.Te
     return describe(inputs_of(data, model.scaling))
 
 
-def calibrations(samples: Sequence[LogitSample]) -> dict[str, Calibration]:
-    """Fit calibrations by sensor on the held-out logits of other folds; none where there are no such logits."""
-    if not samples:
+def calibrations(run: Run, samples: Sequence[LogitSample]) -> Mapping[str, Calibration]:
+    """Fit calibrations by sensor on the held-out logits of other folds; none where these say too little."""
+    if settings_of(run).train.calibrate == "none":
         return {EVERY_SENSOR: Calibration()}
-    return reduce(add, samples).calibrations(SHRINKAGE if len(samples) >= FOLDS_FOR_BIAS else UNBIASED)
+    found = fit_calibrations(samples)
+    if not found:
+        log.warning("train: too few held-out labels of other folds, or of one class alone: probabilities are not calibrated")
+    return found or {EVERY_SENSOR: Calibration()}
 
 
 def facts(run: Run, scenes: Sequence[LabelledScene], lesson: Lesson, model: Model) -> dict[str, object]:

@@ -10,15 +10,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
+from vigie.core.cube import label_rows
 from vigie.core.errors import VigieError, nearest
+from vigie.core.grid import pixel_m
 from vigie.core.legend import LabelLegend
 from vigie.core.store import whole_file
-from vigie.core.tiles import Tile, tiles
+from vigie.core.tiles import Tile, Window, tiles
 from vigie.harmonize.cube import CubeReader
 from vigie.learn.folds import NEVER, split
 from vigie.story.prediction import read_probability
@@ -26,14 +28,15 @@ from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, Cropped, Part, catalogued, opened, part_sizes, parts_of, regions_of, settings_of
 from vigie.verify import scores
 from vigie.verify.baselines import Baseline, Fitted
+from vigie.verify.boundary import halo_px
 from vigie.verify.calibration import reliability
-from vigie.verify.classes import LabelledTile, label_tile
+from vigie.verify.classes import LabelledTile, label_probability
 from vigie.verify.tally import Tally
 
-TILE, HALO = 2048, 256
-"""Tiles that scores are counted on, and how far beyond them boundary distances look, pixels."""
+TILE = 2048
+"""Tiles that scores are counted on, pixels; boundary distances look `verify.boundary.halo_px` beyond them."""
 WHOLE_SCENE_PIXELS = 50_000_000
-"""Baselines hold a scene in memory; larger scenes are refused."""
+"""Baselines hold a scene in memory, one at a time, to learn from it or to predict it; larger scenes are refused."""
 
 Baselines = Mapping[str, Callable[[LabelLegend], Baseline]]
 """Reference methods by name; each is made for a label legend."""
@@ -41,12 +44,13 @@ Baselines = Mapping[str, Callable[[LabelLegend], Baseline]]
 
 @dataclass(frozen=True)
 class Trial:
-    """One part with truth: who predicts it must not have seen it."""
+    """One part with truth: who predicts it must not have seen it; `group` names scenes of the same ground."""
 
     part: Part
     labels: LabelLegend
     reader: CubeReader
     gsd_m: float
+    group: str
 
 
 def verify(run: Run, classes: Classes, baselines: Baselines) -> None:
@@ -57,14 +61,17 @@ def verify(run: Run, classes: Classes, baselines: Baselines) -> None:
     nodes: dict[str, xr.Dataset] = {}
     for name, group in trials.items():
         network = counted(run, [network_tiles(run, trial, classes) for trial in group], group, f"verify {name}")
-        tables = [assembled(run, "network", network)]
+        tables = [assembled(run, "network", network, group)]
         for wanted in settings_of(run).verify.baselines:
-            tables.append(assembled(run, wanted, baseline_counts(run, wanted, group, baselines)))
+            tables.append(assembled(run, wanted, baseline_counts(run, wanted, group, baselines), group))
         nodes[f"/{name}"] = scores.compare(tables)
         nodes[f"/{name}/reliability"] = reliability(network["calibration"].sum("scene"))
         nodes[f"/{name}/confusion"] = network["classes"].sum("scene").total
-        log.info("verify: %s\n%s", name, scores.table(nodes[f"/{name}"], ["mean_iou", "accuracy", "ece"]).to_string())
-    tree = xr.DataTree.from_dict(nodes or {"/": xr.Dataset(attrs={"note": "no scene has truth"})})
+        told = scores.table(nodes[f"/{name}"], ["mean_iou", "accuracy", "ece"]).to_string()
+        log.info("verify: %s, %s\n%s", name, nodes[f"/{name}"].attrs["intervals"], told)
+    if not nodes:
+        log.info("verify: nothing is scored: %s", why_not(run))
+    tree = xr.DataTree.from_dict(nodes or {"/": xr.Dataset(attrs={"note": why_not(run)})})
     with whole_file(run.artefact("verify")) as draft:
         # Made in memory: HDF5 may crash the process when the disk is full.
         draft.write_bytes(tree.to_netcdf(engine="h5netcdf"))
@@ -77,7 +84,14 @@ def trials_of(run: Run, classes: Classes) -> Iterator[Trial]:
         scene = scenes[part.scene]
         if scene.truth is not None and part.fold != NEVER:
             reader = opened(run, scene)
-            yield Trial(part, classes.label(scene.truth.legend), reader, abs(float(reader.grid.resolution.y)))
+            yield Trial(part, classes.label(scene.truth.legend), reader, pixel_m(reader.grid), scene.group or scene.id)
+
+
+def why_not(run: Run) -> str:
+    """Say why no part can be scored."""
+    if any(scene.truth is not None for scene in catalogued(run)):
+        return "every scene with truth was learnt from, since train.folds.by = 'none' holds nothing out"
+    return "no scene has truth"
 
 
 def counted(run: Run, streams: Sequence[Iterator[LabelledTile]], group: Sequence[Trial], title: str) -> dict[str, Tally]:
@@ -91,26 +105,26 @@ def counted(run: Run, streams: Sequence[Iterator[LabelledTile]], group: Sequence
     return scores.add_counts(counts)
 
 
-def assembled(run: Run, model: str, counts: Mapping[str, Tally]) -> xr.Dataset:
-    """Turn counts into scores with intervals."""
-    replicates = settings_of(run).verify.bootstrap
-    return scores.assemble(model, counts, replicates=replicates, seed=run.experiment.seed)
+def assembled(run: Run, model: str, counts: Mapping[str, Tally], group: Sequence[Trial]) -> xr.Dataset:
+    """Turn counts into scores with intervals, from what is independent: groups of scenes, never neighbouring blocks."""
+    replicates, groups = settings_of(run).verify.bootstrap, {trial.part.name: trial.group for trial in group}
+    return scores.assemble(model, counts, groups=groups, replicates=replicates, seed=run.experiment.seed)
 
 
 def cuts(trial: Trial) -> list[Tile]:
     """Cut a part into tiles with halo."""
     y, x = part_sizes(trial.part)
-    return tiles({"y": y, "x": x}, {"y": TILE, "x": TILE}, {"y": HALO, "x": HALO})
+    return tiles({"y": y, "x": x}, {"y": TILE, "x": TILE}, dict.fromkeys(("y", "x"), halo_px(trial.gsd_m)))
 
 
 def network_tiles(run: Run, trial: Trial, classes: Classes) -> Iterator[LabelledTile]:
     """Read a part's prediction beside its truth, tile by tile."""
     read = Cropped(trial.reader, trial.part.window)
     for tile in cuts(trial):
-        truth = read(tile.read)["truth"].values
-        probability = read_probability(run.artefact("predict"), trial.part.name, tile.read)
-        labelled = label_tile(probability, truth, trial.labels, classes.legend, trial.gsd_m)
-        yield replace(labelled, inner=tile.inner)
+        rows = label_rows(read(tile.read), trial.labels)
+        leaves = read_probability(run.artefact("predict"), trial.part.name, tile.read)
+        probability = label_probability(leaves, trial.labels, classes.legend)
+        yield LabelledTile(probability, rows, trial.labels.names, trial.gsd_m, tile.inner)
 
 
 def baseline_counts(run: Run, name: str, group: Sequence[Trial], baselines: Baselines) -> dict[str, Tally]:
@@ -130,26 +144,42 @@ def baseline_counts(run: Run, name: str, group: Sequence[Trial], baselines: Base
 
 
 def fitted(run: Run, trial: Trial, group: Sequence[Trial], baseline: Baseline) -> Fitted:
-    """Fit a reference method on the training regions of a part's fold, those of its own sensor."""
+    """Fit a reference method on the training regions of a part's fold, those of its own sensor, scene by scene."""
     folds = settings_of(run).train.folds
     learn, _ = split(regions_of(run, folds), trial.part.fold, folds.buffer_px)
     readers = {other.part.scene: other.reader for other in group}
     sensors = {scene.id: scene.sensor for scene in catalogued(run)}
-    alike = [region for region in learn if region.scene in readers and sensors[region.scene] == sensors[trial.part.scene]]
-    return baseline.fit([readers[region.scene](region.window) for region in alike])
+    windows: dict[str, list[Window]] = {}
+    for region in learn:
+        if region.scene in readers and sensors[region.scene] == sensors[trial.part.scene]:
+            windows.setdefault(region.scene, []).append(region.window)
+    return baseline.fit(whole_scene(readers[name], inside) for name, inside in windows.items())
 
 
-def baseline_tiles(trial: Trial, method: Fitted) -> Iterator[LabelledTile]:
-    """Predict a part with a fitted reference method, whole."""
-    y, x = part_sizes(trial.part)
+def whole_scene(reader: CubeReader, windows: Sequence[Window]) -> xr.Dataset:
+    """Read a whole scene, and mark the windows that a reference method is asked about: however they are cut, it sees the same.
+
+    Raises
+    ------
+    VigieError: the scene is too large for the memory.
+    """
+    y, x = reader.sizes["y"], reader.sizes["x"]
     if y * x > WHOLE_SCENE_PIXELS:
         raise VigieError(
-            f"baselines need '{trial.part.name}' in memory",
+            f"baselines need '{reader.dataset.attrs.get('scene', reader.group)}' in memory",
             found=f"{y * x / 1e6:.0f} million pixels",
             expected=f"at most {WHOLE_SCENE_PIXELS / 1e6:.0f} million",
             do="leave verify.baselines empty, or score a crop",
         )
-    scene = trial.reader(trial.part.window)
+    asked = np.zeros((y, x), dtype=bool)
+    for window in windows:
+        asked[window["y"], window["x"]] = True
+    return reader({"y": slice(0, y), "x": slice(0, x)}).assign(asked=(("y", "x"), asked))
+
+
+def baseline_tiles(trial: Trial, method: Fitted) -> Iterator[LabelledTile]:
+    """Predict a part with a fitted reference method that looks at the whole scene."""
+    scene, at = whole_scene(trial.reader, [trial.part.window]), (trial.part.window["y"], trial.part.window["x"])
     probability = method.probability(scene)
     if probability.shape[0] != len(trial.labels.codes):
         raise VigieError(
@@ -158,5 +188,5 @@ def baseline_tiles(trial: Trial, method: Fitted) -> Iterator[LabelledTile]:
             expected=f"{len(trial.labels.codes)}: {', '.join(trial.labels.names)}",
             do="choose a random forest or gradient boosting in verify.baselines",
         )
-    rows = trial.labels.rows(scene["truth"].values)
-    yield LabelledTile(probability.astype(np.float32), rows, trial.labels.names, trial.gsd_m)
+    inside = np.ascontiguousarray(probability[:, *at], dtype=np.float32)
+    yield LabelledTile(inside, label_rows(scene, trial.labels)[at], trial.labels.names, trial.gsd_m)

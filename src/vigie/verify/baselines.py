@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from zlib import crc32
@@ -12,10 +12,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
-from vigie.core.cube import flagged
+from vigie.core.cube import flagged, label_rows
 from vigie.core.errors import VigieError
 from vigie.core.legend import LabelLegend
-from vigie.verify.features import Recipe
+from vigie.verify.features import Recipe, asked
 
 BLOCK_PX = 1_000_000
 """Pixels predicted at once, which bounds the memory of a forest's prediction."""
@@ -25,15 +25,18 @@ class Fitted(Protocol):
     """A baseline that can predict."""
 
     def probability(self, scene: xr.Dataset) -> NDArray[np.float32]:
-        """Predict class probabilities (class, y, x), classes in the order of the label legend's rows, NaN without data."""
+        """Predict class probabilities (class, y, x), classes in the order of the label legend's rows, NaN without data.
+
+        Where a scene has a mask `asked`, only what lies inside has to be right.
+        """
         ...
 
 
 class Baseline(Protocol):
     """A baseline before it saw any scene."""
 
-    def fit(self, scenes: Sequence[xr.Dataset]) -> Fitted:
-        """Learn from scenes with truth."""
+    def fit(self, scenes: Iterable[xr.Dataset]) -> Fitted:
+        """Learn from scenes with truth, each given once and whole; those with a mask `asked`, only where it is true."""
         ...
 
 
@@ -123,7 +126,7 @@ class FittedTrees:
         """Predict (class, y, x) for one scene; a class never seen in training has probability 0."""
         table = self.recipe(scene)
         flat = table.values.reshape(table.sizes["feature"], -1)
-        valid = usable(scene, table).ravel()
+        valid = (asked(scene) & usable(scene, table)).ravel()
         probability = np.full((len(self.labels.codes), flat.shape[1]), np.nan, dtype=np.float32)
         for at in np.array_split(np.flatnonzero(valid), max(1, -(-int(valid.sum()) // BLOCK_PX))):
             if at.size:
@@ -141,7 +144,7 @@ class Trees:
     recipe: features of a scene.
     classifier: makes an untrained scikit-learn classifier.
     labels: what truth codes mean.
-    pixels: pixels drawn from each copy of each scene (all, if it has fewer).
+    pixels: pixels drawn from each copy of each scene, wherever in it may be learnt from (all, if there are fewer).
     copies: which copies of a scene are drawn from.
     seed: of the draw.
     """
@@ -153,8 +156,8 @@ class Trees:
     copies: Copies = as_is
     seed: int = 0
 
-    def fit(self, scenes: Sequence[xr.Dataset]) -> FittedTrees:
-        """Draw pixels from the scenes and train."""
+    def fit(self, scenes: Iterable[xr.Dataset]) -> FittedTrees:
+        """Draw pixels from one scene after another and train."""
         return self.learn([self.draw(scene) for scene in scenes])
 
     def draw(self, scene: xr.Dataset) -> Samples:
@@ -177,8 +180,8 @@ class Trees:
 
     def _draw(self, scene: xr.Dataset, rng: np.random.Generator) -> Samples:
         table = self.recipe(scene)
-        rows = self.labels.rows(scene["truth"].values).ravel()
-        candidates = np.flatnonzero((rows >= 0) & usable(scene, table).ravel())
+        rows = label_rows(scene, self.labels).ravel()
+        candidates = np.flatnonzero((rows >= 0) & (asked(scene) & usable(scene, table)).ravel())
         chosen = rng.choice(candidates, min(self.pixels, candidates.size), replace=False)
         return Samples(table.values.reshape(table.sizes["feature"], -1)[:, chosen].T, rows[chosen])
 

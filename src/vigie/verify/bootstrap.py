@@ -1,4 +1,4 @@
-"""How sure a score is: percentile intervals from resampling whole scenes or blocks, which are what is independent."""
+"""How sure a score is: percentile intervals from resampling what is independent: groups of scenes that share no ground."""
 
 from __future__ import annotations
 
@@ -51,23 +51,25 @@ def interval(
 ) -> xr.Dataset:
     """Give the percentile interval of every score, along a new dimension `bound` (low, high).
 
-    The same seed gives the same interval. With one unit there is nothing to resample: the interval is NaN, not zero. With few
-    units (six chips) percentile intervals are known to be too narrow; they are still the honest scale of the scatter.
+    The same seed gives the same interval. With one unit there is nothing to resample, and without replicates nothing is: the
+    interval is NaN, not zero. With few units (six chips) percentile intervals are known to be too narrow; they are still the
+    honest scale of the scatter. Units must be independent: intervals from scenes of the same ground are far too narrow
+    (`Tally.regroup` pools them first).
 
     Parameters
     ----------
     tally: counts along `dim`.
     finish: turns a tally into scores, along any dimensions.
-    dim: the independent units, for instance "scene" or "block".
+    dim: the independent units, for instance "group".
     level: share of the replicates inside.
-    replicates, seed: of the resampling.
+    replicates, seed: of the resampling; 0 replicates give no interval.
     """
     if not 0 < level < 1:
         raise VigieError("an interval's level is a share", found=level, expected="between 0 and 1, for instance 0.95")
-    scores = finish(resample(tally, dim, replicates, seed))
+    scores = finish(resample(tally, dim, max(1, replicates), seed))
     tails = [(1 - level) / 2, (1 + level) / 2]
     with warnings.catch_warnings():
         # A class that no scene holds has no score, and so no interval: NaN is the answer, not a surprise.
         warnings.filterwarnings("ignore", "All-NaN slice encountered", RuntimeWarning)
         bounds = scores.quantile(tails, "replicate", skipna=True).rename(quantile="bound").assign_coords(bound=list(BOUNDS))
-    return bounds if tally.total.sizes[dim] > 1 else bounds * np.nan
+    return bounds if replicates and tally.total.sizes[dim] > 1 else bounds * np.nan

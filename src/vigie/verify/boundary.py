@@ -6,6 +6,8 @@ frame are no boundaries. Distances come from an exact Euclidean distance transfo
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -20,12 +22,37 @@ EDGES_M = np.concatenate([np.arange(0.0, 1000.0, 5.0), np.arange(1000.0, 10_001.
 """Bins of the distance histogram. A quantile is given as the mean distance of its bin, off by less than the bin's width."""
 
 CAP_M = float(EDGES_M[-1])
-"""Longer distances, and those to a boundary that does not exist, count as this. For results that do not depend on tiling, a
-tile's halo must be at least this wide."""
+"""Longer distances, and those to a boundary that does not exist, count as this, or as `REACH_PX` pixels where that is less."""
+
+REACH_PX = 1024
+"""How far boundary distances look at most, pixels, which bounds the memory of a tile: all of `CAP_M` from 10 m pixels on,
+2 km on film of 2 m. It holds for every map, whole or in tiles, so that all are measured alike."""
 
 TOLERANCES_PX = (1, 2, 3)
 
 DIRECTIONS = ("mapped to reference", "reference to mapped")
+
+
+def reach_m(gsd_m: float) -> float:
+    """Give the distance that longer ones count as, metres.
+
+    Examples
+    --------
+    >>> reach_m(30.0), reach_m(2.0)
+    (10000.0, 2048.0)
+    """
+    return min(CAP_M, REACH_PX * gsd_m)
+
+
+def halo_px(gsd_m: float) -> int:
+    """Give the halo that a tile needs so that its distances are those of the whole map, pixels.
+
+    Examples
+    --------
+    >>> halo_px(30.0), halo_px(2.0)
+    (334, 1024)
+    """
+    return ceil(reach_m(gsd_m) / gsd_m)
 
 
 def boundary(mask: Mask, known: Mask) -> Mask:
@@ -94,7 +121,7 @@ def _count_label(tile: LabelledTile, row: int) -> dict[str, NDArray[np.generic]]
     counts: dict[str, list[NDArray[np.generic]]] = {"distance_m": [], "histogram": [], "near": [], "pixels": []}
     for edge, to_other in zip(edges, reversed(distances), strict=True):
         px = to_other[kept][edge[kept]]
-        metres = np.minimum(px * tile.gsd_m, CAP_M)
+        metres = np.minimum(px * tile.gsd_m, reach_m(tile.gsd_m))
         at = np.searchsorted(EDGES_M, metres, side="right") - 1
         counts["distance_m"].append(np.bincount(at, weights=metres, minlength=EDGES_M.size))
         counts["histogram"].append(np.bincount(at, minlength=EDGES_M.size))
@@ -126,9 +153,10 @@ def finish_boundaries(tally: Tally) -> xr.Dataset:
     """Turn counts into distances and tolerant overlaps.
 
     `boundary_mean_m`, `boundary_median_m`, `boundary_p95_m` (label, direction); `boundary_f1` (label, tolerance): harmonic mean
-    of the shares of both boundaries that lie within the tolerance of the other; `boundary_iou` (label, tolerance): IoU of the
-    bands of that width inside both boundaries (Cheng et al. 2021); `interior_iou` (label, tolerance): IoU without the
-    pixels of that many rows on either side of the reference boundary, for references whose georeference is no better.
+    of the shares of both boundaries that lie within the tolerance of the other, 0 where only one of them exists;
+    `boundary_iou` (label, tolerance): IoU of the bands of that width inside both boundaries (Cheng et al. 2021);
+    `interior_iou` (label, tolerance): IoU without the pixels of that many rows on either side of the reference boundary, for
+    references whose georeference is no better.
 
     Examples
     --------
@@ -141,13 +169,14 @@ def finish_boundaries(tally: Tally) -> xr.Dataset:
     """
     mean = tally.mean()
     near = mean["near"]
-    forth, back = (near.sel(direction=name, drop=True) for name in DIRECTIONS)
+    forth, back = (near.fillna(0.0).sel(direction=name, drop=True) for name in DIRECTIONS)
+    either = near.notnull().any("direction")
     return xr.Dataset(
         {
             "boundary_mean_m": mean["distance_m"].sum("distance").where(mean["histogram"].notnull().any("distance")),
             "boundary_median_m": quantile_m(tally.total, 0.50),
             "boundary_p95_m": quantile_m(tally.total, 0.95),
-            "boundary_f1": (2 * forth * back / (forth + back).where(forth + back > 0)).where((forth + back) != 0, 0.0),
+            "boundary_f1": (2 * forth * back / (forth + back).where(forth + back > 0)).fillna(0.0).where(either),
             "boundary_iou": mean["band"],
             "interior_iou": mean["interior"],
         }

@@ -85,14 +85,19 @@ def label_tile(
     >>> tile.rows.tolist()
     [[0, 1, -1]]
     """
+    return LabelledTile(label_probability(probability, labels, leaves), labels.rows(truth), labels.names, gsd_m)
+
+
+def label_probability(probability: NDArray[np.float32], labels: LabelLegend, leaves: Legend) -> NDArray[np.float32]:
+    """Sum leaf probabilities (leaf, y, x) to those of labels (label, y, x)."""
     if probability.shape[0] != len(leaves.classes):
         raise VigieError(
             "the map has another number of classes than its legend",
             found=f"{probability.shape[0]} channels",
             expected=f"{len(leaves.classes)}: {', '.join(leaves.names)}",
         )
-    summed = np.tensordot(labels.matrix(leaves), probability, axes=1)
-    return LabelledTile(summed.astype(np.float32), labels.rows(truth), labels.names, gsd_m)
+    summed: NDArray[np.float32] = np.tensordot(labels.matrix(leaves), probability, axes=1).astype(np.float32)
+    return summed
 
 
 def count_classes(tile: LabelledTile) -> Tally:

@@ -106,6 +106,20 @@ def unscaled(scene: xr.Dataset) -> xr.DataArray:
     return scene["observation"]
 
 
+def asked(scene: xr.Dataset) -> Mask:
+    """Say which pixels a baseline is asked about, to learn from or to predict: all, or those of the variable `asked` (y, x).
+
+    Features, percentiles and thresholds of a scene's own are always those of the whole scene, however it is cut for folds.
+
+    Examples
+    --------
+    >>> asked(xr.Dataset({"flags": (("y", "x"), np.zeros((1, 3), np.uint8))})).tolist()
+    [[True, True, True]]
+    """
+    mask: Mask = scene["asked"].values if "asked" in scene else np.ones(scene["flags"].shape, dtype=bool)
+    return mask
+
+
 def clear(scene: xr.Dataset) -> Mask:
     """Say which pixels may enter a scene's percentiles: no nodata, cloud, shadow or saturation is flagged there."""
     mask: Mask = ~flagged(scene["flags"], "nodata", "cloud", "shadow", "saturated").values

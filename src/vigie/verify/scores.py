@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
-from rich.table import Table
 
 from vigie.core.errors import VigieError, nearest
 from vigie.core.store import whole_file
@@ -20,7 +19,7 @@ from vigie.verify.bootstrap import interval
 from vigie.verify.boundary import BOUNDARIES
 from vigie.verify.calibration import CALIBRATION
 from vigie.verify.classes import CLASSES, LabelledTile
-from vigie.verify.tally import Metric, Tally, read_netcdf
+from vigie.verify.tally import Metric, Tally
 
 SEGMENTATION: Mapping[str, Metric[LabelledTile]] = {
     "classes": CLASSES,
@@ -51,6 +50,12 @@ ATTRIBUTES: Mapping[str, tuple[str, str]] = {
 }
 """Long names and units of the scores."""
 
+DECISION = (
+    "scores of classes decide each pixel for the label with the largest probability, that of all its leaf classes together; "
+    "the map decides for the single leaf class with the largest, so the two may differ where a label has several leaf classes"
+)
+"""What is decided how; it travels with the scores."""
+
 
 def count_tile(tile: LabelledTile, metrics: Mapping[str, Metric[LabelledTile]] = SEGMENTATION) -> dict[str, Tally]:
     """Count one tile for every metric."""
@@ -71,41 +76,61 @@ def assemble(
     model: str,
     tallies: Mapping[str, Tally],
     metrics: Mapping[str, Metric[LabelledTile]] = SEGMENTATION,
-    dim: str = "scene",
+    groups: Mapping[str, str] | None = None,
     replicates: int = 1000,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Turn one model's tallies, counted along `dim`, into pooled scores, intervals and scores by scene.
+    """Turn one model's tallies, counted along `scene`, into pooled scores, intervals and scores by scene.
+
+    The attribute `intervals` says in words what the intervals come from, or why there are none.
 
     Parameters
     ----------
     model: the model's name in tables.
-    tallies: by metric name; each labelled along `dim` with `Tally.at`.
+    tallies: by metric name; each labelled along `scene` with `Tally.at`.
     metrics: how tallies become scores.
-    dim: what is resampled for the intervals: "scene", or "block" where scenes are neighbours.
-    replicates, seed: of the bootstrap.
+    groups: the group of each scene, which is what is resampled; by default every scene is independent of the others.
+    replicates, seed: of the bootstrap; 0 replicates give no intervals.
     """
     parts = []
     for name, tally in tallies.items():
         finish = metrics[name].finish
-        bounds = interval(tally, finish, dim, replicates=replicates, seed=seed)
+        units = groups or {str(scene): str(scene) for scene in tally.total["scene"].values}
+        grouped = tally.regroup("scene", "group", units)
+        bounds = interval(grouped, finish, "group", replicates=replicates, seed=seed)
         single = finish(tally)
         parts += [
-            finish(tally.sum(dim)),
+            finish(tally.sum("scene")),
             bounds.rename({v: f"{v}_interval" for v in bounds.data_vars}),
-            single.rename({v: f"{v}_by_{dim}" for v in single.data_vars}),
+            single.rename({v: f"{v}_by_scene" for v in single.data_vars}),
         ]
     merged = xr.merge(parts, join="exact", compat="no_conflicts").expand_dims("model")
     merged = merged.assign_coords(model=("model", np.array([model], dtype=np.str_)))
-    return _described(merged, dim)
+    count = len({(groups or {}).get(str(scene), str(scene)) for scene in merged["scene"].values})
+    return _described(merged.assign_attrs(intervals=told_intervals(count, replicates), decision=DECISION))
 
 
-def _described(scores: xr.Dataset, dim: str) -> xr.Dataset:
+def told_intervals(groups: int, replicates: int) -> str:
+    """Say what intervals come from, or why there are none.
+
+    Examples
+    --------
+    >>> told_intervals(1, 1000)
+    'no intervals: all scenes that were scored belong to one group'
+    """
+    if replicates == 0:
+        return "no intervals: verify.bootstrap = 0"
+    if groups == 1:
+        return "no intervals: all scenes that were scored belong to one group"
+    return f"95 % percentile intervals of {replicates} bootstrap resamples of {groups} groups of scenes"
+
+
+def _described(scores: xr.Dataset) -> xr.Dataset:
     """Write long names and units."""
     for name in map(str, scores.data_vars):
-        score = name.removesuffix("_interval").removesuffix(f"_by_{dim}")
+        score = name.removesuffix("_interval").removesuffix("_by_scene")
         long_name, units = ATTRIBUTES.get(score, (score, "1"))
-        suffix = {f"{score}_interval": ", 95 % bootstrap interval", f"{score}_by_{dim}": f", by {dim}"}.get(name, "")
+        suffix = {f"{score}_interval": ", 95 % bootstrap interval", f"{score}_by_scene": ", by scene"}.get(name, "")
         scores[name].attrs = {"long_name": long_name + suffix, "units": units}
     return scores
 
@@ -142,15 +167,9 @@ def save(scores: xr.Dataset, path: Path) -> None:
         draft.write_bytes(scores.to_netcdf(engine="h5netcdf"))
 
 
-def load(path: Path) -> xr.Dataset:
-    """Read a `scores.nc`."""
-    if not path.is_file():
-        raise VigieError("there are no scores", found=f"nothing at {path}", do="run `vigie verify` first")
-    return read_netcdf(path)
-
-
 def table(scores: xr.Dataset, columns: Sequence[str], label: str | None = None) -> pd.DataFrame:
-    """Tabulate pooled scores: a row a model, a column a score of one class, as "value [low, high]".
+    """Tabulate pooled scores: a row a model, a column a score of one class, as "value [low, high]", or "value" where
+    there is no interval.
 
     Parameters
     ----------
@@ -168,23 +187,9 @@ def table(scores: xr.Dataset, columns: Sequence[str], label: str | None = None) 
             for model in scores["model"].values.tolist():
                 at = {"model": model, **key}
                 low, high = bounds.sel(at).values.tolist()
-                rows.setdefault(model, {})[column] = f"{values.sel(at).item():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+                told = f" [{low:.{digits}f}, {high:.{digits}f}]" if np.isfinite(low) else ""
+                rows.setdefault(model, {})[column] = f"{values.sel(at).item():.{digits}f}{told}"
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
-
-
-def by_scene(scores: xr.Dataset, name: str, label: str | None = None, dim: str = "scene") -> pd.DataFrame:
-    """Tabulate one score: a row a model, a column a scene, the pooled value last."""
-    single = _chosen(scores, f"{name}_by_{dim}", label).transpose("model", dim).to_pandas()
-    frame: pd.DataFrame = single.assign(pooled=_chosen(scores, name, label).to_series())
-    return frame
-
-
-def rich_table(frame: pd.DataFrame, title: str = "") -> Table:
-    """Make a table for the terminal of a frame; numbers get three digits."""
-    drawn = Table(str(frame.index.name or ""), *map(str, frame.columns), title=title or None)
-    for index, row in frame.iterrows():
-        drawn.add_row(str(index), *(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
-    return drawn
 
 
 def _chosen(scores: xr.Dataset, name: str, label: str | None) -> xr.DataArray:

@@ -10,14 +10,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 import xarray as xr
 
 from vigie.core.errors import VigieError
-from vigie.core.store import whole_file
 
 Sample = TypeVar("Sample")
 
@@ -93,23 +91,6 @@ class Tally:
         """Change sums and weights alike."""
         return Tally(change(self.total), change(self.weight))
 
-    def save(self, path: Path) -> None:
-        """Write the tally to a NetCDF file, whole or not at all; `load` gives back the very same numbers."""
-        totals = self.total.rename({name: f"total_{name}" for name in self.total.data_vars})
-        weights = self.weight.rename({name: f"weight_{name}" for name in self.weight.data_vars})
-        with whole_file(path) as draft:
-            draft.write_bytes(totals.merge(weights, join="exact").to_netcdf(engine="h5netcdf"))
-
-    @classmethod
-    def load(cls, path: Path) -> Tally:
-        """Read a tally that `save` wrote."""
-        data = read_netcdf(path)
-        parts = []
-        for prefix in ("total_", "weight_"):
-            names = {str(name): str(name).removeprefix(prefix) for name in data.data_vars if str(name).startswith(prefix)}
-            parts.append(data[list(names)].rename(names))
-        return cls(*parts)
-
 
 @dataclass(frozen=True)
 class Metric(Generic[Sample]):
@@ -148,14 +129,6 @@ def add_all(tallies: Iterable[Tally]) -> Tally:
     if not found:
         raise VigieError("there is nothing to score", found="no tallies", expected="at least one tile with truth")
     return reduce(add, found)
-
-
-def read_netcdf(path: Path) -> xr.Dataset:
-    """Read a small NetCDF file whole, with text as numpy text."""
-    with xr.open_dataset(path, engine="h5netcdf") as data:
-        loaded = data.load()
-    text = {name: c.astype(np.str_) for name, c in loaded.coords.items() if c.dtype.kind in "OT"}
-    return loaded.assign_coords(text)
 
 
 def _sum(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:

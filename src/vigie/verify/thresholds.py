@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,9 @@ from vigie.verify import features
 Mask = NDArray[np.bool_]
 Quantity = Callable[[xr.Dataset], NDArray[np.floating]]
 Clean = Callable[[Mask], Mask]
+
+POOLED_PIXELS = 10_000_000
+"""Pixels of one scene that a pooled threshold looks at; of larger scenes every n-th, which bounds the memory of many."""
 
 
 def ndsi(scene: xr.Dataset) -> NDArray[np.floating]:
@@ -136,7 +139,7 @@ class IndexThreshold:
     threshold: float
     clean: Clean = untouched
 
-    def fit(self, scenes: Sequence[xr.Dataset]) -> FittedThreshold:
+    def fit(self, scenes: Iterable[xr.Dataset]) -> FittedThreshold:
         """Return the threshold as it is, whatever the scenes."""
         return FittedThreshold(self.quantity, self.threshold, self.clean)
 
@@ -148,12 +151,17 @@ class TrainOtsu:
     quantity: Quantity = pan
     clean: Clean = untouched
 
-    def fit(self, scenes: Sequence[xr.Dataset]) -> FittedThreshold:
-        """Find the threshold over all valid pixels of the scenes."""
-        if not scenes:
+    def fit(self, scenes: Iterable[xr.Dataset]) -> FittedThreshold:
+        """Find the threshold over all valid pixels of the scenes that may be learnt from."""
+        values = [self._values(scene) for scene in scenes]
+        if not values:
             raise VigieError("Otsu's training threshold needs scenes", found="none", do="give at least one scene")
-        values = np.concatenate([self.quantity(scene).ravel() for scene in scenes])
-        return FittedThreshold(self.quantity, otsu(values), self.clean)
+        return FittedThreshold(self.quantity, otsu(np.concatenate(values)), self.clean)
+
+    def _values(self, scene: xr.Dataset) -> NDArray[np.floating]:
+        """Valid pixels of one scene, evenly thinned where there are many."""
+        values = self.quantity(scene)[features.asked(scene)]
+        return values[:: max(1, -(-values.size // POOLED_PIXELS))]
 
 
 @dataclass(frozen=True)
@@ -163,7 +171,7 @@ class OwnOtsu:
     quantity: Quantity = pan
     clean: Clean = untouched
 
-    def fit(self, scenes: Sequence[xr.Dataset]) -> OwnOtsu:
+    def fit(self, scenes: Iterable[xr.Dataset]) -> OwnOtsu:
         """Return itself: there is nothing to learn."""
         return self
 

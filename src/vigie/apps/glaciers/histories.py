@@ -6,15 +6,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import groupby
 
 import geopandas as gpd
 import numpy as np
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 from vigie.apps.glaciers.classes import CLEAN, LAND, LEGEND, WATER
 from vigie.apps.glaciers.history.build import History, build_history
 from vigie.apps.glaciers.history.classes import chain, consistent_classes, snow_chance, snow_confusion
 from vigie.apps.glaciers.inventories import Surface, inventory_of
+from vigie.apps.glaciers.inventory import earth
 from vigie.apps.glaciers.inventory.build import Inventory
 from vigie.apps.glaciers.inventory.strips import held
 from vigie.apps.glaciers.settings import HistorySettings
@@ -23,13 +26,19 @@ from vigie.core.grid import pixel_m
 from vigie.story.products import open_prediction
 from vigie.story.run import Run
 
-HIDING = ("shadow", "cloud", "saturated")
+HIDING = ("shadow", "saturated")
 """Flags of pixels whose image says little."""
+
+CLEAREST_DAY = {"north": 235, "south": 52}
+"""Day of the year with the least seasonal snow."""
 
 
 @dataclass(frozen=True)
 class Epochs:
-    """One area at several dates: consistent maps (time, y, x), their inventories, and the objects followed through them.
+    """One area at several dates: consistent maps (time, y, x), inventories by day, and the objects followed through them.
+
+    Several maps of one day, `surfaces` and `consistent` has them all, agree once they are consistent: no time lies between
+    them. They share an inventory.
 
     `histories` holds 'glaciers' and 'lakes', each only where there was one at any date.
     """
@@ -63,20 +72,21 @@ def day_of(surface: Surface) -> date:
 
 
 def follow(run: Run, name: str, area: Sequence[Surface], settings: HistorySettings) -> Epochs:
-    """Make an area's maps consistent, inventory every epoch, and follow its glaciers and lakes."""
+    """Make an area's maps consistent, inventory every day, and follow its glaciers and lakes."""
     consistent = consistent_maps(run, area, settings)
     inventories = {}
     elevation = next((surface.elevation_m for surface in reversed(area) if surface.elevation_m is not None), None)
-    for number, surface in enumerate(area):
+    for day, of_day in groupby(enumerate(area), key=lambda numbered: day_of(numbered[1])):
+        numbers, surfaces = zip(*of_day, strict=True)
         smoothed = replace(
-            surface,
-            codes=consistent["map"].values[number],
-            probability=held(consistent["probability"].values[number]),
+            surfaces[-1],
+            codes=consistent["map"].values[numbers[-1]],
+            probability=held(consistent["probability"].values[numbers[-1]]),
             elevation_m=elevation,
         )
-        inventories[day_of(surface)] = inventory_of(run, smoothed)
+        inventories[day] = inventory_of(run, smoothed, ", ".join(surface.scene.id for surface in surfaces))
     gsd_m = pixel_m(area[0].grid)
-    crs = str(area[0].grid.crs)
+    crs = area[0].grid.crs.to_wkt()
     tables = {
         "glaciers": {day: _metric(inventory.glaciers, crs) for day, inventory in inventories.items()},
         "lakes": {day: _metric(inventory.lakes, crs) for day, inventory in inventories.items()},
@@ -86,10 +96,13 @@ def follow(run: Run, name: str, area: Sequence[Surface], settings: HistorySettin
 
 
 def consistent_maps(run: Run, area: Sequence[Surface], settings: HistorySettings) -> xr.Dataset:
-    """Smooth the class probabilities of all dates with the hidden Markov model, minding season, shadow and saturation."""
+    """Smooth the class probabilities of all maps with the hidden Markov model, minding season, shadow and saturation.
+
+    Under cloud a map says nothing: the other dates fill it.
+    """
     times = xr.DataArray(np.array([day_of(surface) for surface in area], dtype="datetime64[ns]"), dims="time")
     whole = {"y": slice(0, area[0].grid.shape[0]), "x": slice(0, area[0].grid.shape[1])}
-    read = np.stack([surface.probability(whole) for surface in area])
+    read = np.stack([np.where(surface.codes == LEGEND.unknown, np.nan, surface.probability(whole)) for surface in area])
     probabilities = xr.DataArray(
         read / np.maximum(read.sum(axis=1, keepdims=True), 1e-6),
         dims=("time", "class", "y", "x"),
@@ -97,10 +110,22 @@ def consistent_maps(run: Run, area: Sequence[Surface], settings: HistorySettings
     )
     hidden = np.stack([flagged(open_prediction(run, surface.part)["flags"], *HIDING).values for surface in area])
     confidence = xr.DataArray(np.where(hidden, settings.hidden_confidence, settings.confidence), dims=("time", "y", "x"))
-    chance = snow_chance(times, settings.clearest_day, *settings.snow)
+    chance = snow_chance(times, settings.clearest_day or clearest_day(area[0].grid), *settings.snow)
     snow = snow_confusion(chance, LEGEND, [LAND, WATER], seen_as=CLEAN)
     return consistent_classes(probabilities, chain(LEGEND, settings.dwell_years, settings.prior), confidence, snow)
 
 
+def clearest_day(grid: GeoBox) -> int:
+    """Give the day of the year with the least seasonal snow: late August in the north, late February in the south.
+
+    Examples
+    --------
+    >>> clearest_day(GeoBox.from_bbox((500_000, 5_000_000, 500_300, 5_000_300), "EPSG:32719", resolution=30))
+    52
+    """
+    return CLEAREST_DAY["north" if earth.centre(grid)[1].item() >= 0 else "south"]
+
+
 def _metric(table: gpd.GeoDataFrame, crs: str) -> gpd.GeoDataFrame:
-    return table[["geometry"]].to_crs(crs)
+    """Outlines on the maps' grid, with the areas and errors of the inventory."""
+    return table[["area_km2", "area_err_km2", "geometry"]].to_crs(crs)

@@ -20,11 +20,13 @@ from shapely.geometry import shape
 from vigie.acquire.sources import expand
 from vigie.acquire.truth import sidecars
 from vigie.apps.glaciers.classes import LEGEND
+from vigie.apps.glaciers.inventory import earth
 from vigie.apps.glaciers.inventory.build import Inventory, glacier_inventory
 from vigie.apps.glaciers.inventory.deviation import area_deviations
 from vigie.apps.glaciers.inventory.read import read_outlines
 from vigie.apps.glaciers.inventory.strips import Read
 from vigie.apps.glaciers.settings import GlacierExperiment, PublishSettings
+from vigie.core.cube import HIDDEN, flagged
 from vigie.core.errors import VigieError
 from vigie.core.grid import grid_of
 from vigie.core.scene import Scene
@@ -38,7 +40,8 @@ from vigie.story.scenes import Cropped, Part, catalogued, opened, part_sizes
 class Surface:
     """A part's map at one date: class codes on a grid, and elevation where the scene brings it.
 
-    `probability` reads windows (class, y, x): of many large maps they are never held together.
+    Cloud is unknown, whatever was predicted there; `cloud` is the share of the pixels with data that it hides. `probability`
+    reads windows (class, y, x): of many large maps they are never held together.
     """
 
     part: Part
@@ -47,6 +50,7 @@ class Surface:
     codes: NDArray[np.uint8]
     probability: Read
     elevation_m: NDArray[np.float32] | None
+    cloud: float = 0.0
 
 
 def settings_of(run: Run) -> PublishSettings:
@@ -61,8 +65,24 @@ def surface_of(run: Run, part: Part) -> Surface:
     whole = {d: slice(0, n) for d, n in sizes.items()}
     probability = partial(read_probability, run.artefact("predict"), part.name)
     scene = scene_of(run, part)
-    observation = Cropped(opened(run, scene), part.window)(whole)
-    return Surface(part, scene, grid_of(prediction), prediction["map"].values, probability, elevation_of(observation))
+    elevation_m = elevation_of(Cropped(opened(run, scene), part.window)(whole))
+    codes, cloud = seen_classes(prediction["map"].values, prediction["flags"])
+    return Surface(part, scene, grid_of(prediction), codes, probability, elevation_m, cloud)
+
+
+def seen_classes(codes: NDArray[np.uint8], flags: xr.DataArray) -> tuple[NDArray[np.uint8], float]:
+    """Keep the classes of the ground that the image shows, unknown elsewhere; give the share of data that cloud hides.
+
+    Examples
+    --------
+    >>> flags = xr.DataArray(np.array([0, 4, 8, 1], np.uint8))
+    >>> seen_classes(np.array([1, 2, 1, 255], np.uint8), flags)[0].tolist()
+    [1, 2, 255, 255]
+    """
+    with_data = ~flagged(flags, "nodata").values
+    cloud = flagged(flags, "cloud").values & with_data
+    seen = np.where(flagged(flags, *HIDDEN).values, np.uint8(LEGEND.unknown), codes)
+    return seen, float(cloud.sum() / max(int(with_data.sum()), 1))
 
 
 def elevation_of(observation: xr.Dataset) -> NDArray[np.float32] | None:
@@ -72,11 +92,13 @@ def elevation_of(observation: xr.Dataset) -> NDArray[np.float32] | None:
     return np.asarray(observation["observation"].sel(band="elevation").values, dtype=np.float32)
 
 
-def inventory_of(run: Run, surface: Surface) -> Inventory:
-    """Make the inventory of one part at its date."""
+def inventory_of(run: Run, surface: Surface, source: str | None = None) -> Inventory:
+    """Make the inventory of one part at its date; `source` names the images where there are more than the part's own."""
     settings = settings_of(run)
     date = None if surface.scene.datetime is None else surface.scene.datetime[:10]
-    rules = settings.inventory.model_copy(update={"date": settings.inventory.date or date, "source": surface.scene.id})
+    rules = settings.inventory.model_copy(
+        update={"date": settings.inventory.date or date, "source": source or surface.scene.id}
+    )
     return glacier_inventory(
         surface.codes,
         surface.grid,
@@ -128,7 +150,7 @@ def known_outlines(run: Run, grid: GeoBox) -> gpd.GeoDataFrame | None:
         return None
     path = _path(run)
     outlines = _read(path, path.stat().st_mtime_ns)
-    near = outlines[outlines.intersects(grid.footprint("EPSG:4326").geom)]
+    near = outlines[outlines.intersects(earth.footprint(grid))]
     return None if near.empty else near
 
 
@@ -138,13 +160,13 @@ def _path(run: Run) -> Path:
 
 @lru_cache(maxsize=2)
 def _read(path: Path, changed_ns: int) -> gpd.GeoDataFrame:
-    """Read outlines in EPSG:4326, once for all parts, and say what had to be repaired."""
+    """Read outlines in EPSG:4326, cut at the antimeridian, once for all parts, and say what had to be repaired."""
     outlines = read_outlines(path)
     changes = outlines.report[outlines.report["action"] != "kept"]
     for (action, reason), group in changes.groupby(["action", changes["reason"].str.split("[").str[0]]):
         change = group["change_km2"].sum()
         log.info("outlines: %d of %d in %s %s (%s), %+.3f km2", len(group), len(outlines.report), path, action, reason, change)
-    return outlines.table.to_crs("EPSG:4326")
+    return outlines.table.set_geometry(gpd.GeoSeries(earth.cut(outlines.table.geometry.to_numpy()), crs=earth.WGS84))
 
 
 def _bounds(bounds: Iterable[float]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
+import shapely
 
 from vigie.apps.glaciers.classes import LEGEND
 from vigie.apps.glaciers.histories import Epochs, areas_of, follow
@@ -19,6 +21,7 @@ from vigie.apps.glaciers.inventories import (
     settings_of,
     surface_of,
 )
+from vigie.apps.glaciers.inventory import earth
 from vigie.apps.glaciers.inventory.build import Inventory
 from vigie.apps.glaciers.inventory.write import write_inventory
 from vigie.apps.glaciers.report import Findings, report_of
@@ -91,7 +94,7 @@ def product_of(surface: Surface, assets: dict[str, Asset]) -> Product:
 
 def footprint_of(surface: Surface) -> dict[str, object]:
     """Outline of a part in longitude and latitude."""
-    return dict(surface.grid.footprint("EPSG:4326").json)
+    return dict(json.loads(shapely.to_geojson(earth.footprint(surface.grid))))
 
 
 def followed(run: Run, name: str, area: list[Surface], folder: Path) -> Epochs:
@@ -103,7 +106,7 @@ def followed(run: Run, name: str, area: list[Surface], folder: Path) -> Epochs:
         write_plot(plot_history(history), place / what / "series.png", dpi=150)
     for day, inventory in epochs.inventories.items():
         write_inventory(inventory, place / day.isoformat())
-    log.info("publish: %s followed through %d dates", name, len(epochs.inventories))
+    log.info("publish: %s followed through %d maps of %d days", name, len(area), len(epochs.inventories))
     return epochs
 
 

@@ -85,8 +85,15 @@ def maps_section(run: Run, found: Findings) -> Section:
         "Maps",
         f"Image, {named('map').long_name} with glacier outlines, and doubt: {named('doubt').long_name}.",
         figures=tuple(map_of(run, surface, inventory) for surface, inventory in shown),
-        notes=(Note(f"{left} more maps are among the products."),) if left else (),
+        notes=(*cloudiness(found.surfaces), *((Note(f"{left} more maps are among the products."),) if left else ())),
     )
+
+
+def cloudiness(surfaces: Sequence[Surface]) -> tuple[Note, ...]:
+    """Say how much of the maps cloud hides; nothing where there is none."""
+    cloudy = [f"{surface.part.name} ({surface.cloud:.1%})" for surface in surfaces if surface.cloud > 0]
+    text = f"Cloud hides ground of {', '.join(cloudy)}: nothing is inventoried there, and what it cuts is marked `truncated`."
+    return (Note(text, "warning"),) if cloudy else ()
 
 
 def map_of(run: Run, surface: Surface, inventory: Inventory) -> ReportFigure:
@@ -163,9 +170,9 @@ def glaciers_section(found: Findings) -> Section:
 
 
 def truncation(found: Findings) -> tuple[Note, ...]:
-    """Warn of glaciers that the image's edge or missing pixels cut."""
+    """Warn of glaciers that the image's edge, cloud or missing pixels cut."""
     cut = sum(int(inventory.glaciers["truncated"].sum()) for inventory in found.inventories)
-    text = f"{cut} glaciers touch the edge of an image or missing pixels (column `truncated`): their areas are lower bounds."
+    text = f"{cut} glaciers touch an image's edge, cloud or missing pixels (column `truncated`): their areas are lower bounds."
     return (Note(text, "warning"),) if cut else ()
 
 
@@ -192,8 +199,8 @@ def outlines_sections(found: Findings) -> Iterator[Section]:
     text = (
         "Area deviation of every known outline: mapped area less its own, in percent of its own; 'pooled' is that of the sums. "
         "It holds the errors of both and the change between their dates; analysts differ by about 5 % on clean ice and up to "
-        "30 % on debris (Paul et al. 2013). Left out: outlines that cross the map's edge or hold missing pixels. The tables "
-        "show the largest outlines; all of them are in products/*/area_deviation.csv."
+        "30 % on debris (Paul et al. 2013). Left out: outlines that cross the map's edge or hold missing pixels or cloud. The "
+        "tables show the largest outlines; all of them are in products/*/area_deviation.csv."
     )
     every = {**compared, "all maps": pd.concat(compared.values())} if len(compared) > 1 else compared
     summary = Table("Summary", SUMMARY_COLUMNS, tuple(summary_row(name, table) for name, table in every.items()))
@@ -232,8 +239,8 @@ def history_section(epochs: Epochs) -> Section:
     """Draw how glaciers and lakes of one area changed."""
     days = sorted(epochs.inventories)
     text = (
-        f"{len(days)} dates from {days[0]} to {days[-1]}, made consistent pixel by pixel with a hidden Markov model that "
-        "lets ice advance and retreat. Years that do not fit their neighbours are marked, not removed."
+        f"{len(epochs.surfaces)} maps of {len(days)} days from {days[0]} to {days[-1]}, made consistent pixel by pixel with a "
+        "hidden Markov model that lets ice advance and retreat. Years that do not fit their neighbours are marked, not removed."
     )
     figures = tuple(series_of(history, f"Area of {what}") for what, history in epochs.histories.items())
     return Section(f"History: {epochs.name}", text, figures=figures, notes=doubts(epochs))

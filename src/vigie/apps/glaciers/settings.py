@@ -27,9 +27,14 @@ class HistorySettings(Settings):
     )
     confidence: float = Field(default=0.9, gt=0, le=1, description="chance that a date's image shows what is there")
     hidden_confidence: float = Field(
-        default=0.3, ge=0, le=1, description="the same where shadow, cloud or saturation is flagged"
+        default=0.3, ge=0, le=1, description="the same where shadow or saturation is flagged; cloud shows nothing"
     )
-    clearest_day: int = Field(default=235, ge=1, le=366, description="day of the year with the least seasonal snow")
+    clearest_day: int | None = Field(
+        default=None,
+        ge=1,
+        le=366,
+        description="day of the year with the least snow; left out, 235 in the north, 52 in the south",
+    )
     snow: tuple[float, float] = Field(default=(0.02, 0.5), description="chance of snow on land on that day and half a year off")
 
 

@@ -59,8 +59,10 @@ def build_history(
 
     Parameters
     ----------
-    epochs: outlines by date, valid polygons in one projected CRS in metres; an empty frame where an image showed nothing.
-    pixel_m: ground sampling distance of the images in metres, one for all or one a date: sets the outlines' area errors.
+    epochs: outlines by date, valid polygons in one projected CRS in metres; an empty frame where an image showed nothing. Where
+        they bring `area_km2` and `area_err_km2`, as an inventory's do, those count; other areas are the polygons' on the plane.
+    pixel_m: ground sampling distance of the images in metres, one for all or one a date: sets the area errors of outlines that
+        bring none.
     points: named points (column `name`), only used to name objects and to say whether an outline still covers them.
     rules: thresholds.
 
@@ -111,13 +113,14 @@ def decimal_years(dates: list[date]) -> NDArray[np.float64]:
 
 
 def _area_errors(outlines: gpd.GeoDataFrame, pixel_m: float | Mapping[date, float]) -> NDArray[np.float64]:
-    """One-sigma area error of every outline in km2: 0.6872 (P / G) G^2 / 2 (Hanshaw & Bookhagen 2014; notes M11)."""
+    """Area error of every outline in km2: its own, else one sigma, 0.6872 (P / G) G^2 / 2 (Hanshaw & Bookhagen 2014)."""
     dates = set(outlines["date"])
     sizes = pixel_m if isinstance(pixel_m, Mapping) else dict.fromkeys(dates, pixel_m)
     if not dates <= set(sizes) or any(not size > 0 for size in sizes.values()):
         raise VigieError("pixel sizes are wrong", found=pixel_m, expected="metres > 0 for every date with outlines")
     pixel = np.array([sizes[when] for when in outlines["date"]])
-    return np.asarray(EDGE_SHARE * outlines.length.to_numpy() * pixel / 2 / 1e6)
+    shore = EDGE_SHARE * outlines.length.to_numpy() * pixel / 2 / 1e6
+    return np.asarray(outlines["area_err_km2"].fillna(pd.Series(shore, index=outlines.index)))
 
 
 def _total_series(outlines: gpd.GeoDataFrame, dates: list[date], rules: Rules) -> pd.DataFrame:

@@ -36,7 +36,8 @@ Shapes = NDArray[np.object_]
 class Identity:
     """Who is who: three tables.
 
-    `outlines` (GeoDataFrame): one row an outline: `date`, `row` (its place in its epoch), `id` (owner), `area_km2`.
+    `outlines` (GeoDataFrame): one row an outline: `date`, `row` (its place in its epoch), `id` (owner), `area_km2`, and
+    `area_err_km2` (NaN where its epoch brings none).
     `sightings` (DataFrame): one row an object and date it was seen: `date`, `id`, `inside` (the owner it is merged into, or
     its own id). `events` (DataFrame): `date`, `kind` (birth, continue, merge, split, death), `id`, `other` (the object merged
     into or split from, 0 when there is none). `families` maps every id to its family (the smallest id in it).
@@ -68,6 +69,7 @@ def identify(epochs: Mapping[date, gpd.GeoDataFrame], rules: Rules | None = None
     Parameters
     ----------
     epochs: outlines by date, polygons in one projected CRS in metres; an empty frame is a date on which nothing was found.
+        Columns `area_km2` and `area_err_km2` are taken over; areas are the polygons' on the plane where there are none.
     rules: `least_overlap`, `remembered` and `longest_glitch` (for deaths) matter here.
 
     Raises
@@ -91,6 +93,7 @@ def identify(epochs: Mapping[date, gpd.GeoDataFrame], rules: Rules | None = None
     outlines, sightings, events = [], [], []
     for when in sorted(epochs):
         shapes = np.asarray(epochs[when].geometry.values, dtype=object)
+        measures = _measures(epochs[when])
         places = np.array([known.place for known in objects.values()], dtype=object)
         pairs = _pairs(list(objects), *overlaps(places, shapes, rules.least_overlap)[:2])
         seen, owners = _recognise(pairs, len(shapes))
@@ -101,7 +104,7 @@ def identify(epochs: Mapping[date, gpd.GeoDataFrame], rules: Rules | None = None
         events += [(when, *event) for event in _events(seen, objects)]
         for row, owner in enumerate(owners):
             objects[owner].see(shapes[row], rules.remembered)
-            outlines.append((when, row, owner, shapely.area(shapes[row]) / 1e6, shapes[row]))
+            outlines.append((when, row, owner, *measures[row], shapes[row]))
         for known, owner in seen.items():
             objects[known].inside = owner
             sightings.append((when, known, owner))
@@ -178,6 +181,14 @@ def names_from_points(who: Identity, points: gpd.GeoDataFrame, name_column: str)
     return dict(sorted((ids[j], names[i]) for i, j in chosen if counts[i, j] > 0))
 
 
+def _measures(epoch: gpd.GeoDataFrame) -> list[tuple[float, float]]:
+    """Area (km2) of each outline, its own or on the plane, and its error where it has one."""
+    plane = pd.Series(epoch.area / 1e6, index=epoch.index)
+    areas = epoch["area_km2"].fillna(plane) if "area_km2" in epoch else plane
+    errors = epoch["area_err_km2"] if "area_err_km2" in epoch else pd.Series(np.nan, index=epoch.index)
+    return list(zip(areas.astype(float).tolist(), errors.astype(float).tolist(), strict=True))
+
+
 def _place(shapes: Shapes) -> NDArray[np.int64]:
     """Rank shapes by size and position, so that ids do not depend on the order of rows in a file."""
     middle = shapely.centroid(shapes)
@@ -227,14 +238,15 @@ def _events(seen: Mapping[int, int], objects: Mapping[int, _Object]) -> list[tup
 
 
 def _tables(
-    outlines: list[tuple[date, int, int, float, shapely.Geometry]],
+    outlines: list[tuple[date, int, int, float, float, shapely.Geometry]],
     sightings: list[tuple[date, int, int]],
     events: list[tuple[date, str, int, int]],
     epochs: Mapping[date, gpd.GeoDataFrame],
     longest_glitch: int,
 ) -> Identity:
     crs = next(iter(epochs.values())).crs
-    table = gpd.GeoDataFrame(outlines, columns=["date", "row", "id", "area_km2", "geometry"], geometry="geometry", crs=crs)
+    columns = ["date", "row", "id", "area_km2", "area_err_km2", "geometry"]
+    table = gpd.GeoDataFrame(outlines, columns=columns, geometry="geometry", crs=crs)
     seen = pd.DataFrame(sightings, columns=["date", "id", "inside"])
     last = seen.groupby("id")["date"].max()
     dates = sorted(epochs)

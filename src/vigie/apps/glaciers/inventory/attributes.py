@@ -144,7 +144,8 @@ def _describe(shape: shapely.Geometry, area_km2: float, around: Surroundings) ->
     if lines:
         end = termini.terminus(local, lines[-1], around.terminus_relief_m)
         row["lake_contact"] = termini.contact_fraction(end, local.crs, around.lakes, around.lakes_crs, around.reach_m)
-        row["termlon"], row["termlat"] = lines[-1].lonlat.coords[-1]
+        longitude, row["termlat"] = lines[-1].lonlat.coords[-1]
+        row["termlon"] = earth.wrapped(np.array(longitude)).item()
         row["lmax_m"] = round(lines[-1].length_m)
     return _Described(row, hypsometry(local), lines)
 
@@ -170,14 +171,14 @@ def complex_table(glaciers: gpd.GeoDataFrame, number: NDArray[np.int64], setting
 
     Parameters
     ----------
-    glaciers: with o1region, o2region, area_km2; a coverage (neighbours share their vertices).
+    glaciers: with o1region, o2region, area_km2, in any CRS; a coverage (neighbours share their vertices).
     number: complex of each glacier, from 0 on, without gaps; the rows of the result.
     """
     order = np.argsort(number, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else []
     shapes = np.asarray(glaciers.geometry.array, dtype=object)
     dissolved = [shapes[rows[0]] if len(rows) == 1 else shapely.coverage_union_all(shapes[rows]) for rows in members]
-    table = place(np.array(dissolved, dtype=object))
+    table = place(earth.reproject(np.array(dissolved, dtype=object), glaciers.crs, earth.WGS84))
     largest = [rows[int(np.argmax(glaciers["area_km2"].to_numpy()[rows]))] for rows in members]
     table[["o1region", "o2region"]] = glaciers[["o1region", "o2region"]].iloc[largest].to_numpy()
     table["parent_id"] = None
@@ -190,7 +191,7 @@ def intersects(glaciers: gpd.GeoDataFrame, settings: InventorySettings) -> gpd.G
 
     Parameters
     ----------
-    glaciers: with rgi_id and o1region, in lon/lat.
+    glaciers: with rgi_id and o1region, in any CRS; neighbours share their vertices.
     """
     shapes = np.asarray(glaciers.geometry.array, dtype=object)
     a, b = shapely.STRtree(shapes).query(shapes, predicate="intersects") if len(shapes) else (np.zeros(0, int),) * 2
@@ -200,6 +201,7 @@ def intersects(glaciers: gpd.GeoDataFrame, settings: InventorySettings) -> gpd.G
     pair = pair[at]
     linear = shapely.get_type_id(lines) == shapely.GeometryType.LINESTRING
     merged, pair = _merge_lines(lines[linear], pair[linear])
+    merged = earth.reproject(merged, glaciers.crs, earth.WGS84)
     ids, regions = glaciers["rgi_id"].to_numpy(dtype=object), glaciers["o1region"].to_numpy(dtype=object)
     columns = {"rgi_g_id_1": ids[a[pair]], "rgi_g_id_2": ids[b[pair]], "length_m": earth.length_m(merged)}
     numbered = [f"{settings.collection}-I-{regions[a[p]]}-{n:05d}" for n, p in enumerate(pair, start=1)]

@@ -10,7 +10,6 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import Proj
 from scipy import ndimage
 
 from vigie.apps.glaciers.inventory import attributes, divides, earth, lakes, schema, termini, uncertainty
@@ -104,7 +103,9 @@ def glacier_inventory(
     complexes, _ = patches(world.ice, _smallest_px(grid, settings.min_glacier_km2))
     numbers, owner = _cut(complexes, grid, outlines, surface, settings)
     parents = _parents(outlines, owner[1:])
-    found = _Found(world, complexes, numbers, parents, surface, _chances(probability, legend, world, settings))
+    traced = polygonise(numbers, grid.affine, OUTLINES[settings.outline])[1]
+    shapes = simplify(traced, settings.simplify_px * earth.pixel_size_m(grid))
+    found = _Found(world, complexes, numbers, shapes, parents, surface, _chances(probability, legend, world, settings))
     return _tables(found, settings)
 
 
@@ -138,11 +139,12 @@ class _Chances:
 
 @dataclass(frozen=True)
 class _Found:
-    """Everything found on the grid, before it becomes tables."""
+    """Everything found on the grid, before it becomes tables; `shapes` are the glaciers' outlines in the grid's CRS."""
 
     world: ClassMap
     complexes: Labels
     glaciers: Labels
+    shapes: earth.Shapes
     parents: gpd.GeoDataFrame
     dem: Dem | None
     chances: _Chances | None
@@ -183,8 +185,9 @@ def _check(classes: NDArray[np.uint8], dem: NDArray[np.float32] | None) -> None:
 
 
 def _smallest_px(grid: GeoBox, area_km2: float) -> int:
-    """Pixels that make an area: cut corners cost half a pixel, and map areas differ from true ones by up to a thousandth."""
-    return int(np.ceil(1.001 * area_km2 * 1e6 / earth.pixel_size_m(grid) ** 2 + 0.5))
+    """Pixels that make an area: cut corners cost half a pixel, and pixels vary by up to a thousandth about the middle one."""
+    pixel_m = earth.local_pixel_m(grid, *earth.centre(grid)).item()
+    return int(np.ceil(1.001 * area_km2 * 1e6 / pixel_m**2 + 0.5))
 
 
 def _cut(
@@ -197,7 +200,7 @@ def _cut(
         by_shapes = divides.by_lines if _linear(outlines) else divides.by_outlines
         return divides.settle(by_shapes(complexes, np.asarray(metric.geometry.array, dtype=object), grid), smallest_px)
     if dem is not None:
-        smoothing_px = settings.divide_smoothing_m / earth.pixel_size_m(grid)
+        smoothing_px = settings.divide_smoothing_m / earth.local_pixel_m(grid, *earth.centre(grid)).item()
         basins = divides.by_flow(complexes, dem.elevation_m, smoothing_px, settings.divide_relief_m)
         return divides.settle(basins, max(smallest_px, _smallest_px(grid, settings.divide_area_km2)))
     return divides.settle(divides.whole(complexes), smallest_px)
@@ -233,9 +236,7 @@ def _chances(probability: Read | None, legend: Legend, world: ClassMap, settings
 
 def _tables(found: _Found, settings: InventorySettings) -> Inventory:
     world, grid = found.world, found.world.grid
-    pixel_m = earth.pixel_size_m(grid)
-    traced = polygonise(found.glaciers, grid.affine, OUTLINES[settings.outline])[1]
-    shapes = earth.reproject(simplify(traced, settings.simplify_px * pixel_m), grid.crs.to_wkt(), earth.WGS84)
+    shapes = earth.reproject(found.shapes, grid.crs.to_wkt(), earth.WGS84)
     ponds_and_lakes = lakes.trace(world.water, grid, settings.min_lake_px)
     glaciers = attributes.identify(shapes, found.parents, settings)
     glaciers, hypsometry, lines = attributes.describe(glaciers, _surroundings(found, ponds_and_lakes, settings))
@@ -246,11 +247,12 @@ def _tables(found: _Found, settings: InventorySettings) -> Inventory:
     water = found.chances.water if found.chances else None
     beside = lakes.Beside(world.ponds, near, world.cut, elevation, water)
     lake_table = lakes.lake_table(ponds_and_lakes, glaciers, beside, settings)
-    ordered = _from_west(glaciers)
+    order = attributes.west_to_east(shapes)
+    ordered = glaciers.iloc[order].reset_index(drop=True)
     return Inventory(
         glaciers=schema.conform(ordered, schema.fields("glacier", "glacier_extra")),
-        complexes=_from_west(complexes),
-        intersects=attributes.intersects(ordered, settings),
+        complexes=complexes.iloc[attributes.west_to_east(complexes.geometry.to_numpy())].reset_index(drop=True),
+        intersects=attributes.intersects(_on_grid(ordered, found.shapes[order], grid), settings),
         centrelines=attributes.centreline_table(lines, ordered, settings),
         lakes=lake_table,
         hypsometry=ordered[["rgi_id"]].merge(hypsometry, on="rgi_id"),
@@ -258,8 +260,9 @@ def _tables(found: _Found, settings: InventorySettings) -> Inventory:
     )
 
 
-def _from_west(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    return table.iloc[attributes.west_to_east(np.asarray(table.geometry.array, dtype=object))].reset_index(drop=True)
+def _on_grid(table: gpd.GeoDataFrame, shapes: earth.Shapes, grid: GeoBox) -> gpd.GeoDataFrame:
+    """Give a table the shapes on the grid, where neighbours share their vertices whatever the antimeridian does to degrees."""
+    return table.set_geometry(gpd.GeoSeries(shapes, index=table.index, crs=grid.crs.to_wkt()))
 
 
 def _surroundings(found: _Found, traced: lakes.Lakes, settings: InventorySettings) -> attributes.Surroundings | None:
@@ -268,7 +271,8 @@ def _surroundings(found: _Found, traced: lakes.Lakes, settings: InventorySetting
         return None
     pixel_m = earth.pixel_size_m(traced.grid)
     pond = np.bincount(traced.labels[found.world.ponds], minlength=len(traced.shapes) + 1)[1:] > 0
-    large = shapely.area(traced.shapes) >= settings.min_lake_at_terminus_km2 * 1e6
+    area_km2 = earth.area_km2(earth.reproject(traced.shapes, traced.grid.crs.to_wkt(), earth.WGS84))
+    large = area_km2 >= settings.min_lake_at_terminus_km2
     tree = shapely.STRtree(traced.shapes[large & ~pond])
     reach_m = settings.contact_px * pixel_m
     return attributes.Surroundings(found.dem, tree, traced.grid.crs.to_wkt(), reach_m, settings.terminus_relief_m)
@@ -278,7 +282,7 @@ def _areas(
     glaciers: gpd.GeoDataFrame, found: _Found, near: lakes.Nearness, settings: InventorySettings
 ) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
     """Debris, uncertainties and truncation of glaciers, and their complexes."""
-    labels, count, pixel_m = found.glaciers, len(glaciers), earth.pixel_size_m(found.world.grid)
+    labels, count, grid = found.glaciers, len(glaciers), found.world.grid
     size = pixel_counts(labels, count + 1)[1:]
     debris = np.bincount(labels[found.world.debris], minlength=count + 1)[1:]
     out = glaciers.copy()
@@ -286,11 +290,13 @@ def _areas(
     out["truncated"] = np.bincount(labels[found.world.cut], minlength=count + 1)[1:] > 0
     out["area_mean_km2"], out["area_std_km2"] = _expected(out, found, near, settings)
     number = _complex_of(labels, found.complexes, count)
-    complexes = attributes.complex_table(out, number, settings)
-    metric = earth.reproject(np.asarray(complexes.geometry.array, dtype=object), earth.WGS84, found.world.grid.crs.to_wkt())
-    edges = uncertainty.rim(labels, found.world.debris)
+    complexes = attributes.complex_table(_on_grid(out, found.shapes, grid), number, settings)
+    metric = earth.reproject(complexes.geometry.to_numpy(), earth.WGS84, grid.crs.to_wkt())
+    edges, pixel_m = uncertainty.rim(labels, found.world.debris), earth.pixel_size_m(grid)
     buffers = settings.clean_buffer_px * pixel_m, settings.debris_buffer_px * pixel_m
-    complexes["area_err_km2"], out["area_err_km2"] = uncertainty.complex_errors(metric, number, edges, *buffers)
+    errors, shares = uncertainty.complex_errors(metric, number, edges, *buffers)
+    on_ground = (earth.local_pixel_m(grid, complexes["cenlon"], complexes["cenlat"]) / pixel_m) ** 2
+    complexes["area_err_km2"], out["area_err_km2"] = errors * on_ground, shares * on_ground[number]
     complexes["truncated"] = np.bincount(number, out["truncated"], minlength=len(complexes)) > 0
     out["complex_id"] = complexes["rgi_id"].to_numpy(dtype=object)[number]
     return out, schema.conform(complexes, schema.fields("complex", "complex_extra"))
@@ -312,9 +318,7 @@ def _expected(
         return (np.full(len(glaciers), np.nan),) * 2
     zones = np.where(near.distance_px <= settings.zone_px, near.glacier, 0)
     mean, std = uncertainty.probable_area_px(found.chances.ice, zones, settings.correlation_px)
-    projection = Proj(found.world.grid.crs.to_wkt())
-    scale = np.asarray(projection.get_factors(glaciers["cenlon"], glaciers["cenlat"]).areal_scale)
-    pixel_km2 = earth.pixel_size_m(found.world.grid) ** 2 / 1e6 / scale
+    pixel_km2 = earth.local_pixel_m(found.world.grid, glaciers["cenlon"], glaciers["cenlat"]) ** 2 / 1e6
     return mean[1:] * pixel_km2, std[1:] * pixel_km2
 
 

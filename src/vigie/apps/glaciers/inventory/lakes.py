@@ -165,7 +165,7 @@ def lake_table(lakes: Lakes, glaciers: pd.DataFrame, beside: Beside, settings: I
     shapes = earth.reproject(lakes.shapes, lakes.grid.crs.to_wkt(), earth.WGS84)
     lon, lat = earth.centres(shapes)
     table = gpd.GeoDataFrame({"lon": lon, "lat": lat, "area_km2": earth.area_km2(shapes)}, geometry=shapes, crs=earth.WGS84)
-    pixel_m = earth.pixel_size_m(lakes.grid)
+    pixel_m = earth.local_pixel_m(lakes.grid, lon, lat)
     perimeter_m = earth.length_m(shapes)
     table["perimeter_km"] = perimeter_m / 1000
     table["area_err_km2"] = shore_error_km2(perimeter_m, pixel_m)
@@ -185,13 +185,14 @@ def lake_table(lakes: Lakes, glaciers: pd.DataFrame, beside: Beside, settings: I
 def _link(table: gpd.GeoDataFrame, lakes: Lakes, glaciers: pd.DataFrame, beside: Beside, settings: InventorySettings) -> None:
     """Add the glacier of each lake, the distance to it, and the type."""
     edges = shore(lakes.labels, beside.near, settings.contact_px)
+    pixel_m = earth.local_pixel_m(lakes.grid, table["lon"], table["lat"])
     inside = np.bincount(lakes.labels[beside.ponds], minlength=len(table) + 1)[1:] > 0
     number = edges.glacier[1:]
     ids = np.concatenate([[None], glaciers["rgi_id"].to_numpy(dtype=object)])
     median = np.concatenate([[np.nan], glaciers["zmed_m"].to_numpy(dtype=float)])
     gap_px = np.where(inside, 0.0, edges.distance_px[1:])
     table["glacier_id"] = ids[number]
-    table["dist_glacier_m"] = np.where(number > 0, gap_px * earth.pixel_size_m(lakes.grid), np.nan)
+    table["dist_glacier_m"] = np.where(number > 0, gap_px * pixel_m, np.nan)
     table["type"] = lake_types(table, inside, edges.contact[1:], median[number], settings)
 
 

@@ -32,7 +32,7 @@ def links(glaciers: gpd.GeoDataFrame, earlier: gpd.GeoDataFrame) -> pd.DataFrame
     >>> links(one, two)["rgi7_area_fraction"].round(6).tolist()
     [0.5]
     """
-    new, old = (np.asarray(earth.lonlat(table).geometry.array, dtype=object) for table in (glaciers, earlier))
+    new, old = (earth.cut(earth.lonlat(table).geometry.to_numpy()) for table in (glaciers, earlier))
     a, b = shapely.STRtree(old).query(new, predicate="intersects")
     common = earth.area_km2(shapely.intersection(new[a], old[b]))
     large = common > SMALLEST_OVERLAP_KM2

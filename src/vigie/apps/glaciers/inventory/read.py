@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -20,6 +22,10 @@ RGI6_MISSING = ("-9999999", "-9999", "nan", "None", "", "<NA>")
 RGI6_TERM_TYPE = {0: 0, 1: 1, 2: 2, 5: 3}
 """RGI 6 terminus types that RGI 7 still has; dry-calving and regenerated termini become 9, not assigned."""
 POLYGONAL = (3, 6)
+KEPT = ("rgi_id", "o1region", "o2region", "glims_id", "primeclass", "conn_lvl", "surge_type", "term_type", "glac_name")
+"""Attributes that a glacier takes over from its outline, and which must keep the schema's rules therefore."""
+
+log = logging.getLogger("vigie")
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,8 @@ def polygons_of(shape: shapely.Geometry) -> shapely.Geometry:
 def rename(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Give RGI columns their RGI 7.0 names and codes, whatever the spelling; other columns are left alone.
 
+    Values of attributes that glaciers take over (`KEPT`) which the schema does not know are left empty, and told.
+
     Examples
     --------
     >>> rgi6 = gpd.GeoDataFrame({"RGIID": ["RGI60-15.1"], "BgnDate": ["20001030"], "O1Region": ["15"], "O2Region": ["2"]},
@@ -145,7 +153,48 @@ def rename(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
             new[str(column)] = target
     from_rgi6 = "BgnDate" in new
     renamed = table.rename(columns=new)
-    return _recode(renamed) if from_rgi6 else renamed
+    return _lawful(_recode(renamed) if from_rgi6 else renamed)
+
+
+def _lawful(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Bring the values of kept attributes to the schema's types and codes; empty, with a word, where that cannot be."""
+    out = _with_regions(table)
+    for field in schema.fields("glacier"):
+        if field.name not in KEPT or field.name not in out:
+            continue
+        before = out[field.name]
+        values = _numbers(before) if field.type == "int" else _texts(before)
+        values = values.where(~schema.strange(values, field))
+        lost = before[before.notna() & before.astype(str).str.strip().ne("") & values.isna()]
+        if len(lost):
+            log.warning("outlines: %s is left empty in %d of %d: '%s' is none", field.name, len(lost), len(out), lost.iloc[0])
+        dtype: Any = field.dtype(bool(values.isna().any()))
+        out[field.name] = values.astype(dtype)
+    return out
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """Whole numbers, empty where a column holds something else."""
+    found = pd.to_numeric(column.astype("object"), errors="coerce").astype("float64")
+    return found.where(found % 1 == 0).astype("Int64")
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Texts, whole numbers without their decimal point; empty ones are missing."""
+    texts = [None if pd.isna(value) else re.sub(r"^(\d+)\.0$", r"\1", str(value).strip()) or None for value in column]
+    return pd.Series(texts, index=column.index, dtype="object")
+
+
+def _with_regions(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Region codes in two digits; a second-order code that lacks the first-order one gets it in front."""
+    out = table.copy()
+    two_digits = {"o1region", "o2region"} & set(out.columns)
+    for name in two_digits:
+        out[name] = _texts(out[name]).map(lambda code: code.zfill(2), na_action="ignore")
+    if len(two_digits) == 2:
+        alone = out["o2region"].str.fullmatch(r"\d{2}").eq(True)
+        out["o2region"] = out["o2region"].where(~alone, out["o1region"] + "-" + out["o2region"])
+    return out
 
 
 def _key(name: str) -> str:
@@ -158,11 +207,7 @@ def _recode(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     for column in {"src_date", "end_date"} & set(out.columns):
         out[column] = pd.Series([iso_date(value) for value in out[column]], index=out.index, dtype=schema.TEXT)
     if "term_type" in out:
-        out["term_type"] = [RGI6_TERM_TYPE.get(int(value), 9) if pd.notna(value) else 9 for value in out["term_type"]]
-    if {"o1region", "o2region"} <= set(out.columns):
-        first = [f"{int(value):02d}" for value in out["o1region"]]
-        out["o2region"] = [f"{o1}-{int(o2):02d}" for o1, o2 in zip(first, out["o2region"], strict=True)]
-        out["o1region"] = first
+        out["term_type"] = [RGI6_TERM_TYPE.get(value, 9) for value in pd.to_numeric(out["term_type"], errors="coerce")]
     for column in {"zmin_m", "zmax_m", "zmed_m", "slope_deg", "aspect_deg", "lmax_m"} & set(out.columns):
         numbers = pd.to_numeric(out[column]).astype("float64")
         out[column] = numbers.where(numbers > -999)

@@ -123,6 +123,23 @@ def problems(table: pd.DataFrame, columns: Sequence[Field]) -> list[str]:
     return found
 
 
+def strange(column: pd.Series, field: Field) -> pd.Series:
+    """Mark values that are there and break the pattern or the codes of their field.
+
+    Examples
+    --------
+    >>> surging = next(f for f in fields("glacier") if f.name == "surge_type")
+    >>> strange(pd.Series([3, 4, None], dtype="Int64"), surging).tolist()
+    [False, True, False]
+    """
+    bad = pd.Series(False, index=column.index)
+    if field.allowed is not None:
+        bad |= ~column.isin(field.allowed)
+    if field.pattern is not None:
+        bad |= ~column.astype(str).str.fullmatch(field.pattern)
+    return bad & column.notna()
+
+
 def _faults(column: pd.Series, field: Field) -> list[str]:
     values, found = column[column.notna()], []
     if not field.nullable and len(values) < len(column):
@@ -130,8 +147,7 @@ def _faults(column: pd.Series, field: Field) -> list[str]:
     if field.unique and values.duplicated().any():
         found.append(f"repeats {values[values.duplicated()].iloc[0]!r}")
     checks = {
-        f"does not match {field.pattern}": field.pattern and ~values.astype(str).str.fullmatch(field.pattern or ""),
-        f"holds values outside {field.allowed}": field.allowed and ~values.isin(field.allowed or ()),
+        f"does not match {field.pattern}" if field.pattern else f"holds values outside {field.allowed}": strange(values, field),
         f"is below {field.minimum}": field.minimum is not None and values.astype(float) < (field.minimum or 0.0),
         f"is above {field.maximum}": field.maximum is not None and values.astype(float) > (field.maximum or 0.0),
     }

@@ -89,7 +89,7 @@ def complex_errors(
     return errors, errors[of_complex] * weight / np.where(whole > 0, whole, 1)
 
 
-def shore_error_km2(perimeter_m: NDArray[np.float64], pixel_m: float) -> NDArray[np.float64]:
+def shore_error_km2(perimeter_m: NDArray[np.float64], pixel_m: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """One-sigma area error of lakes: 0.6872 (P/G) G^2/2, with P the perimeter and G the pixel (Hanshaw and Bookhagen 2014).
 
     P/G is the number of shore pixels, each of them half wrong at most; to first order it is 0.6872 times the half-pixel buffer.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
 import pandas as pd
 import pyogrio
 
-from vigie.apps.glaciers.inventory import schema
+from vigie.apps.glaciers.inventory import earth, schema
 from vigie.apps.glaciers.inventory.build import Inventory
 from vigie.apps.glaciers.inventory.settings import InventorySettings
 from vigie.core.errors import VigieError
@@ -36,7 +37,7 @@ def write_inventory(inventory: Inventory, folder: Path, rgi6_links: pd.DataFrame
     """Write an inventory: `inventory.gpkg`, a GeoParquet file per table, and the `rgi/` shapefile set of each region.
 
     Every table is checked against the schema first; files appear whole or not at all, and the same inventory gives the same
-    bytes.
+    bytes. Geometries across the antimeridian are cut there.
 
     Parameters
     ----------
@@ -48,6 +49,7 @@ def write_inventory(inventory: Inventory, folder: Path, rgi6_links: pd.DataFrame
     -------
     The files and folders written.
     """
+    inventory = _cut_at_antimeridian(inventory)
     check(inventory)
     folder.mkdir(parents=True, exist_ok=True)
     written = [write_geopackage(inventory, folder / "inventory.gpkg"), *write_geoparquet(inventory, folder)]
@@ -56,6 +58,13 @@ def write_inventory(inventory: Inventory, folder: Path, rgi6_links: pd.DataFrame
         written.append(write_rgi(_of_region(inventory, region), folder / "rgi" / _name(inventory, "G", region), rgi6_links))
     write_text(folder / "inventory.json", _description(inventory))
     return [*written, folder / "inventory.json"]
+
+
+def _cut_at_antimeridian(inventory: Inventory) -> Inventory:
+    """Bring every longitude within ±180°: many programs draw what goes beyond around the whole Earth."""
+    tables = {name: getattr(inventory, name) for name in TABLES}
+    shapes = {name: gpd.GeoSeries(earth.cut(table.geometry.to_numpy()), crs=table.crs) for name, table in tables.items()}
+    return replace(inventory, **{name: table.set_geometry(shapes[name]) for name, table in tables.items()})
 
 
 def check(inventory: Inventory) -> None:

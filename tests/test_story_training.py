@@ -1,0 +1,99 @@
+"""What training sets aside to stop early, and what calibration is told of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vigie.cli import main
+from vigie.learn.calibration import Calibration, LogitSample
+from vigie.learn.folds import Region
+from vigie.learn.model import EVERY_SENSOR
+from vigie.story import training
+from vigie.story.settings import TrainSettings
+from vigie.story.training import block, calibrations, set_aside
+from vigie.synthetic.files import sensor_file, write_multispectral
+from vigie.synthetic.glaciers import Area
+
+EXPERIMENT = """
+app = "glaciers"
+name = "early"
+summary = "Two areas, one of them to tell when to stop."
+[[acquire.sources]]
+images = "images/synthetic_*.tif"
+sensor = "sensor.toml"
+truth = "images/truth_*.tif"
+legend = "classes"
+[harmonize]
+chunk = 64
+tile = 64
+[train]
+folds = { by = "none" }
+network = { widths = [8, 16], stem_channels = 8 }
+windows = { size = 16, batch = 2 }
+fit = { steps = 12, warmup_steps = 1, patience = 1, validate_every = 1, learning_rate = 10.0, average = 0.0 }
+"""
+
+
+def fake_run(monkeypatch: pytest.MonkeyPatch, groups: dict[str, str], **train: object) -> SimpleNamespace:
+    monkeypatch.setattr(training, "catalogued", lambda run: [SimpleNamespace(id=i, group=g) for i, g in groups.items()])
+    settings = SimpleNamespace(train=TrainSettings.model_validate(train))
+    monkeypatch.setattr(training, "settings_of", lambda run: settings)
+    return SimpleNamespace(experiment=settings)
+
+
+def region(scene: str, y: tuple[int, int] = (0, 400), x: tuple[int, int] = (0, 300), fold: int = 3) -> Region:
+    return Region(scene, {"y": slice(*y), "x": slice(*x)}, fold)
+
+
+def test_without_patience_everything_is_learnt_from(monkeypatch):
+    learn = [region("a"), region("b")]
+    kept, aside = set_aside(fake_run(monkeypatch, {"a": "", "b": ""}), learn)
+    assert kept is learn and aside == []
+
+
+def test_every_fifth_scene_is_set_aside_and_groups_stay_together(monkeypatch):
+    groups = {"a": "", "b": "g", "c": "", "d": "g", "e": "", "f": "", "h": ""}
+    run = fake_run(monkeypatch, groups, fit={"patience": 1})
+    kept, aside = set_aside(run, [region(name) for name in groups])
+    assert [r.scene for r in aside] == ["a", "h"] and [r.scene for r in kept] == ["b", "c", "d", "e", "f"]
+    kept, aside = set_aside(run, [region("b"), region("d"), region("c")])
+    assert [r.scene for r in aside] == ["b", "d"] and [r.scene for r in kept] == ["c"]
+
+
+def test_of_one_scene_a_block_is_set_aside_with_a_buffer(monkeypatch):
+    run = fake_run(monkeypatch, {"a": ""}, fit={"patience": 1}, folds={"buffer_px": 10}, windows={"size": 32})
+    kept, aside = set_aside(run, [region("a"), region("a", x=(300, 400))])
+    assert [r.window for r in aside] == [{"y": slice(0, 80), "x": slice(0, 300)}]
+    assert {"y": slice(90, 400), "x": slice(0, 300)} in [r.window for r in kept]
+    assert all(r.window["y"].start >= 90 or r.window["x"].start >= 310 for r in kept)
+    assert [r.window["y"] for r in block(region("a"), 128)] == [slice(0, 128), slice(128, 400)]
+
+
+def test_nothing_to_calibrate_on_is_said(monkeypatch, caplog):
+    run = fake_run(monkeypatch, {})
+    assert calibrations(run, [LogitSample()]) == {EVERY_SENSOR: Calibration()}
+    assert "not calibrated" in caplog.text
+    sample = LogitSample()
+    sample.add("s2", torch.randn(1, 1, 2, 60, 60), torch.arange(3600).reshape(1, 60, 60) % 2, torch.eye(2))
+    assert sorted(calibrations(run, [sample])) == [EVERY_SENSOR, "s2"]
+    assert calibrations(fake_run(monkeypatch, {}, calibrate="none"), [sample]) == {EVERY_SENSOR: Calibration()}
+
+
+def test_a_training_with_patience_stops_early_and_keeps_the_best(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    for area in (Area("almaz", seed=3, size=96), Area("burhan", seed=29, size=96, west=480_000.0)):
+        write_multispectral(tmp_path / "images", area, "2021-08-21")
+    (tmp_path / "sensor.toml").write_bytes(sensor_file().read_bytes())
+    (tmp_path / "early.toml").write_text(EXPERIMENT)
+    for stage in ("acquire", "harmonize", "train"):
+        with pytest.raises(SystemExit) as left:
+            main([stage, str(tmp_path / "early.toml"), "--out", str(tmp_path / "runs"), "--quiet"])
+        assert left.value.code is None
+    told = (tmp_path / "runs/early/model/.training/all/member-00/training.jsonl").read_text().splitlines()
+    scores = [json.loads(line)["score"] for line in told]
+    assert all(score < 0 for score in scores) and len(scores) == scores.index(max(scores)) + 2 < 12
