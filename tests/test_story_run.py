@@ -201,7 +201,7 @@ def test_the_report_needs_nothing_else_and_tells_the_history(finished):
     page = (finished / "products" / "report.html").read_text(encoding="utf-8")
     assert REPORT.findall(page) == []
     assert "History: almaz" in page
-    assert "2 dates from 1994-09-14 to 2021-08-21" in page
+    assert "2 maps of 2 days from 1994-09-14 to 2021-08-21" in page
     assert "Scores: classes" in page
     assert (finished / "products" / "history" / "almaz" / "glaciers" / "history.gpkg").is_file()
 

@@ -75,6 +75,7 @@ def test_of_one_scene_a_block_is_set_aside_with_a_buffer(monkeypatch):
 
 
 def test_nothing_to_calibrate_on_is_said(monkeypatch, caplog):
+    caplog.set_level("WARNING", logger="vigie")
     run = fake_run(monkeypatch, {})
     assert calibrations(run, [LogitSample()]) == {EVERY_SENSOR: Calibration()}
     assert "not calibrated" in caplog.text

@@ -110,7 +110,7 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
         else:
             task = Task(network, head.loss, partial(drawn, settings, source, seed), validate, seed)
             fit_one(run, task, folder, fabric)
-        members.append(network.eval())
+        members.append(network.to(fabric.device).eval())
     return Model(members, settings.networks, classes.legend, settings.scaling)
 
 
