@@ -1,6 +1,8 @@
 """What a person reads while work goes on: our own log, and of libraries errors only."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -23,3 +25,13 @@ def test_libraries_tell_errors_only(capsys, name, level, told):
     logger.addHandler(LogLines())
     logger.log(level, "a worker came")
     assert (capsys.readouterr().err == "a worker came\n") is told
+
+
+def test_lightning_keeps_quiet_about_precision():
+    """In a process of its own: Lightning's handlers write to the standard error that there was when it was imported."""
+    code = (
+        "from vigie.cli import _progress; _progress(quiet=True)\n"
+        "from vigie.learn.fit import FitSettings, connect; connect(FitSettings(precision='bf16-mixed'), 'cpu')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stderr == done.stdout == ""

@@ -189,6 +189,9 @@ def _progress(quiet: bool) -> Progress:
     logging.captureWarnings(True)
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("vigie").setLevel(logging.ERROR if quiet else logging.INFO)
+    for part in ("fabric", "pytorch"):
+        # Lightning has handlers of its own, and tells the precision of every member through them.
+        logging.getLogger(f"lightning.{part}.utilities.rank_zero").setLevel(logging.WARNING)
     if quiet:
         return Silent()
     return Bars() if sys.stderr.isatty() else Lines()
