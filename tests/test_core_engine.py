@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,30 +28,27 @@ def test_threads_raise_what_work_raises() -> None:
         list(Threads(2).map(work, [1, 2]))
 
 
-@dataclass(frozen=True)
-class Counting:
-    """Work that leaves a file for each attempt: it fails for ever, or the first time only."""
+def counting(folder: Path, error: Exception, times: int) -> Callable[[int], int]:
+    """Make work that leaves a file for each attempt and fails so many times; a closure, since workers cannot import tests."""
 
-    folder: Path
-    error: Exception
-    times: int
-
-    def __call__(self, key: int) -> int:
-        attempts = len(list(self.folder.iterdir()))
-        (self.folder / str(attempts)).touch()
-        if attempts < self.times:
-            raise self.error
+    def work(key: int) -> int:
+        attempts = len(list(folder.iterdir()))
+        (folder / str(attempts)).touch()
+        if attempts < times:
+            raise error
         return key
+
+    return work
 
 
 def test_a_fault_that_would_come_again_is_not_tried_again(tmp_path: Path) -> None:
     with pytest.raises(VigieError, match="bad tile; found 3"):
-        list(Dask(workers=1).map(Counting(tmp_path, VigieError("bad tile", found=3), 9), [1]))
+        list(Dask(workers=1).map(counting(tmp_path, VigieError("bad tile", found=3), 9), [1]))
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_fault_of_the_disk_is_tried_again(tmp_path: Path) -> None:
-    assert list(Dask(workers=1).map(Counting(tmp_path, OSError("stale file handle"), 2), [7])) == [7]
+    assert list(Dask(workers=1).map(counting(tmp_path, OSError("stale file handle"), 2), [7])) == [7]
 
 
 def test_dask_scheduler_out_of_reach_is_one_clear_line() -> None:

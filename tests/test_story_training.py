@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,3 +100,18 @@ def test_a_training_with_patience_stops_early_and_keeps_the_best(tmp_path: Path)
     told = (tmp_path / "runs/early/model/.training/all/member-00/training.jsonl").read_text().splitlines()
     scores = [json.loads(line)["score"] for line in told]
     assert all(score < 0 for score in scores) and len(scores) == scores.index(max(scores)) + 2 < 12
+
+
+def test_of_two_processes_that_train_together_one_goes_on(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    write_multispectral(tmp_path / "images", Area("almaz", seed=3, size=64), "2021-08-21")
+    (tmp_path / "sensor.toml").write_bytes(sensor_file().read_bytes())
+    two = EXPERIMENT.replace("patience = 1, validate_every = 1, learning_rate = 10.0, average = 0.0", "devices = 2")
+    (tmp_path / "two.toml").write_text(two)
+    for stage in ("acquire", "harmonize", "train", "predict"):
+        # The program itself: Fabric starts the other process by the words of the first.
+        words = [Path(sys.executable).with_name("vigie"), stage, tmp_path / "two.toml", "--out", tmp_path / "runs"]
+        done = subprocess.run(words, check=True, capture_output=True, text=True)
+        begun = done.stderr.count(f"{stage}: begins in")
+        left = done.stderr.count(f"{stage}: left")
+        assert (begun, left) == ((2, 1) if stage == "train" else (1, 1)), done.stderr

@@ -65,8 +65,11 @@ def train(run: Run, classes: Classes, teach: Teach = as_labelled) -> None:
     run.note_files("train", [path for path in weight_files(run) if path.is_file()])
     settings = settings_of(run).train
     scenes = labelled(run, classes, settings.scaling)
-    lectures = [taught for scene in scenes for taught in teach(scene)]
-    trained = {lesson.fold: (lesson, fit_members(run, classes, lectures, lesson)) for lesson in lessons(run, settings)}
+    lectures, fabric = [taught for scene in scenes for taught in teach(scene)], connect(settings.fit)
+    trained = {lesson.fold: (lesson, fit_members(run, classes, lectures, lesson, fabric)) for lesson in lessons(run, settings)}
+    if fabric.global_rank > 0:
+        # With several devices every process has come here by itself. The first goes on; the others were there to learn.
+        raise SystemExit(0)
     samples = {fold: held_out_logits(run, model, lesson, scenes) for fold, (lesson, model) in trained.items()}
     for fold, (lesson, model) in trained.items():
         model.calibration = calibrations(run, [sample for other, sample in samples.items() if other != fold])
@@ -84,7 +87,7 @@ def lessons(run: Run, settings: TrainSettings) -> Iterator[Lesson]:
         yield Lesson(NEVER, regions, [])
 
 
-def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], lesson: Lesson) -> Model:
+def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], lesson: Lesson, fabric: Fabric) -> Model:
     """Train the ensemble of one fold; what was finished before is read back."""
     settings = settings_of(run).train
     learn, held_back = set_aside(run, lesson.learn)
@@ -98,7 +101,7 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
     def windows(regions: Sequence[Region]) -> WindowSource:
         return WindowSource(scenes, regions, classes.legend, settings.scaling, settings.windows, run.experiment.seed)
 
-    head, fabric, source = ClassHead(classes.legend, build_loss(settings.loss)), connect(settings.fit), windows(learn)
+    head, source = ClassHead(classes.legend, build_loss(settings.loss)), windows(learn)
     validate = validation(head, windows(held_back), fabric) if held_back else None
     members = []
     for member, kind in enumerate(settings.networks):
