@@ -24,6 +24,8 @@ MOST_BANDS = 64
 PIXELS = 60_000
 """Training pixels: what the published forests of glaciers take."""
 LEAST_LEAF = 5
+CHUNK = 4096
+"""Pixels that go down the trees together: their features stay in the processor's cache."""
 FLOOR = 1e-3
 """Least probability of a class: trees say 0 of what they have not met, and a logit cannot."""
 
@@ -67,29 +69,29 @@ class Forest(nn.Module):
         self._check(bands)
         seen = self._seen(x, mask)
         samples, _, height, width = seen.shape
-        # Pixels in chunks: every tree looks at all features of a pixel while they are in the processor's cache.
         table = seen.movedim(1, -1).reshape(samples * height * width, -1)
-        found = torch.cat([self._probability(part) for part in torch.split(table, 65_536)])
+        found = torch.cat([self._probability(part) for part in torch.split(table, CHUNK)])
         return found.clamp(min=FLOOR).log().view(samples, height, width, -1).movedim(-1, 1)
 
     def _seen(self, x: Tensor, mask: Tensor) -> Tensor:
         """Bands and saturation with their surroundings (N, F, H, W)."""
-        return surroundings(torch.cat([x, mask[:, 1:].to(x)], dim=1), self.sides)
+        # Channels last: squares are averaged several times faster, and a pixel's features lie together.
+        seen = torch.cat([x, mask[:, 1:].to(x)], dim=1).contiguous(memory_format=torch.channels_last)
+        return surroundings(seen, self.sides)
 
     def _probability(self, table: Tensor) -> Tensor:
         """Average what the trees say of pixels (P, F): (P, classes)."""
+        numbers, line = table.reshape(-1), torch.arange(len(table), device=table.device) * table.shape[1]
         total = torch.zeros(len(table), self.values.shape[-1], device=table.device)
         for features, thresholds, branches, values in zip(self.features, self.thresholds, self.branches, self.values):
-            at = torch.zeros(len(table), dtype=torch.int64, device=table.device)
-            walking = torch.arange(len(table), device=table.device)
-            while len(walking):
-                here = at[walking]
-                right = table[walking, features[here].long()] > thresholds[here]
-                after = branches[here, right.long()].long()
-                at[walking] = after
-                # A leaf is its own child.
-                walking = walking[after != here]
-            total += values[at]
+            feature, pair = features.long(), branches.long().reshape(-1)
+            at, after = torch.full_like(line, -1), torch.zeros_like(line)
+            # A leaf is its own child.
+            while not torch.equal(at, after):
+                at = after
+                right = numbers.take(line + feature.take(at)) > thresholds.take(at)
+                after = pair.take(2 * at + right)
+            total += values.index_select(0, at)
         return total / len(self.values)
 
     def _check(self, bands: Tensor) -> None:
