@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vigie.acquire.sources import gather
 from vigie.core.scene import Scene
+from vigie.learn.networks import FOREST
 from vigie.predict.lattice import Lattice
 from vigie.story.limits import cube_bytes, predict_gib, shapes_of, tile_bytes
 from vigie.story.run import STAGES, Run
@@ -48,7 +49,7 @@ def _harmonize(run: Run, scenes: list[Scene]) -> list[str]:
 
 def _train(run: Run, scenes: list[Scene]) -> list[str]:
     train = settings_of(run).train
-    steps = len(train.networks) * train.fit.steps
+    steps = sum(kind.name != FOREST for kind in train.networks) * train.fit.steps
     kinds = " and ".join(kind.name for kind in (train.network, *train.beside))
     windows = f"{train.windows.batch} windows of {train.windows.size} px a step"
     return [

@@ -15,6 +15,7 @@ from vigie.harmonize.cube import Fill, begin
 from vigie.harmonize.grids import target_grid
 from vigie.harmonize.reader import SceneReader
 from vigie.harmonize.settings import HarmonizeSettings
+from vigie.learn.networks import FOREST
 from vigie.story import limits
 from vigie.story.coregistration import Moved, measured_move, record, references
 from vigie.story.run import Run, log
@@ -43,7 +44,8 @@ def check_scenes(scenes: Sequence[Scene], train: TrainSettings) -> None:
 
     Raises
     ------
-    VigieError: scenes without labels while no model is trained on everything, or a scene called like a block of another.
+    VigieError: scenes without labels while no model is trained on everything, a scene called like a block of another, or
+        several sensors for a forest.
     """
     unlabelled = [scene.id for scene in scenes if scene.truth is None]
     if unlabelled and len(unlabelled) < len(scenes) and not train.final and train.folds.by != "none":
@@ -60,6 +62,14 @@ def check_scenes(scenes: Sequence[Scene], train: TrainSettings) -> None:
             f"scene '{blocks[0]}' is called like a block of scene '{blocks[0].rpartition('.')[0]}'",
             expected="names that differ from another scene's by more than a dot and a number",
             do="rename the image, or choose another train.folds.by",
+        )
+    sensors = sorted({scene.sensor for scene in scenes})
+    if len(sensors) > 1 and any(kind.name == FOREST for kind in train.networks):
+        raise VigieError(
+            "a forest knows the bands of one sensor",
+            found=f"scenes of {', '.join(sensors)}",
+            expected="scenes of one sensor, or networks only",
+            do="leave the forest out of train.network and train.beside, or make an experiment of each sensor",
         )
 
 
