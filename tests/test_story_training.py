@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from vigie.cli import main
-from vigie.learn.calibration import Calibration, LogitSample
+from vigie.learn.calibration import EVERY_SENSOR, Calibration, LogitSample
 from vigie.learn.folds import Region
-from vigie.learn.model import EVERY_SENSOR
 from vigie.story import training
 from vigie.story.settings import TrainSettings
 from vigie.story.training import block, calibrations, set_aside

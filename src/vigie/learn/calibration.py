@@ -24,6 +24,9 @@ from vigie.core.errors import VigieError
 BOUNDS = (0.05, 20.0)
 """Temperatures that are looked at: beyond them probabilities are 0 and 1, or all alike."""
 
+EVERY_SENSOR = "*"
+"""Key of the calibration of sensors that have none of their own."""
+
 SHRINKAGE = 1e-3
 """Penalty on squared biases: what labels say nothing of stays at 0."""
 UNBIASED = 1e6
@@ -217,7 +220,7 @@ def fit_calibrations(folds: Sequence[LogitSample]) -> dict[str, Calibration]:
     found = {sensor: _most_likely([part], _shrinkage(support[sensor])) for sensor, part in parts.items()}
     if not parts:
         return {}
-    return found | {"*": _most_likely(list(parts.values()), _shrinkage(set.union(*support.values())))}
+    return found | {EVERY_SENSOR: _most_likely(list(parts.values()), _shrinkage(set.union(*support.values())))}
 
 
 def _says_enough(allowed: Tensor) -> bool:

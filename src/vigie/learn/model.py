@@ -25,7 +25,7 @@ from vigie.core.errors import VigieError
 from vigie.core.legend import Legend, LegendClass
 from vigie.core.store import whole_folder
 from vigie.learn import networks
-from vigie.learn.calibration import Calibration
+from vigie.learn.calibration import EVERY_SENSOR, Calibration
 from vigie.learn.checkpoint import copy_into, read_tensors, write_tensors
 from vigie.learn.heads import ClassHead, Head
 from vigie.learn.networks import NetworkSettings
@@ -33,8 +33,6 @@ from vigie.learn.scaling import RobustScaling
 
 Build = Callable[[NetworkSettings, int], nn.Module]
 FORMAT = 3
-EVERY_SENSOR = "*"
-"""Key of the calibration of sensors that have none of their own."""
 
 
 @dataclass

@@ -17,14 +17,14 @@ from vigie.core.tiles import Window, tiles, window_sizes
 from vigie.learn import networks
 from vigie.learn.augment import augment
 from vigie.learn.bands import describe
-from vigie.learn.calibration import Calibration, LogitSample, fit_calibrations
+from vigie.learn.calibration import EVERY_SENSOR, Calibration, LogitSample, fit_calibrations
 from vigie.learn.fit import Task, connect, fit
 from vigie.learn.folds import NEVER, Region, check_classes, folds_of, split
 from vigie.learn.forest import Forest
 from vigie.learn.heads import ClassHead, Head
 from vigie.learn.inputs import inputs_of
 from vigie.learn.losses import build_loss
-from vigie.learn.model import EVERY_SENSOR, Model
+from vigie.learn.model import Model
 from vigie.learn.networks import NetworkSettings
 from vigie.learn.patches import LabelledScene, labels_shown, read_patch
 from vigie.learn.windows import Batch, WindowSource
