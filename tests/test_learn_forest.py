@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier
 
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend, LegendClass
@@ -46,8 +46,8 @@ def probabilities(forest: Forest, seen: Batch) -> torch.Tensor:
 def test_it_says_what_scikit_learn_says():
     forest, new = grown(), batch(99)
     table, classes, _ = forest._drawn(batch, 4, np.random.default_rng(1))
-    oracle = RandomForestClassifier(
-        7, max_leaf_nodes=50, min_samples_leaf=LEAST_LEAF, class_weight="balanced_subsample", random_state=1
+    oracle = ExtraTreesClassifier(
+        7, max_leaf_nodes=50, min_samples_leaf=LEAST_LEAF, bootstrap=True, class_weight="balanced_subsample", random_state=1
     ).fit(table, classes)
     features = surroundings(torch.cat([new.x, new.mask[:, 1:]], 1), (3,)).movedim(1, -1).flatten(0, 2).numpy()
     expected = oracle.predict_proba(features).reshape(3, SIDE, SIDE, 2)

@@ -1,5 +1,8 @@
 """A random forest as a module: trees grown by scikit-learn on bands and their surroundings, kept and evaluated as tensors.
 
+The trees are extremely randomised (Geurts et al. 2006, https://doi.org/10.1007/s10994-006-6226-1): thresholds drawn at random
+hold for another scene where the best thresholds of one do not.
+
 Where one labelled scene is all there is, a forest is hard to beat, and its mistakes are not a network's: their mean is better
 than either. As a module it is a member like any other, in the same safetensors files; nothing is ever unpickled.
 """
@@ -11,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier
 from torch import Tensor, nn
 
 from vigie.core.errors import VigieError
@@ -118,10 +121,11 @@ class Forest(nn.Module):
         table, classes, bands = self._drawn(batches, steps, np.random.default_rng(seed))
         if len(np.unique(classes)) < 2:
             raise VigieError("a forest needs pixels of two classes", found=f"class {np.unique(classes)}", do="give more labels")
-        grown = RandomForestClassifier(
+        grown = ExtraTreesClassifier(
             len(self.values),
             max_leaf_nodes=self.leaves,
             min_samples_leaf=LEAST_LEAF,
+            bootstrap=True,
             class_weight="balanced_subsample",
             random_state=seed,
             n_jobs=torch.get_num_threads(),

@@ -15,7 +15,7 @@ from lightning.fabric import Fabric
 
 from vigie.core.tiles import Window, tiles, window_sizes
 from vigie.learn import networks
-from vigie.learn.augment import augment
+from vigie.learn.augment import augment, radiometry
 from vigie.learn.bands import describe
 from vigie.learn.calibration import EVERY_SENSOR, Calibration, LogitSample, fit_calibrations
 from vigie.learn.fit import Task, connect, fit
@@ -38,7 +38,7 @@ SET_ASIDE = 5
 """One scene of so many is set aside for validation, where training may stop early."""
 VALIDATION_BATCHES = 8
 """Batches that a validation looks at."""
-GROWING_BATCHES = 16
+GROWING_BATCHES = 32
 """Batches whose pixels a forest grows on."""
 
 
@@ -109,7 +109,7 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
         network = begun(kind, head.channels, seed)
         folder = run.artefact("train") / ".training" / fold_name(lesson.fold) / f"member-{member:02d}"
         if isinstance(network, Forest):
-            grow_one(network, source, settings.fit.steps, seed, folder)
+            grow_one(network, source, settings, seed, folder)
         else:
             task = Task(network, head.loss, partial(drawn, settings, source, seed), validate, seed)
             fit_one(run, task, folder, fabric)
@@ -145,10 +145,20 @@ def fit_one(run: Run, task: Task, folder: Path, fabric: Fabric) -> None:
     log.info("%s: %d steps, %.1f s, in %s", title, fitted.steps, time.monotonic() - started, folder)
 
 
-def grow_one(forest: Forest, source: WindowSource, steps: int, seed: int, folder: Path) -> None:
-    """Grow a forest on windows as they are: scaling by scene makes it robust, and trees need no samples that are made up."""
-    started = time.monotonic()
-    forest.grow(lambda step: source.batch(step + seed * steps), min(GROWING_BATCHES, steps), seed)
+def grow_one(forest: Forest, source: WindowSource, settings: TrainSettings, seed: int, folder: Path) -> None:
+    """Grow a forest on windows half of which are under another light: without these, another season leaves it nothing.
+
+    The other half is as it is: trees cut sharply, and all they know of an unaltered scene they know from there.
+    """
+    started, steps = time.monotonic(), settings.fit.steps
+    light = settings.augment.model_copy(update={"noise": 0.0})  # spreads around a pixel tell surfaces apart
+
+    def grown_on(step: int) -> Batch:
+        number = step + seed * steps
+        batch = source.batch(number)
+        return radiometry(batch, light, torch.Generator().manual_seed(number)) if step % 2 else batch
+
+    forest.grow(grown_on, min(GROWING_BATCHES, steps), seed)
     log.info("train %s/%s: a forest, %.1f s", folder.parent.name, folder.name, time.monotonic() - started)
 
 
