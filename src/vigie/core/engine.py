@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import traceback
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeVar
 
 from vigie.core.errors import VigieError
+
+log = logging.getLogger("vigie")
+
+WITHOUT_WORKERS_S = 600.0
+"""How long work goes on without any worker: a nanny needs seconds, an adaptive cluster minutes to start the next."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -91,34 +99,105 @@ class Slurm:
             return str(cluster.job_script())
 
 
-@dataclass(frozen=True)
-class Failed:
-    """What a worker gives back of work that failed and would fail again."""
+POLL_S = 5.0
+"""How often a cluster that gives no result is asked for its workers, at most."""
 
-    error: Exception
+Outcome = tuple[str, Any]
+"""What a worker gives back: 'done' and the value, 'failed' and an error that would come again, or 'unpacking' and its words."""
 
 
-@dataclass(frozen=True)
-class Attempt(Generic[K, V]):
-    """Work as a worker does it: an OSError is raised, since a disk may do better next time; other faults are given back.
+def attempt(work: bytes) -> Callable[[bytes], Outcome]:
+    """Make what workers call with a packed key: an OSError is raised, since a disk may do better next time; other faults are
+    given back.
+
+    It is a closure, which travels whole, and its work and keys are bytes that it unpacks itself: a worker that lacks a package
+    says so, where it would otherwise die of the message that brings the work.
 
     Examples
     --------
-    >>> Attempt(lambda key: 1 / key)(0)
-    Failed(error=ZeroDivisionError('division by zero'))
+    >>> from distributed.protocol.pickle import dumps
+    >>> attempt(dumps(lambda key: 1 / key))(dumps(0))
+    ('failed', ZeroDivisionError('division by zero'))
     """
 
-    work: Callable[[K], V]
+    def outcome(key: bytes) -> Outcome:
+        import traceback
 
-    def __call__(self, key: K) -> V | Failed:
-        """Do one piece."""
+        from distributed.protocol.pickle import loads
+
         try:
-            return self.work(key)
+            do, with_what = loads(work), loads(key)
+        except Exception as error:
+            return "unpacking", f"{type(error).__name__}: {error}"
+        try:
+            return "done", do(with_what)
         except OSError:
             raise
         except Exception as error:
             error.add_note(traceback.format_exc())
-            return Failed(error)
+            return "failed", error
+
+    return outcome
+
+
+@dataclass
+class Watch:
+    """Sees whether a cluster has lost its workers for good.
+
+    The first worker may take as long as it likes, for jobs queue for hours. Once there was one, a nanny starts it again within
+    seconds, and an adaptive cluster another within minutes: none for `limit_s` means that none will come.
+
+    workers, arrived: how many there are, and how many there have been since the work began.
+    """
+
+    workers: Callable[[], int]
+    arrived: Callable[[], int]
+    limit_s: float
+    clock: Callable[[], float] = time.monotonic
+    lost_since: float | None = None
+    waiting: bool = False
+
+    def next_of(self, done: SimpleQueue[Any], left: int) -> Any:
+        """Wait for the next future that is done, and look at the cluster while none comes."""
+        while True:
+            try:
+                return done.get(timeout=min(POLL_S, self.limit_s))
+            except Empty:
+                self.look(left)
+
+    def result_of(self, future: Any, left: int) -> Any:
+        """Fetch what a future holds; it is done again when the worker that holds it dies before."""
+        while True:
+            try:
+                return future.result(timeout=min(POLL_S, self.limit_s))
+            except TimeoutError:
+                if future.status == "error":
+                    raise
+                self.look(left)
+
+    def look(self, left: int) -> None:
+        """Look at the cluster, with so many pieces of work left.
+
+        Raises
+        ------
+        VigieError: there were workers, and there has been none for `limit_s`.
+        """
+        if self.workers():
+            self.lost_since = None
+        elif not self.arrived():
+            if not self.waiting:
+                log.info("engine: the cluster has no worker yet, waiting for the first one")
+            self.waiting = True
+        elif self.lost_since is None:
+            self.lost_since = self.clock()
+        elif self.clock() - self.lost_since >= self.limit_s:
+            raise VigieError(
+                "the Dask cluster has lost all of its workers",
+                found=f"none for {self.limit_s:g} s, with {left} piece(s) of work left",
+                expected="workers that come back, or others in their place",
+                do="read their logs (out of memory, out of time, other packages than here?), mend that and run again: what is "
+                "done is kept; where workers queue for long, raise engine.without_workers_s",
+            )
 
 
 @dataclass(frozen=True)
@@ -126,29 +205,42 @@ class Dask:
     """A Dask cluster: one that runs already (`address`), one on this machine (`workers`), or Slurm jobs (`slurm`).
 
     A worker that dies has its tiles done again by another, and an OSError is tried again, up to `retries` times: work must be
-    idempotent. Any other fault would come again, and ends the work at once.
+    idempotent. Any other fault would come again, and ends the work at once. So does a cluster that had workers and is without
+    any for `without_workers_s`.
     """
 
     address: str | None = None
     workers: int = 2
     slurm: Slurm | None = None
     retries: int = 3
-    timeout_s: float = field(default=30.0)
+    timeout_s: float = 30.0
+    without_workers_s: float = WITHOUT_WORKERS_S
 
     def map(self, work: Callable[[K], V], keys: Iterable[K]) -> Iterator[V]:
         """Yield work(key) for every key as workers finish."""
-        from distributed import as_completed
+        from distributed.protocol.pickle import dumps
 
         with self._client() as client:
-            futures = client.map(Attempt(work), list(keys), retries=self.retries, pure=False)
-            for _, result in as_completed(futures, with_results=True):
-                if isinstance(result, Failed):
-                    raise result.error
-                yield result
+            watch, done = self._watch(client), SimpleQueue[Any]()
+            packed = [dumps(key) for key in keys]
+            futures = client.map(attempt(dumps(work)), packed, retries=self.retries, pure=False)
+            for future in futures:
+                future.add_done_callback(done.put)
+            for left in range(len(futures), 0, -1):
+                with clear_errors():
+                    told, value = watch.result_of(watch.next_of(done, left), left)
+                yield _value(told, value)
+
+    def _watch(self, client: Any) -> Watch:
+        """Watch the workers that a scheduler has, and has had since now."""
+
+        def arrivals() -> int:
+            return sum(event.get("action") == "add-worker" for _, event in client.get_events("all"))
+
+        before, present = arrivals(), len(client.nthreads())
+        return Watch(lambda: len(client.nthreads()), lambda: present + arrivals() - before, self.without_workers_s)
 
     def _client(self) -> Any:
-        from contextlib import ExitStack, contextmanager
-
         from distributed import Client, LocalCluster
 
         @contextmanager
@@ -174,3 +266,33 @@ class Dask:
                 yield client
 
         return connect()
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Tell of work that takes its workers with it in our words."""
+    from distributed import KilledWorker
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise VigieError(
+            "a piece of work kills every worker that does it",
+            found=f"{error.allowed_failures + 1} workers lost, the last one at {error.last_worker.address}",
+            expected="workers with the memory that it needs",
+            do="read the workers' logs; make tiles smaller, or workers larger",
+        ) from error
+
+
+def _value(told: str, value: Any) -> Any:
+    """What work gave, or its error."""
+    if told == "failed":
+        raise value
+    if told == "unpacking":
+        raise VigieError(
+            "the workers of the Dask cluster cannot unpack the work",
+            found=value,
+            expected="the packages that are installed here, in the same versions",
+            do="start the workers in the environment of this process",
+        )
+    return value

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from vigie.core.engine import Dask, Engine, Serial, Slurm, Threads
+from vigie.core.engine import WITHOUT_WORKERS_S, Dask, Engine, Serial, Slurm, Threads
 
 
 class Settings(BaseModel):
@@ -61,11 +61,14 @@ class DaskEngine(Settings):
     workers: int = Field(default=2, ge=1, description="workers of the cluster on this machine")
     slurm: SlurmSettings | None = Field(default=None, description="start workers as Slurm jobs")
     timeout_s: float = Field(default=30.0, gt=0, description="how long to wait for the scheduler, seconds")
+    without_workers_s: float = Field(
+        default=WITHOUT_WORKERS_S, gt=0, description="how long to go on without a worker once there was one, seconds"
+    )
 
     def start(self) -> Engine:
         """Build the engine."""
         slurm = Slurm(**self.slurm.model_dump()) if self.slurm else None
-        return Dask(address=self.address, workers=self.workers, slurm=slurm, timeout_s=self.timeout_s)
+        return Dask(self.address, self.workers, slurm, timeout_s=self.timeout_s, without_workers_s=self.without_workers_s)
 
 
 EngineSettings = Annotated[SerialEngine | ThreadsEngine | DaskEngine, Field(discriminator="kind")]
