@@ -151,7 +151,8 @@ def grow_one(forest: Forest, source: WindowSource, settings: TrainSettings, seed
     The other half is as it is: trees cut sharply, and all they know of an unaltered scene they know from there.
     """
     started, steps = time.monotonic(), settings.fit.steps
-    light = settings.augment.model_copy(update={"noise": 0.0})  # spreads around a pixel tell surfaces apart
+    # One light a window: what varies across it would blur what the surroundings of a pixel tell.
+    light = settings.augment.model_copy(update={"haze": 0.0, "noise": 0.0})
 
     def grown_on(step: int) -> Batch:
         number = step + seed * steps
