@@ -1,8 +1,5 @@
 """A random forest as a module: trees grown by scikit-learn on bands and their surroundings, kept and evaluated as tensors.
 
-The trees are extremely randomised (Geurts et al. 2006, https://doi.org/10.1007/s10994-006-6226-1): thresholds drawn at random
-hold for another scene where the best thresholds of one do not.
-
 Where one labelled scene is all there is, a forest is hard to beat, and its mistakes are not a network's: their mean is better
 than either. As a module it is a member like any other, in the same safetensors files; nothing is ever unpickled.
 """
@@ -14,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from torch import Tensor, nn
 
 from vigie.core.errors import VigieError
@@ -24,6 +21,9 @@ from vigie.learn.windows import Batch
 
 MOST_BANDS = 64
 """Room for descriptions of bands: tensors in a file need a fixed shape."""
+GROWERS = {"best": RandomForestClassifier, "random": ExtraTreesClassifier}
+"""Who grows the trees: Breiman's random forest, or extremely randomised trees (Geurts et al. 2006,
+doi:10.1007/s10994-006-6226-1), whose thresholds, drawn at random, hold for another scene where the best of one do not."""
 PIXELS = 60_000
 """Training pixels: what the published forests of glaciers take."""
 LEAST_LEAF = 5
@@ -44,7 +44,9 @@ class Forest(nn.Module):
     classes
         Leaf classes of the legend.
     sides
-        Squares whose mean and standard deviation are taken, pixels side to side, odd.
+        Squares whose mean and standard deviation are taken, pixels side to side, odd; none: a pixel is seen alone.
+    splits
+        Who grows the trees, see `GROWERS`.
     trees, leaves
         Number of trees, and leaves that each may have.
     """
@@ -56,9 +58,10 @@ class Forest(nn.Module):
     values: Tensor
     bands: Tensor
 
-    def __init__(self, classes: int, sides: Sequence[int], trees: int, leaves: int) -> None:
+    def __init__(self, classes: int, sides: Sequence[int], splits: str, trees: int, leaves: int) -> None:
         super().__init__()
-        self.sides, self.leaves, self.receptive_field = tuple(sides), leaves, max(sides)
+        self.sides, self.splits, self.leaves = tuple(sides), splits, leaves
+        self.receptive_field = max(sides, default=1)
         self.provenance = "forest, grown on the training pixels"
         nodes = 2 * leaves - 1
         self.register_buffer("features", torch.zeros(trees, nodes, dtype=torch.int32))
@@ -121,7 +124,7 @@ class Forest(nn.Module):
         table, classes, bands = self._drawn(batches, steps, np.random.default_rng(seed))
         if len(np.unique(classes)) < 2:
             raise VigieError("a forest needs pixels of two classes", found=f"class {np.unique(classes)}", do="give more labels")
-        grown = ExtraTreesClassifier(
+        grown = GROWERS[self.splits](
             len(self.values),
             max_leaf_nodes=self.leaves,
             min_samples_leaf=LEAST_LEAF,
