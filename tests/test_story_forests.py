@@ -1,23 +1,28 @@
-"""What a forest asks of scenes is told before any pixel is read: one sensor, and few enough bands."""
+"""What a forest asks of scenes is told before any pixel is read: one sensor, few enough bands, and those it was grown on."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from vigie.acquire.catalog import read_catalog
 from vigie.acquire.sources import SourceSettings, gather
+from vigie.apps.glaciers.classes import LEGEND
+from vigie.cli import main
 from vigie.core.errors import VigieError
 from vigie.core.scene import Scene
 from vigie.harmonize.cube import harmonize_scene, open_scene
 from vigie.harmonize.settings import HarmonizeSettings
 from vigie.learn.bands import describe
-from vigie.learn.forest import MOST_BANDS
+from vigie.learn.forest import MOST_BANDS, Forest
 from vigie.learn.inputs import inputs_of
-from vigie.learn.networks import NetworkSettings
+from vigie.learn.model import Model
+from vigie.learn.networks import NetworkSettings, build
 from vigie.learn.scaling import RobustScaling
 from vigie.story.forests import check_growable, shown_bands
 from vigie.story.settings import TrainSettings
@@ -72,3 +77,40 @@ def test_a_forest_of_too_many_bands_is_refused_before_any_work(scene):
     with pytest.raises(VigieError, match=f"no room for so many bands; found 65 bands in {scene.id}; expected at most 64"):
         check_growable([wider], HarmonizeSettings(), WITH_FOREST)
     check_growable([replace(wider, truth=None)], HarmonizeSettings(), WITH_FOREST)
+
+
+@pytest.fixture
+def trained(scene: Scene, tmp_path: Path) -> Path:
+    """A model with a forest that knows the bands of the scene's sensor, and nothing else."""
+    forest = build(KIND, len(LEGEND.classes))
+    assert isinstance(forest, Forest)
+    forest.accept(shown_bands(scene, HarmonizeSettings(), RobustScaling()))
+    origin = {"app": "glaciers", "harmonize": {}, "predict": {"patch": 64, "overlap": 16}}
+    facts = {"origin": origin, "experiment": "sketch", "sensors": [scene.sensor]}
+    Model([forest], [KIND], LEGEND, RobustScaling(), facts=facts).save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def apply(capsys: pytest.CaptureFixture[str], trained: Path, tmp_path: Path) -> Callable[..., tuple[int | None, str]]:
+    def command(*words: object) -> tuple[int | None, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(["apply", str(trained), *map(str, words), "--out", str(tmp_path / "map")])
+        return left.value.code, capsys.readouterr().err
+
+    return command
+
+
+def test_apply_refuses_bands_that_a_forest_does_not_know_before_they_are_copied(apply, data, tmp_path):
+    code, err = apply(data / "kh9_1975-08-20_almaz.tif", "--quiet")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "vigie: the forest was grown on other bands; found 1 bands; expected the " in err
+    assert read_catalog(tmp_path / "map" / "catalog.parquet")[0].sensor == "hexagon-kh9"
+    assert not (tmp_path / "map" / "cube.zarr").exists()
+
+
+def test_apply_maps_bands_that_a_forest_knows(apply, data, tmp_path):
+    code, err = apply(data / "synthetic_2021-08-21_almaz.tif", "--sensor", data / "sensor.toml")
+    assert code is None, err
+    assert (tmp_path / "map" / "products" / "report.html").is_file()

@@ -1,4 +1,4 @@
-"""What a forest asks of scenes and networks do not: bands of one sensor, and few enough.
+"""What a forest asks of scenes and networks do not: bands of one sensor, few enough, and those it was grown on.
 
 All of it is known before any pixel is read, so that nothing is copied or learnt in vain.
 """
@@ -19,8 +19,9 @@ from vigie.harmonize.grids import target_grid
 from vigie.harmonize.reader import Levels, SceneReader
 from vigie.harmonize.settings import HarmonizeSettings
 from vigie.learn.bands import describe
-from vigie.learn.forest import check_room
+from vigie.learn.forest import Forest, check_room
 from vigie.learn.inputs import inputs_of
+from vigie.learn.model import Model
 from vigie.learn.networks import FOREST
 from vigie.learn.scaling import RobustScaling
 from vigie.story.settings import TrainSettings
@@ -46,6 +47,14 @@ def check_growable(scenes: Sequence[Scene], harmonize: HarmonizeSettings, train:
     for scene in scenes:
         if scene.truth is not None:
             check_room(len(shown_bands(scene, harmonize, train.scaling)), scene.id)
+
+
+def check_known(model: Model, scenes: Sequence[Scene], harmonize: HarmonizeSettings) -> None:
+    """Refuse scenes of other bands than those that a forest of the model was grown on."""
+    for forest in model.members:
+        if isinstance(forest, Forest):
+            for scene in scenes:
+                forest.check(shown_bands(scene, harmonize, model.scaling))
 
 
 def shown_bands(scene: Scene, harmonize: HarmonizeSettings, scaling: RobustScaling) -> Tensor:
