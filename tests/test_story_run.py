@@ -206,9 +206,18 @@ def test_the_report_needs_nothing_else_and_tells_the_history(finished):
     assert (finished / "products" / "history" / "almaz" / "glaciers" / "history.gpkg").is_file()
 
 
+def test_our_own_model_is_called_a_model_by_the_report(finished):
+    """It may hold forests: nothing that tells how good it is calls it a network."""
+    page = (finished / "products" / "report.html").read_text(encoding="utf-8")
+    scores = page[page.index("<h2>Scores: classes") : page.index("<h2>Glaciers")]
+    assert scores.count('<tr class="ours"><th scope="row">model</th>') == 4
+    assert "mapped by a model that never saw it" in scores
+    assert "network" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", scores)
+
+
 def test_scores_count_what_has_truth(finished):
     scores = xr.load_dataset(finished / "scores.nc", engine="h5netcdf", group="classes")
-    assert scores["model"].values.tolist() == ["network"]
+    assert scores["model"].values.tolist() == ["model"]
     assert scores["scene"].values.tolist() == sorted(LABELLED)
     confusion = xr.load_dataset(finished / "scores.nc", engine="h5netcdf", group="classes/confusion")["confusion"]
     shown, hits = 0, 0
