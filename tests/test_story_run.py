@@ -29,12 +29,13 @@ from vigie.core.vocabulary import named
 from vigie.harmonize.cube import open_scene
 from vigie.learn.model import load as load_model
 from vigie.learn.model import read_card
-from vigie.story import products, verification
+from vigie.story import products, training, verification
 from vigie.story.apply import Request, experiment_of
 from vigie.story.reading import load
 from vigie.story.report import score_sections
 from vigie.story.run import ARTEFACTS, Run
 from vigie.story.scenes import settings_of, weight_files
+from vigie.story.training import LIMIT
 from vigie.synthetic.files import sensor_file, write_film, write_multispectral
 from vigie.synthetic.glaciers import Area
 
@@ -74,6 +75,8 @@ bootstrap = 20
 ALMAZ, BURHAN = Area("almaz", seed=3, size=96), Area("burhan", seed=29, size=96, west=480_000.0)
 LABELLED = ("synthetic_2021-08-21_almaz", "synthetic_2021-08-21_burhan")
 UNLABELLED = "synthetic_1994-09-14_almaz"
+SUBJECT = re.compile(r"glacier|debris|\bice\b|\blakes?\b", re.IGNORECASE)
+"""What belongs to one application, and not to the story that all share."""
 REPORT = re.compile(r"(?:src|href)=[\"']?(?!#|data:|[\"'])([^\"' >]+)")
 
 # A network of three steps leaves classes without a score in any resample.
@@ -155,6 +158,17 @@ def test_labelled_scenes_are_mapped_by_who_did_not_see_them_and_others_by_the_fi
     for name in LABELLED:
         card = json.loads((finished / "model" / model[name] / "card.json").read_text())
         assert name not in card["facts"]["trained_on"]
+
+
+def test_the_card_tells_the_limits_that_the_application_states(finished):
+    for fold in ("fold-0", "all"):
+        assert read_card(finished / "model" / fold)["facts"]["limits"] == [LIMIT, *CLASSES.limits]
+    assert CLASSES.limits[0] in (finished / "model" / "all" / "card.md").read_text(encoding="utf-8")
+
+
+def test_the_story_names_no_subject_of_an_application():
+    sources = {path.name: path.read_text(encoding="utf-8") for path in Path(training.__file__).parent.glob("*.py")}
+    assert [name for name, text in sources.items() if SUBJECT.search(text)] == []
 
 
 def test_rasters_are_cloud_optimised_and_georeferenced(finished):

@@ -40,6 +40,8 @@ VALIDATION_BATCHES = 8
 """Batches that a validation looks at."""
 GROWING_BATCHES = 32
 """Batches whose pixels a forest grows on."""
+LIMIT = "Scores hold for regions, seasons and sensors like those of the training scenes; test elsewhere before use."
+"""What every model card says, whatever is mapped."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def train(run: Run, classes: Classes, teach: Teach = as_labelled) -> None:
     samples = {fold: held_out_logits(run, model, lesson, scenes) for fold, (lesson, model) in trained.items()}
     for fold, (lesson, model) in trained.items():
         model.calibration = calibrations(run, [sample for other, sample in samples.items() if other != fold])
-        model.facts = facts(run, scenes, lesson, model)
+        model.facts = facts(run, classes, scenes, lesson, model)
         model.save(run.artefact("train") / fold_name(fold))
 
 
@@ -250,7 +252,7 @@ def calibrations(run: Run, samples: Sequence[LogitSample]) -> Mapping[str, Calib
     return found or {EVERY_SENSOR: Calibration()}
 
 
-def facts(run: Run, scenes: Sequence[LabelledScene], lesson: Lesson, model: Model) -> dict[str, object]:
+def facts(run: Run, classes: Classes, scenes: Sequence[LabelledScene], lesson: Lesson, model: Model) -> dict[str, object]:
     """What the model card tells of the training."""
     learnt = sorted({region.scene for region in lesson.learn})
     held = sorted({region.scene for region in lesson.held_out})
@@ -266,8 +268,5 @@ def facts(run: Run, scenes: Sequence[LabelledScene], lesson: Lesson, model: Mode
         "held_out": held,
         "encoder_weights": sorted({getattr(member, "provenance", "") for member in model.members}),
         "seed": run.experiment.seed,
-        "limits": [
-            "Scores hold for regions, seasons and sensors like those of the training scenes; test elsewhere before use.",
-            "Debris-covered ice looks like the rock beside it: its outlines carry the largest uncertainty.",
-        ],
+        "limits": [LIMIT, *classes.limits],
     }
