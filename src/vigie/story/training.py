@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import lcm, prod
@@ -72,7 +73,7 @@ def train(run: Run, classes: Classes, teach: Teach = as_labelled) -> None:
     if fabric.global_rank > 0:
         # With several devices every process has come here by itself. The first goes on; the others were there to learn.
         raise SystemExit(0)
-    samples = {fold: held_out_logits(run, model, lesson, scenes) for fold, (lesson, model) in trained.items()}
+    samples = {fold: held_out_logits(run, model, lesson, scenes, fabric.device) for fold, (lesson, model) in trained.items()}
     for fold, (lesson, model) in trained.items():
         model.calibration = calibrations(run, [sample for other, sample in samples.items() if other != fold])
         model.facts = facts(run, classes, scenes, lesson, model)
@@ -115,7 +116,8 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
         else:
             task = Task(network, head.loss, partial(drawn, settings, source, seed), validate, seed)
             fit_one(run, task, folder, fabric)
-        members.append(network.to(fabric.device).eval())
+        # A GPU holds the one that is trained, not the finished ones of all folds.
+        members.append(network.cpu().eval())
     return Model(members, settings.networks, classes.legend, settings.scaling)
 
 
@@ -205,20 +207,35 @@ def validation(head: Head, source: WindowSource, fabric: Fabric) -> Callable[[to
     return validate
 
 
-def held_out_logits(run: Run, model: Model, lesson: Lesson, scenes: Sequence[LabelledScene]) -> LogitSample:
-    """Sample the logits of a model where it has not learnt."""
+@contextmanager
+def lent(model: Model, device: torch.device) -> Iterator[None]:
+    """Have a model on a device while it works, and on the CPU again afterwards."""
+    try:
+        for member in model.members:
+            member.to(device)
+        yield
+    finally:
+        for member in model.members:
+            member.cpu()
+
+
+def held_out_logits(
+    run: Run, model: Model, lesson: Lesson, scenes: Sequence[LabelledScene], device: torch.device
+) -> LogitSample:
+    """Sample the logits of a model where it has not learnt; it works on `device`."""
     sample = LogitSample(limit=50_000, seed=run.experiment.seed)
     sensors = {scene.id: scene.sensor for scene in catalogued(run)}
     by_id = {scene.id: scene for scene in scenes}
-    for region in lesson.held_out:
-        scene = by_id[region.scene]
-        for window in calibration_windows(region.window, model):
-            patch = read_patch(scene, window, model.scaling)
-            bands = source_bands(scene, window, model)
-            logits = model.logits(torch.from_numpy(patch.x)[None], torch.from_numpy(patch.mask)[None], bands)
-            rows = patch.rows.astype(np.int64)
-            matrix = torch.from_numpy(scene.labels.matrix(model.legend))
-            sample.add(sensors[scene.id], logits, torch.from_numpy(rows)[None], matrix)
+    with lent(model, device):
+        for region in lesson.held_out:
+            scene = by_id[region.scene]
+            for window in calibration_windows(region.window, model):
+                patch = read_patch(scene, window, model.scaling)
+                bands = source_bands(scene, window, model)
+                logits = model.logits(torch.from_numpy(patch.x)[None], torch.from_numpy(patch.mask)[None], bands)
+                rows = patch.rows.astype(np.int64)
+                matrix = torch.from_numpy(scene.labels.matrix(model.legend))
+                sample.add(sensors[scene.id], logits, torch.from_numpy(rows)[None], matrix)
     return sample
 
 
