@@ -337,6 +337,22 @@ def test_a_changed_setting_reruns_from_its_stage_on(vigie, experiment, copied):
     assert int((node["map"] <= 3).sum()) > 9000
 
 
+def test_another_patch_calibrates_anew_and_trains_nothing_anew(vigie, experiment, copied):
+    other = ("train", experiment, "--out", copied.parent, "--set", "predict.patch=32")
+    checkpoints, card = copied / "model" / ".training" / "fold-0", read_card(copied / "model" / "fold-0")
+    before = {path: path.stat().st_mtime_ns for path in checkpoints.rglob("*.safetensors")}
+    code, _, err = vigie(*other)
+    assert code is None
+    assert "removed" not in err
+    assert before and before == {path: path.stat().st_mtime_ns for path in checkpoints.rglob("*.safetensors")}
+    again = read_card(copied / "model" / "fold-0")
+    assert again["members"] == card["members"]
+    assert again["calibration"] != card["calibration"]
+    assert "train: done already" in vigie(*other)[2]
+    assert vigie("train", experiment, "--out", copied.parent)[0] is None
+    assert read_card(copied / "model" / "fold-0")["calibration"] == card["calibration"]
+
+
 def test_an_artefact_that_is_gone_is_made_again(vigie, experiment, copied):
     shutil.rmtree(copied / "prediction.zarr")
     assert vigie("predict", experiment, "--out", copied.parent)[0] is None

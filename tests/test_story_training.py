@@ -24,6 +24,7 @@ from vigie.learn.model import Model
 from vigie.learn.networks import NetworkSettings
 from vigie.learn.patches import LabelledScene, read_patch
 from vigie.learn.scaling import RobustScaling, measure
+from vigie.predict.settings import PredictSettings
 from vigie.story import training
 from vigie.story.settings import TrainSettings
 from vigie.story.training import Lesson, block, calibrations, fit_members, held_out_logits, set_aside
@@ -130,9 +131,10 @@ def film(side: int) -> LabelledScene:
     return LabelledScene("a", scene.isel, sizes, measure(scene.isel, sizes, RobustScaling()), CLASSES.label("classes"))
 
 
-def calibrated_on(monkeypatch: pytest.MonkeyPatch, scene: LabelledScene, probe: Probe) -> LogitSample:
+def calibrated_on(monkeypatch: pytest.MonkeyPatch, scene: LabelledScene, probe: Probe, patch: int = 256) -> LogitSample:
     """Sample the logits of a model whose one member is the probe, on a device that is not there."""
     run, side = fake_run(monkeypatch, {"a": ""}), scene.sizes["y"]
+    run.experiment.predict = PredictSettings(patch=patch, overlap=0)
     monkeypatch.setattr(training, "catalogued", lambda run: [SimpleNamespace(id="a", group="", sensor="film")])
     model = Model([probe], [NetworkSettings()], LEGEND, RobustScaling())
     lesson = Lesson(0, [], [region("a", (0, side), (0, side))])
@@ -148,6 +150,21 @@ def test_a_model_is_on_the_device_only_while_its_logits_are_computed(monkeypatch
     with pytest.raises(ValueError, match="breaks"):
         calibrated_on(monkeypatch, scene, probe)
     assert probe.notes[-2:] == ["cuda:7", "cpu"]
+
+
+def test_logits_are_computed_on_patches_like_those_of_prediction(monkeypatch):
+    """Of the side that prediction takes, of the whole region where that is smaller, and never of a side that members refuse."""
+    for side, patch, multiple, seen in (
+        (96, 64, 1, [(64, 64), (64, 32), (32, 64), (32, 32)]),
+        (96, 256, 1, [(96, 96)]),
+        (300, 300, 1, [(300, 300)]),
+        (96, 40, 16, 9 * [(32, 32)]),
+        (70, 64, 32, [(64, 64)]),
+    ):
+        probe = Probe()
+        probe.multiple = multiple
+        calibrated_on(monkeypatch, film(side), probe, patch)
+        assert [note for note in probe.notes if isinstance(note, tuple)] == seen
 
 
 def test_a_finished_model_waits_on_the_cpu(monkeypatch, tmp_path):

@@ -33,8 +33,6 @@ from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, catalogued, fold_name, labelled, regions_of, settings_of, weight_files
 from vigie.story.settings import TrainSettings
 
-CALIBRATION_PATCH = 256
-"""Side of the windows that held-out logits are computed on, pixels."""
 SET_ASIDE = 5
 """One scene of so many is set aside for validation, where training may stop early."""
 VALIDATION_BATCHES = 8
@@ -222,14 +220,18 @@ def lent(model: Model, device: torch.device) -> Iterator[None]:
 def held_out_logits(
     run: Run, model: Model, lesson: Lesson, scenes: Sequence[LabelledScene], device: torch.device
 ) -> LogitSample:
-    """Sample the logits of a model where it has not learnt; it works on `device`."""
+    """Sample the logits of a model where it has not learnt, on patches of the side that it predicts on; it works on `device`.
+
+    Patches lie side by side and are smaller at a region's end: the overlaps that prediction blends are left out.
+    """
+    side = settings_of(run).predict.patch
     sample = LogitSample(limit=50_000, seed=run.experiment.seed)
     sensors = {scene.id: scene.sensor for scene in catalogued(run)}
     by_id = {scene.id: scene for scene in scenes}
     with lent(model, device):
         for region in lesson.held_out:
             scene = by_id[region.scene]
-            for window in calibration_windows(region.window, model):
+            for window in calibration_windows(region.window, model, side):
                 patch = read_patch(scene, window, model.scaling)
                 bands = source_bands(scene, window, model)
                 logits = model.logits(torch.from_numpy(patch.x)[None], torch.from_numpy(patch.mask)[None], bands)
@@ -239,14 +241,13 @@ def held_out_logits(
     return sample
 
 
-def calibration_windows(region: Window, model: Model) -> list[Window]:
-    """Cut a region into windows whose sides the network accepts."""
+def calibration_windows(region: Window, model: Model, side: int) -> list[Window]:
+    """Cut a region into windows of a side, smaller ones at its end, all of whose sides the members accept."""
     multiple = lcm(*(int(getattr(member, "multiple", 1)) for member in model.members))
-    side = {d: region[d].stop - region[d].start for d in ("y", "x")}
-    usable = {d: n - n % multiple for d, n in side.items()}
+    usable = {d: n - n % multiple for d, n in window_sizes(region).items()}
     if not all(usable.values()):
         return []
-    step = {d: max(multiple, min(CALIBRATION_PATCH, n) // multiple * multiple) for d, n in usable.items()}
+    step = {d: max(multiple, min(side, n) // multiple * multiple) for d, n in usable.items()}
     return [
         {d: slice(part.start + region[d].start, part.stop + region[d].start) for d, part in tile.keep.items()}
         for tile in tiles(usable, step)
