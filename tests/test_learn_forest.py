@@ -7,7 +7,7 @@ import torch
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend, LegendClass
 from vigie.learn.bands import WIDTH
-from vigie.learn.forest import FLOOR, GROWERS, LEAST_LEAF, Forest
+from vigie.learn.forest import FLOOR, GROWERS, LEAST_LEAF, MOST_BANDS, Forest
 from vigie.learn.model import Model, load
 from vigie.learn.networks import NetworkSettings, build
 from vigie.learn.scaling import RobustScaling
@@ -95,6 +95,24 @@ def test_other_bands_are_refused():
 def test_several_sensors_are_refused():
     with pytest.raises(VigieError, match="one sensor; found 2 bands, and others in a"):
         build(SETTINGS, 3).grow(lambda step: batch(step, bands=3 if step else 2), 2, seed=0)
+
+
+def test_more_bands_than_there_is_room_for_are_refused_before_it_learns():
+    drawn = []
+
+    def wide(step: int) -> Batch:
+        drawn.append(step)
+        return batch(step, bands=MOST_BANDS + 1)
+
+    with pytest.raises(VigieError, match="no room for so many bands; found 65 bands in a; expected at most 64"):
+        build(SETTINGS, 3).grow(wide, 4, seed=0)
+    assert drawn == [0]
+
+
+def test_as_many_bands_as_there_is_room_for_are_learnt_from():
+    forest = build(SETTINGS, 3)
+    forest.grow(lambda step: batch(step, bands=MOST_BANDS), 1, seed=0)
+    assert probabilities(forest, batch(99, bands=MOST_BANDS)).isfinite().all()
 
 
 def test_several_label_legends_grow_one_forest():

@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+import xarray as xr
 
+from vigie.apps.glaciers.classes import CLASSES, LEGEND
 from vigie.cli import main
+from vigie.core.cube import band_coordinates
+from vigie.core.scene import Band
 from vigie.learn.calibration import EVERY_SENSOR, Calibration, LogitSample
 from vigie.learn.folds import Region
+from vigie.learn.model import Model
+from vigie.learn.networks import NetworkSettings
+from vigie.learn.patches import LabelledScene, read_patch
+from vigie.learn.scaling import RobustScaling, measure
+from vigie.predict.settings import PredictSettings
 from vigie.story import training
 from vigie.story.settings import TrainSettings
-from vigie.story.training import block, calibrations, set_aside
+from vigie.story.training import Lesson, block, calibrations, fit_members, held_out_logits, set_aside
 from vigie.synthetic.files import sensor_file, write_multispectral
 from vigie.synthetic.glaciers import Area
 
@@ -42,7 +53,7 @@ fit = { steps = 12, warmup_steps = 1, patience = 1, validate_every = 1, learning
 
 def fake_run(monkeypatch: pytest.MonkeyPatch, groups: dict[str, str], **train: object) -> SimpleNamespace:
     monkeypatch.setattr(training, "catalogued", lambda run: [SimpleNamespace(id=i, group=g) for i, g in groups.items()])
-    settings = SimpleNamespace(train=TrainSettings.model_validate(train))
+    settings = SimpleNamespace(train=TrainSettings.model_validate(train), seed=0)
     monkeypatch.setattr(training, "settings_of", lambda run: settings)
     return SimpleNamespace(experiment=settings)
 
@@ -84,6 +95,86 @@ def test_nothing_to_calibrate_on_is_said(monkeypatch, caplog):
     sample.add("s2", torch.randn(1, 1, 2, 60, 60), torch.arange(3600).reshape(1, 60, 60) % 2, torch.eye(2))
     assert sorted(calibrations(run, [sample])) == [EVERY_SENSOR, "s2"]
     assert calibrations(fake_run(monkeypatch, {}, calibrate="none"), [sample]) == {EVERY_SENSOR: Calibration()}
+
+
+class Probe(torch.nn.Module):
+    """A member that notes where it is brought, and the sides of what it looks at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[object] = []
+        self.register_buffer("weight", torch.zeros(1))
+
+    def to(self, device: torch.device) -> Probe:
+        self.notes.append(str(device))
+        return self
+
+    def cpu(self) -> Probe:
+        self.notes.append("cpu")
+        return self
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor, bands: torch.Tensor) -> torch.Tensor:
+        if not x.isfinite().all():
+            raise ValueError("a member that breaks")
+        self.notes.append(tuple(x.shape[-2:]))
+        return torch.zeros(len(x), len(LEGEND.classes), *x.shape[-2:])
+
+
+def film(side: int) -> LabelledScene:
+    """A scene of one band, whose western half is ice."""
+    truth = np.zeros((side, side), np.uint8)
+    truth[:, : side // 2] = 1
+    pixels = np.random.default_rng(0).normal(size=(1, side, side)).astype(np.float32)
+    variables = {"observation": (("band", "y", "x"), pixels), "flags": (("y", "x"), 0 * truth), "truth": (("y", "x"), truth)}
+    scene = xr.Dataset(variables, band_coordinates([Band("pan", "pan", "", 1, 6.0, "1")]))
+    sizes = {"y": side, "x": side}
+    return LabelledScene("a", scene.isel, sizes, measure(scene.isel, sizes, RobustScaling()), CLASSES.label("classes"))
+
+
+def calibrated_on(monkeypatch: pytest.MonkeyPatch, scene: LabelledScene, probe: Probe, patch: int = 256) -> LogitSample:
+    """Sample the logits of a model whose one member is the probe, on a device that is not there."""
+    run, side = fake_run(monkeypatch, {"a": ""}), scene.sizes["y"]
+    run.experiment.predict = PredictSettings(patch=patch, overlap=0)
+    monkeypatch.setattr(training, "catalogued", lambda run: [SimpleNamespace(id="a", group="", sensor="film")])
+    model = Model([probe], [NetworkSettings()], LEGEND, RobustScaling())
+    lesson = Lesson(0, [], [region("a", (0, side), (0, side))])
+    return held_out_logits(run, model, lesson, [scene], torch.device("cuda:7"))
+
+
+def test_a_model_is_on_the_device_only_while_its_logits_are_computed(monkeypatch):
+    probe = Probe()
+    assert calibrated_on(monkeypatch, film(64), probe).pixels("film") == 64**2
+    assert probe.notes == ["cuda:7", (64, 64), "cpu"]
+    scene = film(64)
+    monkeypatch.setattr(training, "read_patch", lambda *given: replace(read_patch(*given), x=np.full((1, 2, 2), np.nan)))
+    with pytest.raises(ValueError, match="breaks"):
+        calibrated_on(monkeypatch, scene, probe)
+    assert probe.notes[-2:] == ["cuda:7", "cpu"]
+
+
+def test_logits_are_computed_on_patches_like_those_of_prediction(monkeypatch):
+    """Of the side that prediction takes, of the whole region where that is smaller, and never of a side that members refuse."""
+    for side, patch, multiple, seen in (
+        (96, 64, 1, [(64, 64), (64, 32), (32, 64), (32, 32)]),
+        (96, 256, 1, [(96, 96)]),
+        (300, 300, 1, [(300, 300)]),
+        (96, 40, 16, 9 * [(32, 32)]),
+        (70, 64, 32, [(64, 64)]),
+    ):
+        probe = Probe()
+        probe.multiple = multiple
+        calibrated_on(monkeypatch, film(side), probe, patch)
+        assert [note for note in probe.notes if isinstance(note, tuple)] == seen
+
+
+def test_a_finished_model_waits_on_the_cpu(monkeypatch, tmp_path):
+    """Nothing is left on the device, which is not there: the models of all folds together may not fit it."""
+    forest = {"name": "forest", "sides": (3,), "trees": 2, "leaves": 4}
+    run = fake_run(monkeypatch, {"a": ""}, network=forest, windows={"size": 16, "batch": 2}, fit={"steps": 2})
+    run.artefact = tmp_path.joinpath
+    lesson = Lesson(0, [region("a", (0, 64), (0, 64))], [])
+    model = fit_members(run, CLASSES, [film(64)], lesson, SimpleNamespace(device=torch.device("cuda:7")))
+    assert model.device == torch.device("cpu")
 
 
 def test_a_training_with_patience_stops_early_and_keeps_the_best(tmp_path: Path):

@@ -33,6 +33,25 @@ FLOOR = 1e-3
 """Least probability of a class: trees say 0 of what they have not met, and a logit cannot."""
 
 
+def check_room(bands: int, *scenes: str) -> None:
+    """Refuse more bands of scenes than a forest has room for.
+
+    Examples
+    --------
+    >>> check_room(65, "wide")
+    Traceback (most recent call last):
+    ...
+    vigie.core.errors.VigieError: a forest has no room for so many bands; found 65 bands in wide; expected at most 64, with ...
+    """
+    if bands > MOST_BANDS:
+        raise VigieError(
+            "a forest has no room for so many bands",
+            found=f"{bands} bands in {', '.join(sorted({*scenes}))}",
+            expected=f"at most {MOST_BANDS}, with what is derived from elevation and reflectances",
+            do="name fewer in `bands` of [[acquire.sources]], or leave the forest out of train.network and train.beside",
+        )
+
+
 class Forest(nn.Module):
     """Trees on each pixel's bands and saturation, and on their means and spreads in the squares around it.
 
@@ -72,7 +91,7 @@ class Forest(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
         """Turn standardised bands (N, B, H, W), described by (B, D), into log-probabilities (N, classes, H, W)."""
-        self._check(bands)
+        self.check(bands)
         seen = self._seen(x, mask)
         samples, _, height, width = seen.shape
         table = seen.movedim(1, -1).reshape(samples * height * width, -1)
@@ -100,7 +119,8 @@ class Forest(nn.Module):
             total += values.index_select(0, at)
         return total / len(self.values)
 
-    def _check(self, bands: Tensor) -> None:
+    def check(self, bands: Tensor) -> None:
+        """Refuse bands (B, D) other than those it was grown on."""
         known = self.bands[: int(torch.isfinite(self.bands[:, 0]).sum())]
         if known.shape != bands.shape or not torch.allclose(known, bands.to(known), atol=1e-3):
             raise VigieError(
@@ -119,7 +139,7 @@ class Forest(nn.Module):
 
         Raises
         ------
-        VigieError: batches differ in bands, or only one class is there.
+        VigieError: batches differ in bands or have more than there is room for, or only one class is there.
         """
         table, classes, bands = self._drawn(batches, steps, np.random.default_rng(seed))
         if len(np.unique(classes)) < 2:
@@ -141,7 +161,9 @@ class Forest(nn.Module):
         self, batches: Callable[[int], Batch], steps: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], Tensor]:
         """Features (P, F) and classes (P,) of labelled pixels, and what their bands are."""
-        bands, tables, classes = batches(0).bands, [], []
+        first, tables, classes = batches(0), [], []
+        bands = first.bands
+        check_room(len(bands), *first.scenes)
         for batch in map(batches, range(steps)):
             if batch.bands.shape != bands.shape or not torch.allclose(batch.bands, bands):
                 raise VigieError(
