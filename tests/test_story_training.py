@@ -18,16 +18,18 @@ from vigie.apps.glaciers.classes import CLASSES, LEGEND
 from vigie.cli import main
 from vigie.core.cube import band_coordinates
 from vigie.core.scene import Band
+from vigie.learn.bands import describe
 from vigie.learn.calibration import EVERY_SENSOR, Calibration, LogitSample
 from vigie.learn.folds import Region
 from vigie.learn.model import Model
 from vigie.learn.networks import NetworkSettings
 from vigie.learn.patches import LabelledScene, read_patch
 from vigie.learn.scaling import RobustScaling, measure
+from vigie.learn.windows import Batch
 from vigie.predict.settings import PredictSettings
 from vigie.story import training
 from vigie.story.settings import TrainSettings
-from vigie.story.training import Lesson, block, calibrations, fit_members, held_out_logits, set_aside
+from vigie.story.training import Lesson, block, calibrations, fit_members, grow_one, held_out_logits, set_aside
 from vigie.synthetic.files import sensor_file, write_multispectral
 from vigie.synthetic.glaciers import Area
 
@@ -49,6 +51,9 @@ network = { widths = [8, 16], stem_channels = 8 }
 windows = { size = 16, batch = 2 }
 fit = { steps = 12, warmup_steps = 1, patience = 1, validate_every = 1, learning_rate = 10.0, average = 0.0 }
 """
+
+PAN = Band("pan", "pan", "", 1, 10.0, "DN", 0.6, 0.2)
+HEIGHT = Band("elevation", "terrain", "", 1, 10.0, "m", None, None)
 
 
 def fake_run(monkeypatch: pytest.MonkeyPatch, groups: dict[str, str], **train: object) -> SimpleNamespace:
@@ -95,6 +100,32 @@ def test_nothing_to_calibrate_on_is_said(monkeypatch, caplog):
     sample.add("s2", torch.randn(1, 1, 2, 60, 60), torch.arange(3600).reshape(1, 60, 60) % 2, torch.eye(2))
     assert sorted(calibrations(run, [sample])) == [EVERY_SENSOR, "s2"]
     assert calibrations(fake_run(monkeypatch, {}, calibrate="none"), [sample]) == {EVERY_SENSOR: Calibration()}
+
+
+def test_a_forest_learns_half_its_windows_under_another_light(tmp_path):
+    """One light a window, on measured bands; the same again, whoever asks first."""
+    described = describe(xr.Dataset({"observation": ("band", [0.0, 0.0])}, band_coordinates([PAN, HEIGHT])))
+
+    def drawn(step: int) -> Batch:
+        x = torch.randn(2, 2, 24, 24, generator=torch.Generator().manual_seed(step))
+        rows, ones = (x[:, 0] > 0).long(), torch.ones(2, 24, 24)
+        return Batch(x, torch.stack([ones, 0 * ones], 1), described, rows, torch.eye(2), ones, ("a", "b"))
+
+    class Seen:
+        def grow(self, batches, steps: int, seed: int) -> None:
+            self.batches = [batches(step) for step in range(steps)]
+            assert torch.equal(batches(1).x, self.batches[1].x)
+
+    forest, settings = Seen(), TrainSettings.model_validate({"fit": {"steps": 4}, "augment": {"noise": 1.0, "haze": 1.0}})
+    grow_one(forest, SimpleNamespace(batch=drawn), settings, 3, tmp_path)
+    assert len(forest.batches) == 4
+    for number, found in enumerate(forest.batches):
+        as_is = drawn(number + 3 * 4)
+        assert torch.equal(found.x[:, 1], as_is.x[:, 1]) and torch.equal(found.rows, as_is.rows)
+        assert torch.equal(found.x[:, 0], as_is.x[:, 0]) == (number % 2 == 0)
+        # What is brighter stays so: nothing but the light differs, the same over the window.
+        for before, after in zip(as_is.x[:, 0], found.x[:, 0]):
+            assert torch.equal(before.flatten().argsort(), after.flatten().argsort())
 
 
 class Probe(torch.nn.Module):
