@@ -236,3 +236,18 @@ def test_of_two_processes_that_train_together_one_goes_on(tmp_path: Path):
         begun = done.stderr.count(f"{stage}: begins in")
         left = done.stderr.count(f"{stage}: left")
         assert (begun, left) == ((2, 1) if stage == "train" else (1, 1)), done.stderr
+
+
+def test_what_a_forest_cannot_learn_from_is_refused_before_networks_learn(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Simulated film has other bands than the image that it is made of."""
+    (tmp_path / "images").mkdir()
+    write_multispectral(tmp_path / "images", Area("almaz", seed=3, size=64), "2021-08-21")
+    (tmp_path / "sensor.toml").write_bytes(sensor_file().read_bytes())
+    beside = EXPERIMENT.replace("windows =", 'beside = [{ name = "forest", sides = [3], trees = 3 }]\nwindows =')
+    (tmp_path / "filmed.toml").write_text(beside.replace("patience = 1", "patience = 0") + "[labels]\nfilm_copies = 1\n")
+    for stage, status in (("acquire", None), ("harmonize", None), ("train", 2)):
+        with pytest.raises(SystemExit) as left:
+            main([stage, str(tmp_path / "filmed.toml"), "--out", str(tmp_path / "runs"), "--quiet"])
+        assert left.value.code == status
+    assert "a forest learns from one sensor" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").rglob("training.jsonl"))

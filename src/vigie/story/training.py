@@ -26,7 +26,7 @@ from vigie.learn.heads import ClassHead, Head
 from vigie.learn.inputs import inputs_of
 from vigie.learn.losses import build_loss
 from vigie.learn.model import Model
-from vigie.learn.networks import NetworkSettings
+from vigie.learn.networks import FOREST, NetworkSettings
 from vigie.learn.patches import LabelledScene, labels_shown, read_patch
 from vigie.learn.windows import Batch, WindowSource
 from vigie.story.run import Run, log
@@ -104,8 +104,9 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
 
     head, source = ClassHead(classes.legend, build_loss(settings.loss)), windows(learn)
     validate = validation(head, windows(held_back), fabric) if held_back else None
-    members = []
-    for member, kind in enumerate(settings.networks):
+    members: dict[int, torch.nn.Module] = {}
+    # Forests first: what they cannot learn from they refuse before networks have learnt for hours.
+    for member, kind in sorted(enumerate(settings.networks), key=lambda numbered: numbered[1].name != FOREST):
         seed = 1000 * run.experiment.seed + member
         network = begun(kind, head.channels, seed)
         folder = run.artefact("train") / ".training" / fold_name(lesson.fold) / f"member-{member:02d}"
@@ -115,8 +116,8 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
             task = Task(network, head.loss, partial(drawn, settings, source, seed), validate, seed)
             fit_one(run, task, folder, fabric)
         # A GPU holds the one that is trained, not the finished ones of all folds.
-        members.append(network.cpu().eval())
-    return Model(members, settings.networks, classes.legend, settings.scaling)
+        members[member] = network.cpu().eval()
+    return Model([members[number] for number in sorted(members)], settings.networks, classes.legend, settings.scaling)
 
 
 def begun(kind: NetworkSettings, classes: int, seed: int) -> networks.SegmentationNetwork | Forest:
