@@ -151,7 +151,7 @@ harmonize_scene(make(folder), folder / "cube.zarr", "grid/made", SETTINGS)
 @pytest.mark.parametrize("moment", ["begun", "y64_x64"])
 def test_a_run_that_is_killed_outright_goes_on(tmp_path, moment):
     (tmp_path / "killed").mkdir()
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
     run = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), moment]
     assert subprocess.run(run, env=environment, check=False).returncode == -signal.SIGKILL
     scene = make(tmp_path / "killed")

@@ -1,4 +1,4 @@
-"""Simulated film has the statistics it was asked for; reseau crosses are found and filled."""
+"""Simulated film has the statistics it was asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from scipy import ndimage
 
 from vigie.core.errors import VigieError
 from vigie.learn.film import FilmSettings, density, draw_film, film_bands, scan, taps, white_level
-from vigie.learn.reseau import Cross, correlation, cross_mask, detect, inpaint
 
 CLEAN = FilmSettings(
     blur_px=(0.3, 0.3),
@@ -138,77 +137,3 @@ class TestFilm:
         image = np.random.default_rng(0).random(50)
         expected = ndimage.gaussian_filter1d(image, 1.7, mode="constant", radius=6)
         np.testing.assert_allclose(np.convolve(image, taps(1.7), "same"), expected, atol=1e-12)
-
-
-class TestReseau:
-    CROSS = Cross(arm_px=15, width_px=2, margin_px=4)
-
-    def crossed(self, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rng = np.random.default_rng(seed)
-        clean = ndimage.gaussian_filter(rng.normal(0, 1, (200, 220)), 3)
-        clean = 120 + 30 * clean / clean.std() + rng.normal(0, 5, clean.shape)
-        centres = np.array([[40, 50], [41, 150], [140, 49], [141, 151]])
-        return clean, np.where(cross_mask(clean.shape, centres, self.CROSS, 0), 25.0, clean), centres
-
-    def test_every_cross_and_nothing_else_is_found(self):
-        clean, film, centres = self.crossed()
-        np.testing.assert_array_equal(detect(film, self.CROSS), centres)
-        assert len(detect(clean, self.CROSS)) == 0
-
-    def test_correlation_is_the_definition_and_ignores_exposure(self):
-        _, film, _ = self.crossed()
-        cross = self.CROSS
-        score = correlation(film, cross)
-        assert score.shape == film.shape and score.max() <= 1 + 1e-9
-        np.testing.assert_allclose(correlation(0.5 * film + 30, cross), score, atol=1e-9)
-        support = cross.lines(cross.margin_px)
-        dark = np.pad(cross.lines(), cross.margin_px)[support]
-        for y, x in ((40, 50), (90, 100), (60, 30)):
-            half = len(support) // 2
-            window = film[y - half : y + half + 1, x - half : x + half + 1][support]
-            assert score[y, x] == pytest.approx(np.corrcoef(window, -dark.astype(float))[0, 1], abs=1e-9)
-
-    def test_filled_film_is_the_film_without_crosses(self):
-        clean, film, centres = self.crossed()
-        mask = cross_mask(film.shape, detect(film, self.CROSS), self.CROSS)
-        filled = inpaint(film, mask)
-        np.testing.assert_array_equal(filled[~mask], film[~mask].astype(np.float32))
-        assert (
-            np.abs(filled - clean)[mask].mean()
-            < 0.15 * np.abs(film - clean)[cross_mask(film.shape, centres, self.CROSS, 0)].mean()
-        )
-        assert len(detect(filled, self.CROSS)) == 0
-
-    def test_a_plane_is_filled_exactly(self):
-        y, x = np.mgrid[:40, :50]
-        plane = 3.0 * y - 2.0 * x
-        mask = cross_mask(plane.shape, np.array([[20, 25]]), Cross(8, 1, 2))
-        np.testing.assert_allclose(inpaint(np.where(mask, 0, plane), mask), plane, atol=1e-3)
-
-    def test_flat_film_has_no_cross(self):
-        assert len(detect(np.full((80, 80), 100.0), self.CROSS)) == 0
-
-    def test_misfits_are_refused(self):
-        with pytest.raises(VigieError, match="smaller than the cross"):
-            correlation(np.zeros((20, 20)), self.CROSS)
-        with pytest.raises(VigieError, match="no cross"):
-            Cross(arm_px=2, width_px=3, margin_px=1)
-        with pytest.raises(VigieError, match="nothing is left"):
-            inpaint(np.zeros((4, 4)), np.ones((4, 4), dtype=bool))
-
-    @pytest.mark.realdata
-    def test_the_cross_of_a_kh9_detail_is_found_and_removed(self, samples):
-        from matplotlib.image import imread
-
-        figure = 255 * imread(samples / "glaciers/kh9_iceland/fixed_cross.png")[..., :3].mean(-1)
-        # Two panels of a figure (notes, trap 9); the film is drawn about four times too large.
-        before, after = (figure[40:2000, at : at + 1960].reshape(490, 4, 490, 4).mean((1, 3)) for at in (57, 2429))
-        removed = after - before > 20
-        expected = [removed.sum(1).argmax(), removed.sum(0).argmax()]
-        cross = Cross(arm_px=60, width_px=3, margin_px=6)
-        assert np.abs(detect(before, cross) - expected).max() <= 1 and len(detect(before, cross)) == 1
-        assert len(detect(after, cross)) == 0
-        mask = cross_mask(before.shape, detect(before, cross), Cross(arm_px=222, width_px=3, margin_px=6), spread_px=3)
-        filled = inpaint(before, mask)
-        assert len(detect(filled, cross)) == 0
-        assert np.abs(filled - after)[mask].mean() < 8 < 20 < np.abs(before - after)[mask].mean()

@@ -64,6 +64,23 @@ class SensorBand(Radiometry):
         return kind
 
 
+class ReseauMarks(_Declared):
+    """The crosses that a mapping camera exposes onto its film, as large as on the ground at its usual height.
+
+    `arm_m` is half the length of a cross, `width_m` the width of its lines, `spacing_m` the distance of neighbours.
+    """
+
+    arm_m: Annotated[float, Field(gt=0)]
+    width_m: Annotated[float, Field(gt=0)]
+    spacing_m: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _crosses_stand_alone(self) -> Self:
+        if not 2 * self.width_m < self.arm_m < self.spacing_m / 3:
+            raise ValueError("a cross has 2 * width_m < arm_m < spacing_m / 3")
+        return self
+
+
 class BandFile(Radiometry):
     """Which bands a file holds, from raster band `index` on; `layer` is the token in its name ('' when there is none)."""
 
@@ -133,7 +150,7 @@ class Product(Radiometry):
 
 
 class Sensor(_Declared):
-    """A sensor: its bands and the products that hold them.
+    """A sensor: its bands, the products that hold them, and the reseau that lies on its film (bands of kind 'pan').
 
     Examples
     --------
@@ -147,6 +164,7 @@ class Sensor(_Declared):
     licence: str = ""
     bands: Annotated[tuple[SensorBand, ...], Field(min_length=1)]
     products: Annotated[tuple[Product, ...], Field(min_length=1)]
+    reseau: ReseauMarks | None = None
 
     @model_validator(mode="after")
     def _bands_are_declared(self) -> Self:

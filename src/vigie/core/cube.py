@@ -24,8 +24,8 @@ from vigie.core.scene import KINDS, Band
 from vigie.core.tiles import Window
 from vigie.core.vocabulary import named
 
-FLAGS = {"nodata": 1, "saturated": 2, "shadow": 4, "cloud": 8, "outside_training": 16, "snow": 32}
-"""Bit of every flag; they combine."""
+FLAGS = {"nodata": 1, "saturated": 2, "shadow": 4, "cloud": 8, "outside_training": 16, "snow": 32, "filled": 64}
+"""Bit of every flag; they combine. What is `filled` was not measured: a reseau cross lay there."""
 
 HIDDEN = ("nodata", "cloud")
 """Flags of pixels whose label is not that of what the image shows: they are not learnt from, calibrated on or scored."""

@@ -12,11 +12,40 @@ sunlight do not explain of a thermal band (`vigie.harmonize.thermal`)."""
 
 
 @dataclass(frozen=True)
+class Cross:
+    """A reseau cross on a scan of film, in its pixels: (0, 0) is the outer corner of the first one.
+
+    `tilt_deg` turns the arms clockwise from rows and columns; `arm_px` is half the length of a line, `width_px` its width.
+    """
+
+    row: float
+    column: float
+    tilt_deg: float
+    arm_px: float
+    width_px: float
+
+
+@dataclass(frozen=True)
+class Reseau:
+    """The lattice of crosses that a mapping camera exposes onto its film, as large as on the ground.
+
+    `arm_m` is half the length of a cross, `width_m` the width of its lines, `spacing_m` the distance of neighbours; `crosses`
+    are those that were found on the scan.
+    """
+
+    arm_m: float
+    width_m: float
+    spacing_m: float
+    crosses: tuple[Cross, ...] = ()
+
+
+@dataclass(frozen=True)
 class Band:
     """One band of a scene: where it is stored, what it measures, and how stored numbers become physical units.
 
     physical = stored * scale + offset, where stored is neither `nodata` nor NaN; stored >= `saturated` is flagged.
-    `index` counts from 1, as GDAL does. Wavelength and bandwidth are None for kinds that have none.
+    `index` counts from 1, as GDAL does. Wavelength and bandwidth are None for kinds that have none, `reseau` but on film of a
+    mapping camera.
     """
 
     name: str
@@ -31,6 +60,7 @@ class Band:
     offset: float = 0.0
     nodata: float | None = None
     saturated: float | None = None
+    reseau: Reseau | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +118,7 @@ class Scene:
     def from_dict(cls, record: Mapping[str, Any]) -> Scene:
         """Read back what `to_dict` wrote."""
         fields = dict(record)
-        fields["bands"] = tuple(Band(**band) for band in record["bands"])
+        fields["bands"] = tuple(_band(band) for band in record["bands"])
         fields["masks"] = tuple(
             QualityMask(
                 href=mask["href"],
@@ -102,3 +132,11 @@ class Scene:
         fields["transform"] = tuple(float(v) for v in record["transform"])
         fields["shape"] = tuple(int(v) for v in record["shape"])
         return cls(**fields)
+
+
+def _band(record: Mapping[str, Any]) -> Band:
+    reseau = record.get("reseau")
+    if not reseau:
+        return Band(**record)
+    crosses = tuple(Cross(**cross) for cross in reseau["crosses"])
+    return Band(**{**record, "reseau": Reseau(**{**reseau, "crosses": crosses})})

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from vigie.core.cube import FLAGS, band_coordinates, flags_attributes
 from vigie.core.errors import VigieError
-from vigie.core.scene import Band, QualityMask, Scene
+from vigie.core.scene import Band, Cross, QualityMask, Scene
 from vigie.core.tiles import Window
 from vigie.harmonize.grids import apart, scene_grid
 from vigie.harmonize.labels import BACKGROUND, UNKNOWN, read_truth
@@ -33,19 +33,23 @@ class Levels:
     """What was measured once for the whole scene (see `vigie.harmonize.levels.measured`).
 
     `shadow` is (band name, physical value below which a pixel is in shadow); `saturated` pairs of band name and the stored
-    number from which it is saturated; `thermal` pairs of band name and the trend that height and sunlight explain.
+    number from which it is saturated; `thermal` pairs of band name and the trend that height and sunlight explain; `crosses`
+    pairs of band name and the reseau crosses that were found.
     """
 
     shadow: tuple[str, float] | None = None
     saturated: tuple[tuple[str, float], ...] = ()
     thermal: tuple[tuple[str, Trend], ...] = ()
+    crosses: tuple[tuple[str, tuple[Cross, ...]], ...] = ()
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Levels:
         """Read back what `dataclasses.asdict` and JSON made of it."""
         shadow = (str(record["shadow"][0]), float(record["shadow"][1])) if record["shadow"] else None
         saturated = tuple((str(name), float(level)) for name, level in record["saturated"])
-        return cls(shadow, saturated, tuple((str(name), tuple(map(float, trend))) for name, trend in record["thermal"]))
+        thermal = tuple((str(name), tuple(map(float, trend))) for name, trend in record["thermal"])
+        crosses = tuple((str(name), tuple(Cross(**cross) for cross in found)) for name, found in record["crosses"])
+        return cls(shadow, saturated, thermal, crosses)
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,14 @@ class SceneReader:
 
     @property
     def stored(self) -> tuple[Band, ...]:
-        """Bands taken from files, with measured saturation; a stored slope gives way to the derived one."""
+        """Bands taken from files, with what was measured of them; a stored slope gives way to the derived one."""
         derived = DERIVED if self.elevation is not None else ()
-        levels = dict(self.levels.saturated)
-        kept = (b for b in self.scene.bands if not (b.kind == "terrain" and b.name in derived))
-        return tuple(replace(b, saturated=levels[b.name]) if b.name in levels else b for b in kept)
+        return tuple(self._measured(b) for b in self.scene.bands if not (b.kind == "terrain" and b.name in derived))
+
+    def _measured(self, band: Band) -> Band:
+        levels, crosses = dict(self.levels.saturated), dict(self.levels.crosses)
+        reseau = band.reseau and replace(band.reseau, crosses=crosses.get(band.name, ()))
+        return replace(band, saturated=levels.get(band.name, band.saturated), reseau=reseau)
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -168,9 +175,9 @@ class SceneReader:
         ]
         order = np.argsort([i for at, _ in parts for i in at])
         values = np.concatenate([read.values for _, read in parts])[order]
-        saturated = np.concatenate([read.saturated for _, read in parts])[order]
+        saturated, filled = (np.concatenate([getattr(r, name) for _, r in parts])[order] for name in ("saturated", "filled"))
         infinite, impossible = (sum(getattr(read, name) for _, read in parts) for name in ("infinite", "impossible"))
-        return Pixelwise(values, saturated, infinite, impossible)
+        return Pixelwise(values, saturated, filled, infinite, impossible)
 
     def _anomalies(self, read: Pixelwise, terrain: list[Float], window: Window) -> list[Float]:
         """What terrain does not explain of the thermal bands that have a trend."""
@@ -197,6 +204,7 @@ class SceneReader:
             missing = gone if missing is None else (missing | gone if self.settings.nodata == "any" else missing & gone)
         flags[missing] |= FLAGS["nodata"]
         flags[read.saturated.any(axis=0)] |= FLAGS["saturated"]
+        flags[read.filled.any(axis=0)] |= FLAGS["filled"]
         if self.levels.shadow is not None:
             name, threshold = self.levels.shadow
             at = [b.name for b in self.stored].index(name)

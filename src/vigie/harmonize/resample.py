@@ -25,7 +25,7 @@ Tap = tuple[Index, Index, Pixels]
 HALF = 0.5
 """A target pixel has a value where at least this share of its weight is valid."""
 TRACE = 1e-3
-"""A target pixel is saturated where saturated pixels weigh more: any clipped part biases the whole, rounding does not."""
+"""A target pixel is marked where marked pixels weigh more: any clipped part biases the whole, rounding does not."""
 STRIP = 64
 """Target rows summed at once, so that temporary arrays stay in the processor's cache."""
 
@@ -117,10 +117,11 @@ AREA = Kernel(area_taps, "corners")
 
 @dataclass(frozen=True)
 class Source:
-    """Source pixels in memory: values (band, y, x) with NaN where missing, saturated alike, and the indices of their corner."""
+    """Source pixels in memory: values (band, y, x) with NaN where missing; marked alike, such as those that are saturated; and
+    the indices of their corner."""
 
     values: Float
-    saturated: Bool
+    marked: Bool
     corner: tuple[int, int]
 
 
@@ -129,7 +130,7 @@ def resample(source: Source, kernel: Kernel, y: Pixels, x: Pixels) -> tuple[Floa
 
     Returns
     -------
-    Values (band, y, x), NaN where less than half of the weight is valid, and saturated, where more than a trace of it is.
+    Values (band, y, x), NaN where less than half of the weight is valid, and marked, where more than a trace of it is.
 
     Examples
     --------
@@ -140,41 +141,41 @@ def resample(source: Source, kernel: Kernel, y: Pixels, x: Pixels) -> tuple[Floa
     more = 1 if kernel.at == "corners" else 0
     rows, columns = y.shape[0] - more, x.shape[1] - more
     shape = (len(source.values), rows, columns)
-    values, saturated = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=bool)
+    values, marked = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=bool)
     for a in range(0, rows, STRIP):
         b = min(a + STRIP, rows)
         part = y[a : b + more], x[a : b + more] if x.shape[0] > 1 else x
-        values[:, a:b], saturated[:, a:b] = _weigh(source, kernel.taps(*part), (b - a, columns))
-    return values, saturated
+        values[:, a:b], marked[:, a:b] = _weigh(source, kernel.taps(*part), (b - a, columns))
+    return values, marked
 
 
 def _weigh(source: Source, taps: Iterator[Tap], shape: tuple[int, int]) -> tuple[Float, Bool]:
     missing = np.isnan(source.values)
-    complete, clipped = not missing.any(), bool(source.saturated.any())
+    complete, some = not missing.any(), bool(source.marked.any())
     filled = source.values if complete else np.where(missing, np.float32(0), source.values)
-    total, weight, bright = np.zeros((len(filled), *shape)), np.zeros(shape), np.zeros((len(filled), *shape))
+    total, weight, share = np.zeros((len(filled), *shape)), np.zeros(shape), np.zeros((len(filled), *shape))
     if not complete:
         weight = np.zeros_like(total)
     for r, c, w in taps:
         total += w * pick(filled, r - source.corner[0], c - source.corner[1])
         weight += w if complete else w * ~pick(missing, r - source.corner[0], c - source.corner[1])
-        if clipped:
-            bright += w * pick(source.saturated, r - source.corner[0], c - source.corner[1])
+        if some:
+            share += w * pick(source.marked, r - source.corner[0], c - source.corner[1])
     good = weight >= HALF - 1e-9
     values = np.divide(total, weight, out=np.full_like(total, np.nan), where=np.broadcast_to(good, total.shape))
-    return values.astype(np.float32), (bright > TRACE) & good
+    return values.astype(np.float32), (share > TRACE) & good
 
 
 def resample_cubic(source: Source, y: Pixels, x: Pixels) -> tuple[Float, Bool]:
     """Cubic convolution where all 16 pixels are valid, bilinear beside missing ones."""
-    values, saturated = resample(source, LINEAR, y, x)
+    values, marked = resample(source, LINEAR, y, x)
     for a in range(0, values.shape[1], STRIP):
         part = slice(a, a + STRIP)
         total = np.zeros(values[:, part].shape)
         for r, c, w in cubic_taps(y[part], x[part] if x.shape[0] > 1 else x):
             total += w * pick(source.values, r - source.corner[0], c - source.corner[1])
         np.copyto(values[:, part], total.astype(np.float32), where=~np.isnan(total))
-    return values, saturated
+    return values, marked
 
 
 def pick(image: NDArray[T], rows: Index, columns: Index) -> NDArray[T]:

@@ -36,6 +36,9 @@ class HarmonizeSettings(BaseModel):
     saturation: Literal["declared", "detect"] = Field(
         default="declared", description="trust the sensor's saturation level, or look for a spike at the maximum as well"
     )
+    reseau: Literal["none", "fill"] = Field(
+        default="fill", description="'fill' takes reseau crosses off film whose sensor declares them, and flags what it filled"
+    )
     shadow: Literal["none", "gain", "affine"] = Field(
         default="none", description="flag cast shadow in near infrared by a test free of gain, or of gain and offset"
     )

@@ -16,6 +16,7 @@ from rasterio.windows import Window as RasterWindow
 
 from vigie.core.errors import VigieError
 from vigie.core.scene import Band
+from vigie.harmonize.crosses import Look
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -141,6 +142,16 @@ def physical(
         if band.saturated is not None:
             saturated[i] = (raw[i] >= _whole(band.saturated)) & ~gone
     return values, saturated, infinite, impossible
+
+
+def look_at(dataset: DatasetReader, band: Band) -> Look:
+    """Give what reads one band of an open raster by rows and columns, in physical units, NaN where missing and outside."""
+
+    def look(rows: Rows, columns: Rows) -> Float:
+        raw, missing = read_raw(dataset, [band.index], rows, columns)
+        return np.asarray(physical(raw, missing, [band], [dataset.nodatavals[band.index - 1]])[0][0])
+
+    return look
 
 
 def _equal(raw: NDArray[np.generic], nodata: float | None) -> Bool:

@@ -7,7 +7,7 @@ is coarser, interpolated where it is finer. Labels and quality masks take the ne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from rasterio.io import DatasetReader
 from vigie.core.scene import Band
 from vigie.core.tiles import Window
 from vigie.harmonize.grids import Placement
+from vigie.harmonize.inpaint import fill_crosses
 from vigie.harmonize.resample import (
     AREA,
     LINEAR,
@@ -29,7 +30,7 @@ from vigie.harmonize.resample import (
     resample_cubic,
 )
 from vigie.harmonize.settings import Refine
-from vigie.harmonize.source import grid_of, opened, physical, read_raw
+from vigie.harmonize.source import grid_of, look_at, opened, physical, read_raw
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -43,11 +44,12 @@ SOURCE_PIXELS = 1 << 24
 
 @dataclass(frozen=True)
 class Pixelwise:
-    """What reading bands gives: values (band, y, x), NaN where missing; saturated alike; and how many stored numbers were taken
-    as missing because they are infinite, or elevations that no ground has."""
+    """What reading bands gives: values (band, y, x), NaN where missing; saturated and filled alike, where crosses of film were
+    filled in; and how many stored numbers were taken as missing because they are infinite, or elevations that no ground has."""
 
     values: Float
     saturated: Bool
+    filled: Bool
     infinite: int = 0
     impossible: int = 0
 
@@ -101,14 +103,14 @@ def read_bands(bands: Sequence[Band], grid: GeoBox, window: Window, refine: Refi
     files = list(dict.fromkeys(band.href for band in bands))
     if len(files) == 1:
         return _read_file(bands, grid, window, refine)
-    values, saturated = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=bool)
+    values, saturated, filled = (np.empty(shape, dtype=dtype) for dtype in (np.float32, bool, bool))
     infinite = impossible = 0
     for href in files:
         at = [i for i, band in enumerate(bands) if band.href == href]
         read = _read_file([bands[i] for i in at], grid, window, refine)
-        values[at], saturated[at] = read.values, read.saturated
+        values[at], saturated[at], filled[at] = read.values, read.saturated, read.filled
         infinite, impossible = infinite + read.infinite, impossible + read.impossible
-    return Pixelwise(values, saturated, infinite, impossible)
+    return Pixelwise(values, saturated, filled, infinite, impossible)
 
 
 def _read_file(bands: Sequence[Band], grid: GeoBox, window: Window, refine: Refine) -> Pixelwise:
@@ -126,7 +128,13 @@ def _shifted(window: Window, offset: tuple[int, int]) -> tuple[tuple[int, int], 
 
 def _read_pixels(dataset: DatasetReader, bands: Sequence[Band], rows: tuple[int, int], columns: tuple[int, int]) -> Pixelwise:
     raw, missing = read_raw(dataset, [band.index for band in bands], rows, columns)
-    return Pixelwise(*physical(raw, missing, bands, [dataset.nodatavals[band.index - 1] for band in bands]))
+    nodata = [dataset.nodatavals[band.index - 1] for band in bands]
+    values, saturated, infinite, impossible = physical(raw, missing, bands, nodata)
+    filled = np.zeros_like(saturated)
+    for i, band in enumerate(bands):
+        if band.reseau is not None:
+            filled[i] = fill_crosses(values[i], (rows[0], columns[0]), band.reseau.crosses, look_at(dataset, band))
+    return Pixelwise(values, saturated, filled, infinite, impossible)
 
 
 def _read_resampled(
@@ -139,13 +147,18 @@ def _read_resampled(
     if (rows[1] - rows[0]) * (columns[1] - columns[0]) * len(bands) > SOURCE_PIXELS and (halves := _halves(window)):
         axis, parts = halves
         read = [_read_resampled(dataset, bands, placement, part, refine) for part in parts]
-        values, saturated = (np.concatenate([getattr(r, name) for r in read], axis=axis) for name in ("values", "saturated"))
-        return Pixelwise(values, saturated, sum(r.infinite for r in read), sum(r.impossible for r in read))
+        values, saturated, filled = (
+            np.concatenate([getattr(r, name) for r in read], axis=axis) for name in ("values", "saturated", "filled")
+        )
+        return Pixelwise(values, saturated, filled, sum(r.infinite for r in read), sum(r.impossible for r in read))
     pixels = _read_pixels(dataset, bands, rows, columns)
     source = Source(pixels.values, pixels.saturated, (rows[0], columns[0]))
     smooth = not coarser and refine == "cubic"
     values, saturated = resample_cubic(source, y, x) if smooth else resample(source, kernel, y, x)
-    return Pixelwise(values, saturated, pixels.infinite, pixels.impossible)
+    filled = np.zeros_like(saturated)
+    if pixels.filled.any():
+        filled = resample(replace(source, marked=pixels.filled), kernel, y, x)[1]
+    return Pixelwise(values, saturated, filled, pixels.infinite, pixels.impossible)
 
 
 def _places(placement: Placement, window: Window, kernel: Kernel) -> tuple[Pixels, Pixels]:
