@@ -17,6 +17,7 @@ from vigie.story.app import perform
 from vigie.story.compare import groups, read_group
 from vigie.story.reading import load, validate
 from vigie.story.run import Run
+from vigie.verify.scores import OURS
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "glaciers-joint.toml"
 STAGES = ("acquire", "harmonize", "train", "predict", "verify")
@@ -57,8 +58,8 @@ def main() -> None:
     for number in range(3):
         apart = run_apart(out, number)
         (legend,) = groups(apart.folder)
-        alone = read_group(apart.artefact("verify"), legend)["iou"].sel(model="network")
-        together = read_group(joint.artefact("verify"), legend)["iou"].sel(model="network")
+        alone = read_group(apart.artefact("verify"), legend)["iou"].sel(model=OURS)
+        together = read_group(joint.artefact("verify"), legend)["iou"].sel(model=OURS)
         for label in alone["label"].values.tolist():
             a, j = float(alone.sel(label=label)), float(together.sel(label=label))
             table.add_row(legend, label, f"{j:.3f}", f"{a:.3f}", f"{j - a:+.3f}")

@@ -86,10 +86,22 @@ def test_text_that_is_not_utf8_is_told(vigie, tmp_path):
 
 
 COMMANDS = {
-    "no experiment": (["run"], ("Missing argument 'EXPERIMENT.toml'", "vigie --help")),
+    "no experiment": (
+        ["run"],
+        ("Missing argument 'EXPERIMENT.toml'; found vigie run; expected vigie run EXPERIMENT.toml; ", "`vigie run --help`"),
+    ),
+    "nothing to explain": (["explain"], ("'EXPERIMENT.toml'; found vigie explain; expected vigie explain EXPERIMENT.toml; ",)),
+    "nothing to compare": (["compare"], ("'RUN...'; found vigie compare; expected vigie compare RUN...; to mend it: see ",)),
+    "no image": (
+        ["apply", "runs/mine"],
+        ("'SCENE...'; found vigie apply runs/mine; expected vigie apply MODEL SCENE... --out FOLDER; to mend it: see ",),
+    ),
+    "no folder for the maps": (["apply", "runs/mine", "a.tif"], ("Missing option '--out'; found vigie apply runs/mine a.tif",)),
+    "option without value": (["apply", "runs/mine", "a.tif", "--out"], ("expected vigie apply MODEL", "`vigie apply --help`")),
+    "too many words": (["schema", "a", "b"], ("(b); found vigie schema a b; expected vigie schema [APPLICATION]; ",)),
     "no such file": (["run", "none.toml"], ("there is no experiment 'none.toml'", "`vigie schema APP`")),
     "unknown option": (["run", "page.toml", "--oot", "x"], ("No such option: --oot", "--out")),
-    "unknown verb": (["rum"], ("No such command 'rum'", "'run'")),
+    "unknown verb": (["rum"], ("No such command 'rum'", "'run'", "expected vigie and one of run, acquire, ", "`vigie --help`")),
     "override without value": (["run", "page.toml", "--set", "train"], ("an override is not understood; found train",)),
     "override through a value": (["run", "page.toml", "--set", "app.x=1"], ("override 'app.x=1' goes through 'app'",)),
     "override of an unknown key": (["run", "page.toml", "--set", "seeed=1"], ("unknown key 'seeed'", "did you mean 'seed'?")),

@@ -327,14 +327,6 @@ def test_a_scene_called_like_a_block_of_another_is_refused(data):
         check_scenes(both, TrainSettings(folds={"by": "block"}))
 
 
-def test_a_forest_of_several_sensors_is_refused_before_any_work(data):
-    (scene,) = gather([SourceSettings(images=str(data / f"{SCENE}.tif"), sensor=str(data / "sensor.toml"))])
-    both = [scene, replace(scene, id="film", sensor="hexagon-kh9")]
-    check_scenes(both, TrainSettings())
-    with pytest.raises(VigieError, match="a forest knows the bands of one sensor; found scenes of hexagon-kh9, "):
-        check_scenes(both, TrainSettings(beside=({"name": "forest"},)))
-
-
 def test_predict_settings_that_cannot_work_are_told_when_read(vigie):
     refused(vigie("acquire", image(), "[predict]\npatch = 32"), "key 'predict.overlap' is wrong; found 64", "fewer pixels than")
     refused(vigie("acquire", image(), '[predict]\ndevice = "gpu"'), "key 'predict.device' is wrong; found 'gpu'", "'cuda:1'")

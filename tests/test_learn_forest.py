@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.ensemble import ExtraTreesClassifier
 
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend, LegendClass
 from vigie.learn.bands import WIDTH
-from vigie.learn.forest import FLOOR, LEAST_LEAF, Forest
+from vigie.learn.forest import FLOOR, GROWERS, LEAST_LEAF, MOST_BANDS, Forest
 from vigie.learn.model import Model, load
 from vigie.learn.networks import NetworkSettings, build
 from vigie.learn.scaling import RobustScaling
@@ -32,8 +31,8 @@ def batch(step: int, bands: int = 2, matrix: torch.Tensor | None = None) -> Batc
     return Batch(x, mask, described, rows, chosen, torch.ones(3, SIDE, SIDE), ("a",))
 
 
-def grown(steps: int = 4) -> Forest:
-    forest = build(SETTINGS, len(LEGEND.classes))
+def grown(steps: int = 4, **changes: object) -> Forest:
+    forest = build(SETTINGS.model_copy(update=changes), len(LEGEND.classes))
     assert isinstance(forest, Forest)
     forest.grow(batch, steps, seed=1)
     return forest.eval()
@@ -43,13 +42,15 @@ def probabilities(forest: Forest, seen: Batch) -> torch.Tensor:
     return forest(seen.x, seen.mask, seen.bands).exp()
 
 
-def test_it_says_what_scikit_learn_says():
-    forest, new = grown(), batch(99)
+@pytest.mark.parametrize("splits", sorted(GROWERS))
+@pytest.mark.parametrize("sides", [(), (3,)])
+def test_it_says_what_scikit_learn_says(splits, sides):
+    forest, new = grown(splits=splits, sides=sides), batch(99)
     table, classes, _ = forest._drawn(batch, 4, np.random.default_rng(1))
-    oracle = ExtraTreesClassifier(
+    oracle = GROWERS[splits](
         7, max_leaf_nodes=50, min_samples_leaf=LEAST_LEAF, bootstrap=True, class_weight="balanced_subsample", random_state=1
     ).fit(table, classes)
-    features = surroundings(torch.cat([new.x, new.mask[:, 1:]], 1), (3,)).movedim(1, -1).flatten(0, 2).numpy()
+    features = surroundings(torch.cat([new.x, new.mask[:, 1:]], 1), sides).movedim(1, -1).flatten(0, 2).numpy()
     expected = oracle.predict_proba(features).reshape(3, SIDE, SIDE, 2)
     found = probabilities(forest, new)
     np.testing.assert_allclose(found[:, 0].numpy(), expected[..., 0].clip(min=FLOOR), atol=1e-6)
@@ -94,6 +95,24 @@ def test_other_bands_are_refused():
 def test_several_sensors_are_refused():
     with pytest.raises(VigieError, match="one sensor; found 2 bands, and others in a"):
         build(SETTINGS, 3).grow(lambda step: batch(step, bands=3 if step else 2), 2, seed=0)
+
+
+def test_more_bands_than_there_is_room_for_are_refused_before_it_learns():
+    drawn = []
+
+    def wide(step: int) -> Batch:
+        drawn.append(step)
+        return batch(step, bands=MOST_BANDS + 1)
+
+    with pytest.raises(VigieError, match="no room for so many bands; found 65 bands in a; expected at most 64"):
+        build(SETTINGS, 3).grow(wide, 4, seed=0)
+    assert drawn == [0]
+
+
+def test_as_many_bands_as_there_is_room_for_are_learnt_from():
+    forest = build(SETTINGS, 3)
+    forest.grow(lambda step: batch(step, bands=MOST_BANDS), 1, seed=0)
+    assert probabilities(forest, batch(99, bands=MOST_BANDS)).isfinite().all()
 
 
 def test_several_label_legends_grow_one_forest():

@@ -43,7 +43,7 @@ def test_variances_are_taken_in_32_bits():
     torch.testing.assert_close(found, surroundings(x, (9,)))
 
 
-@pytest.mark.parametrize("sides", [(), (2,), (3, 4), (1,)])
+@pytest.mark.parametrize("sides", [(2,), (3, 4), (1,)])
 def test_squares_without_a_middle_are_refused(sides):
     with pytest.raises(ValidationError, match="sides"):
         NetworkSettings(name="forest", sides=sides)

@@ -10,7 +10,7 @@ def test_a_group_keeps_the_coordinates_it_shares_with_the_group_above(tmp_path):
     names = {"label": ["land", "water"]}
     tree = xr.DataTree.from_dict(
         {
-            "/ice": xr.Dataset({"iou": ("label", [0.5, 0.6])}, names | {"model": ["network"]}),
+            "/ice": xr.Dataset({"iou": ("label", [0.5, 0.6])}, names | {"model": ["model"]}),
             "/ice/reliability": xr.Dataset({"said": (("label", "bin"), np.ones((2, 3)))}, names),
         }
     )
@@ -28,7 +28,7 @@ def test_a_reference_method_appears_again_where_its_scores_differ(tmp_path):
             "iou_interval": (("model", "label", "bound"), np.random.default_rng(len(run)).random((2, 1, 2))),
             "iou_by_scene": (("model", "label", "scene"), [[[0.8]], [[iou]]]),
         }
-        names = {"label": ["ice"], "model": ["network", "forest"], "scene": ["a"], "bound": ["low", "high"]}
+        names = {"label": ["ice"], "model": ["model", "forest"], "scene": ["a"], "bound": ["low", "high"]}
         (tmp_path / run).mkdir()
         xr.DataTree.from_dict({"/ice": xr.Dataset(variables, names)}).to_netcdf(tmp_path / run / "scores.nc", engine="h5netcdf")
     merged = merged_scores([tmp_path / run for run in ("one", "two", "three")], "ice")

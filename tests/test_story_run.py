@@ -29,12 +29,13 @@ from vigie.core.vocabulary import named
 from vigie.harmonize.cube import open_scene
 from vigie.learn.model import load as load_model
 from vigie.learn.model import read_card
-from vigie.story import products, verification
+from vigie.story import products, training, verification
 from vigie.story.apply import Request, experiment_of
 from vigie.story.reading import load
 from vigie.story.report import score_sections
 from vigie.story.run import ARTEFACTS, Run
 from vigie.story.scenes import settings_of, weight_files
+from vigie.story.training import LIMIT
 from vigie.synthetic.files import sensor_file, write_film, write_multispectral
 from vigie.synthetic.glaciers import Area
 
@@ -74,6 +75,8 @@ bootstrap = 20
 ALMAZ, BURHAN = Area("almaz", seed=3, size=96), Area("burhan", seed=29, size=96, west=480_000.0)
 LABELLED = ("synthetic_2021-08-21_almaz", "synthetic_2021-08-21_burhan")
 UNLABELLED = "synthetic_1994-09-14_almaz"
+SUBJECT = re.compile(r"glacier|debris|\bice\b|\blakes?\b", re.IGNORECASE)
+"""What belongs to one application, and not to the story that all share."""
 REPORT = re.compile(r"(?:src|href)=[\"']?(?!#|data:|[\"'])([^\"' >]+)")
 
 # A network of three steps leaves classes without a score in any resample.
@@ -157,6 +160,17 @@ def test_labelled_scenes_are_mapped_by_who_did_not_see_them_and_others_by_the_fi
         assert name not in card["facts"]["trained_on"]
 
 
+def test_the_card_tells_the_limits_that_the_application_states(finished):
+    for fold in ("fold-0", "all"):
+        assert read_card(finished / "model" / fold)["facts"]["limits"] == [LIMIT, *CLASSES.limits]
+    assert CLASSES.limits[0] in (finished / "model" / "all" / "card.md").read_text(encoding="utf-8")
+
+
+def test_the_story_names_no_subject_of_an_application():
+    sources = {path.name: path.read_text(encoding="utf-8") for path in Path(training.__file__).parent.glob("*.py")}
+    assert [name for name, text in sources.items() if SUBJECT.search(text)] == []
+
+
 def test_rasters_are_cloud_optimised_and_georeferenced(finished):
     for part in (*LABELLED, UNLABELLED):
         folder = finished / "products" / part
@@ -206,9 +220,18 @@ def test_the_report_needs_nothing_else_and_tells_the_history(finished):
     assert (finished / "products" / "history" / "almaz" / "glaciers" / "history.gpkg").is_file()
 
 
+def test_our_own_model_is_called_a_model_by_the_report(finished):
+    """It may hold forests: nothing that tells how good it is calls it a network."""
+    page = (finished / "products" / "report.html").read_text(encoding="utf-8")
+    scores = page[page.index("<h2>Scores: classes") : page.index("<h2>Glaciers")]
+    assert scores.count('<tr class="ours"><th scope="row">model</th>') == 4
+    assert "mapped by a model that never saw it" in scores
+    assert "network" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", scores)
+
+
 def test_scores_count_what_has_truth(finished):
     scores = xr.load_dataset(finished / "scores.nc", engine="h5netcdf", group="classes")
-    assert scores["model"].values.tolist() == ["network"]
+    assert scores["model"].values.tolist() == ["model"]
     assert scores["scene"].values.tolist() == sorted(LABELLED)
     confusion = xr.load_dataset(finished / "scores.nc", engine="h5netcdf", group="classes/confusion")["confusion"]
     shown, hits = 0, 0
@@ -312,6 +335,22 @@ def test_a_changed_setting_reruns_from_its_stage_on(vigie, experiment, copied):
     node = xr.open_zarr(copied / "prediction.zarr", group=f"grid/{UNLABELLED}", consolidated=False)
     assert json.loads(node.attrs["experiment"])["predict"]["overlap"] == 32
     assert int((node["map"] <= 3).sum()) > 9000
+
+
+def test_another_patch_calibrates_anew_and_trains_nothing_anew(vigie, experiment, copied):
+    other = ("train", experiment, "--out", copied.parent, "--set", "predict.patch=32")
+    checkpoints, card = copied / "model" / ".training" / "fold-0", read_card(copied / "model" / "fold-0")
+    before = {path: path.stat().st_mtime_ns for path in checkpoints.rglob("*.safetensors")}
+    code, _, err = vigie(*other)
+    assert code is None
+    assert "removed" not in err
+    assert before and before == {path: path.stat().st_mtime_ns for path in checkpoints.rglob("*.safetensors")}
+    again = read_card(copied / "model" / "fold-0")
+    assert again["members"] == card["members"]
+    assert again["calibration"] != card["calibration"]
+    assert "train: done already" in vigie(*other)[2]
+    assert vigie("train", experiment, "--out", copied.parent)[0] is None
+    assert read_card(copied / "model" / "fold-0")["calibration"] == card["calibration"]
 
 
 def test_an_artefact_that_is_gone_is_made_again(vigie, experiment, copied):

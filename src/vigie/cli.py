@@ -72,7 +72,7 @@ def explain(experiment: ExperimentFile, out: Out = Path("runs"), set_: Set = [])
 
 
 @app.command()
-def schema(application: Annotated[str, typer.Argument(help="name of an application")] = "") -> None:
+def schema(application: Annotated[str, typer.Argument(metavar="APPLICATION", help="name of an application")] = "") -> None:
     """Document every key of an application's experiment file."""
     from vigie.story.app import app_names, find_app
     from vigie.story.schema import describe
@@ -92,7 +92,7 @@ def apps() -> None:
 
 @app.command()
 def demo(
-    application: Annotated[str, typer.Argument(help="name of an application")] = "glaciers",
+    application: Annotated[str, typer.Argument(metavar="APPLICATION", help="name of an application")] = "glaciers",
     out: Out = Path("runs"),
     quiet: Quiet = False,
 ) -> None:
@@ -120,9 +120,9 @@ def compare(
 
 @app.command()
 def apply(
-    model: Annotated[Path, typer.Argument(help="a trained model: a run folder, or a folder of its model/")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained model: a run folder, or a folder of its model/")],
     scenes: Annotated[list[str], typer.Argument(metavar="SCENE...", help="your own images: files, folders, products")],
-    out: Annotated[Path, typer.Option("--out", help="folder for the products")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="folder for the products")],
     sensor: Annotated[str, typer.Option(help="sensor name or TOML file; 'auto' recognises products by their names")] = "auto",
     dem: Annotated[Path | None, typer.Option(help="elevation model, metres")] = None,
     date: Annotated[str | None, typer.Option(help="date of the images, ISO 8601, where no name or tag tells it")] = None,
@@ -152,11 +152,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         typer.echo(f"vigie: {error}", err=True)
         sys.exit(2)
     except typer.TyperException as error:
-        typer.echo(f"vigie: {' '.join(error.format_message().split())}; to mend it: see `vigie --help`", err=True)
+        typer.echo(f"vigie: {_misused(error, words)}", err=True)
         sys.exit(2)
     except Stopped as stopped:
         typer.echo("vigie: stopped; run the same command again to go on where it was", err=True)
         sys.exit(128 + int(stopped.args[0]))
+
+
+def _misused(error: typer.TyperException, words: Sequence[str]) -> VigieError:
+    """Say of words that are not understood what was found, what is expected, and where the help is."""
+    verbs = list(typer.main.get_group(app).commands)
+    known = words[0] in verbs
+    expected = f"vigie {words[0]} {' '.join(_taken(words[0]))}" if known else f"vigie and one of {', '.join(verbs)}"
+    place = f"vigie {words[0]}" if known else "vigie"
+    problem = error.format_message().strip().removesuffix(".")
+    return VigieError(problem, found=" ".join(["vigie", *words]), expected=expected, do=f"see `{place} --help`")
+
+
+def _taken(verb: str) -> Iterator[str]:
+    """Name the arguments that a verb takes, optional ones in brackets, and the options that it must be given."""
+    for parameter in typer.main.get_group(app).commands[verb].params:
+        if parameter.param_type_name == "argument":
+            yield f"{parameter.metavar}" if parameter.required else f"[{parameter.metavar}]"
+        elif parameter.required:
+            yield f"{parameter.opts[0]} {parameter.metavar}"
 
 
 @contextmanager

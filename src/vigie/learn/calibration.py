@@ -30,9 +30,9 @@ EVERY_SENSOR = "*"
 SHRINKAGE = 1e-3
 """Penalty on squared biases: what labels say nothing of stays at 0."""
 UNBIASED = 1e6
-"""A penalty that leaves temperature alone: for so few scenes that their biases would be taken for the network's."""
+"""A penalty that leaves temperature alone: for so few scenes that their biases would be taken for the model's."""
 FOLDS_FOR_BIAS = 3
-"""Fewer held-out folds than this say how sure a network is, but not which classes it favours everywhere."""
+"""Fewer held-out folds than this say how sure a model is, but not which classes it favours everywhere."""
 FEWEST_PIXELS = 1000
 """Fewer labelled pixels of a sensor, or in one fold of it, say too little to count."""
 

@@ -1,8 +1,5 @@
 """A random forest as a module: trees grown by scikit-learn on bands and their surroundings, kept and evaluated as tensors.
 
-The trees are extremely randomised (Geurts et al. 2006, https://doi.org/10.1007/s10994-006-6226-1): thresholds drawn at random
-hold for another scene where the best thresholds of one do not.
-
 Where one labelled scene is all there is, a forest is hard to beat, and its mistakes are not a network's: their mean is better
 than either. As a module it is a member like any other, in the same safetensors files; nothing is ever unpickled.
 """
@@ -14,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from torch import Tensor, nn
 
 from vigie.core.errors import VigieError
@@ -24,6 +21,9 @@ from vigie.learn.windows import Batch
 
 MOST_BANDS = 64
 """Room for descriptions of bands: tensors in a file need a fixed shape."""
+GROWERS = {"best": RandomForestClassifier, "random": ExtraTreesClassifier}
+"""Who grows the trees: Breiman's random forest, or extremely randomised trees (Geurts et al. 2006,
+doi:10.1007/s10994-006-6226-1), whose thresholds, drawn at random, hold for another scene where the best of one do not."""
 PIXELS = 60_000
 """Training pixels: what the published forests of glaciers take."""
 LEAST_LEAF = 5
@@ -31,6 +31,25 @@ CHUNK = 4096
 """Pixels that go down the trees together: their features stay in the processor's cache."""
 FLOOR = 1e-3
 """Least probability of a class: trees say 0 of what they have not met, and a logit cannot."""
+
+
+def check_room(bands: int, *scenes: str) -> None:
+    """Refuse more bands of scenes than a forest has room for.
+
+    Examples
+    --------
+    >>> check_room(65, "wide")
+    Traceback (most recent call last):
+    ...
+    vigie.core.errors.VigieError: a forest has no room for so many bands; found 65 bands in wide; expected at most 64, with ...
+    """
+    if bands > MOST_BANDS:
+        raise VigieError(
+            "a forest has no room for so many bands",
+            found=f"{bands} bands in {', '.join(sorted({*scenes}))}",
+            expected=f"at most {MOST_BANDS}, with what is derived from elevation and reflectances",
+            do="name fewer in `bands` of [[acquire.sources]], or leave the forest out of train.network and train.beside",
+        )
 
 
 class Forest(nn.Module):
@@ -44,7 +63,9 @@ class Forest(nn.Module):
     classes
         Leaf classes of the legend.
     sides
-        Squares whose mean and standard deviation are taken, pixels side to side, odd.
+        Squares whose mean and standard deviation are taken, pixels side to side, odd; none: a pixel is seen alone.
+    splits
+        Who grows the trees, see `GROWERS`.
     trees, leaves
         Number of trees, and leaves that each may have.
     """
@@ -56,9 +77,10 @@ class Forest(nn.Module):
     values: Tensor
     bands: Tensor
 
-    def __init__(self, classes: int, sides: Sequence[int], trees: int, leaves: int) -> None:
+    def __init__(self, classes: int, sides: Sequence[int], splits: str, trees: int, leaves: int) -> None:
         super().__init__()
-        self.sides, self.leaves, self.receptive_field = tuple(sides), leaves, max(sides)
+        self.sides, self.splits, self.leaves = tuple(sides), splits, leaves
+        self.receptive_field = max(sides, default=1)
         self.provenance = "forest, grown on the training pixels"
         nodes = 2 * leaves - 1
         self.register_buffer("features", torch.zeros(trees, nodes, dtype=torch.int32))
@@ -69,7 +91,7 @@ class Forest(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
         """Turn standardised bands (N, B, H, W), described by (B, D), into log-probabilities (N, classes, H, W)."""
-        self._check(bands)
+        self.check(bands)
         seen = self._seen(x, mask)
         samples, _, height, width = seen.shape
         table = seen.movedim(1, -1).reshape(samples * height * width, -1)
@@ -97,7 +119,8 @@ class Forest(nn.Module):
             total += values.index_select(0, at)
         return total / len(self.values)
 
-    def _check(self, bands: Tensor) -> None:
+    def check(self, bands: Tensor) -> None:
+        """Refuse bands (B, D) other than those it was grown on."""
         known = self.bands[: int(torch.isfinite(self.bands[:, 0]).sum())]
         if known.shape != bands.shape or not torch.allclose(known, bands.to(known), atol=1e-3):
             raise VigieError(
@@ -116,12 +139,12 @@ class Forest(nn.Module):
 
         Raises
         ------
-        VigieError: batches differ in bands, or only one class is there.
+        VigieError: batches differ in bands or have more than there is room for, or only one class is there.
         """
         table, classes, bands = self._drawn(batches, steps, np.random.default_rng(seed))
         if len(np.unique(classes)) < 2:
             raise VigieError("a forest needs pixels of two classes", found=f"class {np.unique(classes)}", do="give more labels")
-        grown = ExtraTreesClassifier(
+        grown = GROWERS[self.splits](
             len(self.values),
             max_leaf_nodes=self.leaves,
             min_samples_leaf=LEAST_LEAF,
@@ -138,7 +161,9 @@ class Forest(nn.Module):
         self, batches: Callable[[int], Batch], steps: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], Tensor]:
         """Features (P, F) and classes (P,) of labelled pixels, and what their bands are."""
-        bands, tables, classes = batches(0).bands, [], []
+        first, tables, classes = batches(0), [], []
+        bands = first.bands
+        check_room(len(bands), *first.scenes)
         for batch in map(batches, range(steps)):
             if batch.bands.shape != bands.shape or not torch.allclose(batch.bands, bands):
                 raise VigieError(

@@ -44,7 +44,11 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     widths
         Channels per level of our U-Nets, finest first.
     sides
-        Squares around a pixel whose mean and standard deviation a "forest" sees, pixels side to side, odd.
+        Squares around a pixel whose mean and standard deviation a "forest" sees, pixels side to side, odd; none: it sees the
+        pixel alone.
+    splits
+        Where trees of a "forest" cut a feature: "random" (the best of random thresholds, one a feature) holds better for other
+        scenes, "best" is Breiman's, better where a pixel is seen alone.
     trees, leaves
         Trees of a "forest", and leaves that each may have.
     stem_channels
@@ -59,7 +63,8 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     encoder: str = ""
     weights: str = "none"
     widths: tuple[int, ...] = Field(default=(32, 64, 128, 256, 512), min_length=1)
-    sides: tuple[int, ...] = Field(default=(5, 11, 25), min_length=1)
+    sides: tuple[int, ...] = (5, 11, 25)
+    splits: Literal["best", "random"] = "random"
     trees: int = Field(default=60, ge=1)
     leaves: int = Field(default=1024, ge=2)
     stem_channels: int = Field(default=32, ge=1)
@@ -151,7 +156,7 @@ def build(settings: NetworkSettings, classes: int) -> SegmentationNetwork | Fore
     (2, 'unet-groupnorm, random initial weights')
     """
     if settings.name == FOREST:
-        return Forest(classes, settings.sides, settings.trees, settings.leaves)
+        return Forest(classes, settings.sides, settings.splits, settings.trees, settings.leaves)
     factory = _factory(settings.name)
     provenance = _provenance(settings)
     stem = BandStem(settings.stem_channels, reduction=settings.reduction)

@@ -11,11 +11,14 @@ from vigie.core.errors import VigieError
 from vigie.core.store import write_text
 from vigie.learn.folds import NEVER
 from vigie.learn.model import read_card
+from vigie.learn.networks import FOREST
+from vigie.predict.scene import cached_model
 from vigie.story.app import App, perform
+from vigie.story.forests import check_known
 from vigie.story.progress import Progress
 from vigie.story.reading import override, validate
 from vigie.story.run import ARTEFACTS, Run, log
-from vigie.story.scenes import catalogued, fold_name
+from vigie.story.scenes import catalogued, fold_name, settings_of
 
 TRAINED = "train"
 OF_THE_MODEL = ("patch", "overlap")
@@ -47,7 +50,8 @@ def apply(model: Path, request: Request, out: Path, progress: Progress) -> Run:
 
     Raises
     ------
-    VigieError: there is no model, it is for another legend, an image cannot be read, or `out` holds maps of another model.
+    VigieError: there is no model, it is for another legend or for other bands, an image cannot be read, or `out` holds maps
+        of another model.
     """
     folder = find_model(model)
     card = read_card(folder)
@@ -56,7 +60,9 @@ def apply(model: Path, request: Request, out: Path, progress: Progress) -> Run:
     _tell_grid(card)
     run = Run(experiment, out, progress, base=Path.cwd())
     _borrow(folder, card, run)
-    perform(app, run, ("acquire", "harmonize"))
+    perform(app, run, ("acquire",))
+    _check_bands(run)
+    perform(app, run, ("harmonize",))
     _tell_unseen(card, run)
     perform(app, run, ("predict", "publish"))
     return run
@@ -140,6 +146,14 @@ def _borrow(model: Path, card: dict[str, Any], run: Run) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(model, target_is_directory=True)
     write_text(note, weights)
+
+
+def _check_bands(run: Run) -> None:
+    """Refuse images of bands that a forest of the model does not know, before they are copied."""
+    settings = settings_of(run)
+    if any(kind.name == FOREST for kind in settings.train.networks):
+        place, predict = run.artefact(TRAINED) / fold_name(NEVER), settings.predict
+        check_known(cached_model(place, predict.device, predict.precision), catalogued(run), settings.harmonize)
 
 
 def _tell_grid(card: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ SHOWN = "iou"
 def compare(runs: Sequence[Path], out: Path) -> str:
     """Write `comparison.csv` and `comparison.png`; give the table as text.
 
-    A run's network takes the run's name; a reference method to which several runs gave the same scores appears once, another of
+    A run's model takes the run's name; a reference method to which several runs gave the same scores appears once, another of
     that name with its run's.
 
     Raises
@@ -116,7 +116,7 @@ def _models(runs: Sequence[Path], legend: str) -> Iterator[xr.Dataset]:
         new: dict[str, str] = {}
         for name in table["model"].values.tolist():
             values, others = _numbers(table, name), seen.setdefault(name, [])
-            if name == "network":
+            if name == scores.OURS:
                 new[name] = called
             elif not any(values.equals(other) for other in others):
                 new[name] = f"{name} of {called}" if others else name

@@ -23,6 +23,7 @@ from vigie.story.experiment import to_toml
 from vigie.story.products import part_provenance
 from vigie.story.run import ARTEFACTS, Run
 from vigie.story.scenes import Part, fold_name
+from vigie.verify.scores import OURS
 
 Values = NDArray[np.float64]
 
@@ -48,7 +49,7 @@ def score_sections(run: Run) -> Iterator[Section]:
         labels = [str(label) for label in scores["label"].values]
         yield Section(
             f"Scores: {legend}",
-            "Every part was mapped by a network that never saw it; the reference methods learnt from the same parts. "
+            "Every part was mapped by a model that never saw it; the reference methods learnt from the same parts. "
             f"Intervals: {scores.attrs['intervals']}.",
             figures=tuple(reliability_figures(run, legend)),
             scores=tuple(class_table(scores, label) for label in labels),
@@ -62,7 +63,7 @@ def unscored(path: Path) -> str:
 
 
 def class_table(scores: xr.Dataset, label: str) -> ScoreTable:
-    """Tabulate the scores of one class, the network beside the reference methods."""
+    """Tabulate the scores of one class, our model beside the reference methods."""
     rows: dict[str, dict[str, Estimate]] = {}
     for model in scores["model"].values.tolist():
         rows[model] = {}
@@ -72,18 +73,18 @@ def class_table(scores: xr.Dataset, label: str) -> ScoreTable:
             low, high = (float(v) for v in scores[f"{measure.name}_interval"].sel(at).values.ravel()[:2])
             if np.isfinite(value):
                 rows[model][measure.name] = Estimate(value, *(bound if np.isfinite(bound) else None for bound in (low, high)))
-    return ScoreTable(label, BY_CLASS, rows, ours=("network",), note=f"How pixels are decided: {scores.attrs['decision']}.")
+    return ScoreTable(label, BY_CLASS, rows, ours=(OURS,), note=f"How pixels are decided: {scores.attrs['decision']}.")
 
 
 def reliability_figures(run: Run, legend: str) -> Iterator[ReportFigure]:
-    """Draw how often the network is right when it says it is."""
+    """Draw how often the model is right when it says it is."""
     table = read_group(run.folder / ARTEFACTS["verify"], f"{legend}/reliability")
     for label in table["label"].values.tolist():
         bins = table.sel(label=label)
         title = f"Reliability: {label}"
         yield ReportFigure(
             partial(_reliability, bins["said"].values, bins["came"].values, bins["pixels"].values, title),
-            f"How often '{label}' is true where the network gives it a probability; on the diagonal it is calibrated.",
+            f"How often '{label}' is true where the model gives it a probability; on the diagonal it is calibrated.",
             f"Reliability diagram of {label}",
             kind="svg",
         )

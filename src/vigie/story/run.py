@@ -29,6 +29,10 @@ ARTEFACTS = {
 }
 """What each stage leaves in the run folder."""
 
+AHEAD = {"train": ("predict", "patch")}
+"""The setting of a later stage that a stage reads: models are calibrated on patches of the side that they predict on. With
+another one the stage is done again, but what it left stays for it to go on from: weights do not depend on it."""
+
 DRAFT = f".{'[0-9a-f]' * 32}.*"
 """Name of a file that is being written: see `core.store.whole_file`."""
 
@@ -68,8 +72,10 @@ class Run:
 
     def done(self, stage: str) -> bool:
         """Say whether the stage was finished with the same settings and inputs, and its artefact is still there."""
+        note = self._read(stage)
         return (
-            self._read(stage).get("fingerprint") == self.fingerprint(stage)
+            note.get("fingerprint") == self.fingerprint(stage)
+            and note.get("ahead") == self._ahead(stage)
             and self.artefact(stage).exists()
             and not self.changed_files(stage)
         )
@@ -92,15 +98,22 @@ class Run:
         """Run a stage's work inside: partial results of other settings are removed first, and the end is noted."""
         started = time.monotonic()
         self._clear_if_changed(stage)
+        self._note(stage).unlink(missing_ok=True)
         log.info("%s: begins in %s", stage, self.folder)
         yield
         seconds = time.monotonic() - started
-        self._write(stage, {"fingerprint": self.fingerprint(stage), "seconds": round(seconds, 2)})
+        note = {"fingerprint": self.fingerprint(stage), "ahead": self._ahead(stage), "seconds": round(seconds, 2)}
+        self._write(stage, note)
         log.info("%s: left %s after %.1f s", stage, self.artefact(stage), seconds)
 
     def seconds(self) -> dict[str, float]:
         """How long each finished stage took, in seconds."""
         return {stage: note["seconds"] for stage in STAGES if (note := self._read(stage))}
+
+    def _ahead(self, stage: str) -> object:
+        """The setting of a later stage that a stage reads, None where there is none."""
+        later, key = AHEAD.get(stage, ("", ""))
+        return getattr(getattr(self.experiment, later, None), key, None)
 
     def _note(self, name: str) -> Path:
         return self.folder / ".stages" / f"{name}.json"

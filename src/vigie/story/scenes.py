@@ -31,10 +31,14 @@ GRID = "grid"
 
 @dataclass(frozen=True)
 class Classes:
-    """The leaf classes that an application maps, and what the codes of its label files mean, by name."""
+    """The leaf classes that an application maps, and what the codes of its label files mean, by name.
+
+    `limits` says for model cards what is hard about these classes, a sentence each.
+    """
 
     legend: Legend
     labels: Mapping[str, LabelLegend]
+    limits: tuple[str, ...] = ()
 
     def label(self, name: str) -> LabelLegend:
         """Find a label legend by its name."""

@@ -37,9 +37,9 @@ class TrainSettings(Settings):
 
     folds: FoldSettings = Field(default_factory=FoldSettings, description="what is held out together")
     final: bool = Field(default=True, description="also train on everything: the model for new images")
-    members: int = Field(default=1, ge=1, description="networks of each kind in the ensemble, trained from different seeds")
+    members: int = Field(default=1, ge=1, description="members of each kind in the model, trained from different seeds")
     network: NetworkSettings = Field(default_factory=NetworkSettings)
-    beside: tuple[NetworkSettings, ...] = Field(default=(), description="networks of other kinds in the same ensemble")
+    beside: tuple[NetworkSettings, ...] = Field(default=(), description="members of other kinds in the same model")
     loss: LossSettings = Field(default_factory=LossSettings)
     windows: WindowSettings = Field(default_factory=WindowSettings)
     augment: AugmentSettings = Field(default_factory=AugmentSettings)
@@ -51,7 +51,7 @@ class TrainSettings(Settings):
 
     @property
     def networks(self) -> list[NetworkSettings]:
-        """Settings of every member of the ensemble, kind by kind."""
+        """Settings of every member of the model, kind by kind."""
         return [kind for kind in (self.network, *self.beside) for _ in range(self.members)]
 
 

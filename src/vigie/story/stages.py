@@ -15,9 +15,9 @@ from vigie.harmonize.cube import Fill, begin
 from vigie.harmonize.grids import target_grid
 from vigie.harmonize.reader import SceneReader
 from vigie.harmonize.settings import HarmonizeSettings
-from vigie.learn.networks import FOREST
 from vigie.story import limits
 from vigie.story.coregistration import Moved, measured_move, record, references
+from vigie.story.forests import check_growable
 from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, catalogued, group_of, settings_of
 from vigie.story.settings import TrainSettings
@@ -25,15 +25,17 @@ from vigie.story.settings import TrainSettings
 
 def acquire(run: Run, classes: Classes) -> None:
     """Find the scenes that the experiment names and leave them in `catalog.parquet`."""
-    scenes = gather(settings_of(run).acquire.sources, run.base)
+    settings = settings_of(run)
+    scenes = gather(settings.acquire.sources, run.base)
     for scene in scenes:
         if scene.truth is not None:
             classes.label(scene.truth.legend)
-    check_scenes(scenes, settings_of(run).train)
+    check_scenes(scenes, settings.train)
+    check_growable(scenes, settings.harmonize, settings.train)
     limits.check(run, scenes)
     write_catalog(scenes, run.artefact("acquire"))
     files = filter(None, (local_path(href) for scene in scenes for href in scene.sha256))
-    run.note_files("acquire", [*files, *sensor_files(settings_of(run).acquire.sources, run.base)])
+    run.note_files("acquire", [*files, *sensor_files(settings.acquire.sources, run.base)])
     run.note_digest(catalog_hash(scenes))
     labelled = sum(scene.truth is not None for scene in scenes)
     log.info("acquire: %d scenes, %d with labels, in %s", len(scenes), labelled, ", ".join(sorted({s.crs for s in scenes})))
@@ -44,8 +46,7 @@ def check_scenes(scenes: Sequence[Scene], train: TrainSettings) -> None:
 
     Raises
     ------
-    VigieError: scenes without labels while no model is trained on everything, a scene called like a block of another, or
-        several sensors for a forest.
+    VigieError: scenes without labels while no model is trained on everything, or a scene called like a block of another.
     """
     unlabelled = [scene.id for scene in scenes if scene.truth is None]
     if unlabelled and len(unlabelled) < len(scenes) and not train.final and train.folds.by != "none":
@@ -62,14 +63,6 @@ def check_scenes(scenes: Sequence[Scene], train: TrainSettings) -> None:
             f"scene '{blocks[0]}' is called like a block of scene '{blocks[0].rpartition('.')[0]}'",
             expected="names that differ from another scene's by more than a dot and a number",
             do="rename the image, or choose another train.folds.by",
-        )
-    sensors = sorted({scene.sensor for scene in scenes})
-    if len(sensors) > 1 and any(kind.name == FOREST for kind in train.networks):
-        raise VigieError(
-            "a forest knows the bands of one sensor",
-            found=f"scenes of {', '.join(sensors)}",
-            expected="scenes of one sensor, or networks only",
-            do="leave the forest out of train.network and train.beside, or make an experiment of each sensor",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import lcm, prod
@@ -25,21 +26,21 @@ from vigie.learn.heads import ClassHead, Head
 from vigie.learn.inputs import inputs_of
 from vigie.learn.losses import build_loss
 from vigie.learn.model import Model
-from vigie.learn.networks import NetworkSettings
+from vigie.learn.networks import FOREST, NetworkSettings
 from vigie.learn.patches import LabelledScene, labels_shown, read_patch
 from vigie.learn.windows import Batch, WindowSource
 from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, catalogued, fold_name, labelled, regions_of, settings_of, weight_files
 from vigie.story.settings import TrainSettings
 
-CALIBRATION_PATCH = 256
-"""Side of the windows that held-out logits are computed on, pixels."""
 SET_ASIDE = 5
 """One scene of so many is set aside for validation, where training may stop early."""
 VALIDATION_BATCHES = 8
 """Batches that a validation looks at."""
 GROWING_BATCHES = 32
 """Batches whose pixels a forest grows on."""
+LIMIT = "Scores hold for regions, seasons and sensors like those of the training scenes; test elsewhere before use."
+"""What every model card says, whatever is mapped."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,10 @@ def train(run: Run, classes: Classes, teach: Teach = as_labelled) -> None:
     if fabric.global_rank > 0:
         # With several devices every process has come here by itself. The first goes on; the others were there to learn.
         raise SystemExit(0)
-    samples = {fold: held_out_logits(run, model, lesson, scenes) for fold, (lesson, model) in trained.items()}
+    samples = {fold: held_out_logits(run, model, lesson, scenes, fabric.device) for fold, (lesson, model) in trained.items()}
     for fold, (lesson, model) in trained.items():
         model.calibration = calibrations(run, [sample for other, sample in samples.items() if other != fold])
-        model.facts = facts(run, scenes, lesson, model)
+        model.facts = facts(run, classes, scenes, lesson, model)
         model.save(run.artefact("train") / fold_name(fold))
 
 
@@ -103,8 +104,9 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
 
     head, source = ClassHead(classes.legend, build_loss(settings.loss)), windows(learn)
     validate = validation(head, windows(held_back), fabric) if held_back else None
-    members = []
-    for member, kind in enumerate(settings.networks):
+    members: dict[int, torch.nn.Module] = {}
+    # Forests first: what they cannot learn from they refuse before networks have learnt for hours.
+    for member, kind in sorted(enumerate(settings.networks), key=lambda numbered: numbered[1].name != FOREST):
         seed = 1000 * run.experiment.seed + member
         network = begun(kind, head.channels, seed)
         folder = run.artefact("train") / ".training" / fold_name(lesson.fold) / f"member-{member:02d}"
@@ -113,8 +115,9 @@ def fit_members(run: Run, classes: Classes, scenes: Sequence[LabelledScene], les
         else:
             task = Task(network, head.loss, partial(drawn, settings, source, seed), validate, seed)
             fit_one(run, task, folder, fabric)
-        members.append(network.to(fabric.device).eval())
-    return Model(members, settings.networks, classes.legend, settings.scaling)
+        # A GPU holds the one that is trained, not the finished ones of all folds.
+        members[member] = network.cpu().eval()
+    return Model([members[number] for number in sorted(members)], settings.networks, classes.legend, settings.scaling)
 
 
 def begun(kind: NetworkSettings, classes: int, seed: int) -> networks.SegmentationNetwork | Forest:
@@ -151,7 +154,8 @@ def grow_one(forest: Forest, source: WindowSource, settings: TrainSettings, seed
     The other half is as it is: trees cut sharply, and all they know of an unaltered scene they know from there.
     """
     started, steps = time.monotonic(), settings.fit.steps
-    light = settings.augment.model_copy(update={"noise": 0.0})  # spreads around a pixel tell surfaces apart
+    # One light a window: what varies across it would blur what the surroundings of a pixel tell.
+    light = settings.augment.model_copy(update={"haze": 0.0, "noise": 0.0})
 
     def grown_on(step: int) -> Batch:
         number = step + seed * steps
@@ -202,31 +206,49 @@ def validation(head: Head, source: WindowSource, fabric: Fabric) -> Callable[[to
     return validate
 
 
-def held_out_logits(run: Run, model: Model, lesson: Lesson, scenes: Sequence[LabelledScene]) -> LogitSample:
-    """Sample the logits of a model where it has not learnt."""
+@contextmanager
+def lent(model: Model, device: torch.device) -> Iterator[None]:
+    """Have a model on a device while it works, and on the CPU again afterwards."""
+    try:
+        for member in model.members:
+            member.to(device)
+        yield
+    finally:
+        for member in model.members:
+            member.cpu()
+
+
+def held_out_logits(
+    run: Run, model: Model, lesson: Lesson, scenes: Sequence[LabelledScene], device: torch.device
+) -> LogitSample:
+    """Sample the logits of a model where it has not learnt, on patches of the side that it predicts on; it works on `device`.
+
+    Patches lie side by side and are smaller at a region's end: the overlaps that prediction blends are left out.
+    """
+    side = settings_of(run).predict.patch
     sample = LogitSample(limit=50_000, seed=run.experiment.seed)
     sensors = {scene.id: scene.sensor for scene in catalogued(run)}
     by_id = {scene.id: scene for scene in scenes}
-    for region in lesson.held_out:
-        scene = by_id[region.scene]
-        for window in calibration_windows(region.window, model):
-            patch = read_patch(scene, window, model.scaling)
-            bands = source_bands(scene, window, model)
-            logits = model.logits(torch.from_numpy(patch.x)[None], torch.from_numpy(patch.mask)[None], bands)
-            rows = patch.rows.astype(np.int64)
-            matrix = torch.from_numpy(scene.labels.matrix(model.legend))
-            sample.add(sensors[scene.id], logits, torch.from_numpy(rows)[None], matrix)
+    with lent(model, device):
+        for region in lesson.held_out:
+            scene = by_id[region.scene]
+            for window in calibration_windows(region.window, model, side):
+                patch = read_patch(scene, window, model.scaling)
+                bands = source_bands(scene, window, model)
+                logits = model.logits(torch.from_numpy(patch.x)[None], torch.from_numpy(patch.mask)[None], bands)
+                rows = patch.rows.astype(np.int64)
+                matrix = torch.from_numpy(scene.labels.matrix(model.legend))
+                sample.add(sensors[scene.id], logits, torch.from_numpy(rows)[None], matrix)
     return sample
 
 
-def calibration_windows(region: Window, model: Model) -> list[Window]:
-    """Cut a region into windows whose sides the network accepts."""
+def calibration_windows(region: Window, model: Model, side: int) -> list[Window]:
+    """Cut a region into windows of a side, smaller ones at its end, all of whose sides the members accept."""
     multiple = lcm(*(int(getattr(member, "multiple", 1)) for member in model.members))
-    side = {d: region[d].stop - region[d].start for d in ("y", "x")}
-    usable = {d: n - n % multiple for d, n in side.items()}
+    usable = {d: n - n % multiple for d, n in window_sizes(region).items()}
     if not all(usable.values()):
         return []
-    step = {d: max(multiple, min(CALIBRATION_PATCH, n) // multiple * multiple) for d, n in usable.items()}
+    step = {d: max(multiple, min(side, n) // multiple * multiple) for d, n in usable.items()}
     return [
         {d: slice(part.start + region[d].start, part.stop + region[d].start) for d, part in tile.keep.items()}
         for tile in tiles(usable, step)
@@ -249,7 +271,7 @@ def calibrations(run: Run, samples: Sequence[LogitSample]) -> Mapping[str, Calib
     return found or {EVERY_SENSOR: Calibration()}
 
 
-def facts(run: Run, scenes: Sequence[LabelledScene], lesson: Lesson, model: Model) -> dict[str, object]:
+def facts(run: Run, classes: Classes, scenes: Sequence[LabelledScene], lesson: Lesson, model: Model) -> dict[str, object]:
     """What the model card tells of the training."""
     learnt = sorted({region.scene for region in lesson.learn})
     held = sorted({region.scene for region in lesson.held_out})
@@ -265,8 +287,5 @@ def facts(run: Run, scenes: Sequence[LabelledScene], lesson: Lesson, model: Mode
         "held_out": held,
         "encoder_weights": sorted({getattr(member, "provenance", "") for member in model.members}),
         "seed": run.experiment.seed,
-        "limits": [
-            "Scores hold for regions, seasons and sensors like those of the training scenes; test elsewhere before use.",
-            "Debris-covered ice looks like the rock beside it: its outlines carry the largest uncertainty.",
-        ],
+        "limits": [LIMIT, *classes.limits],
     }

@@ -3,8 +3,8 @@
 `scores.nc` has one group for each label legend, since labels that mean different things cannot share a table:
 
     /<legend>              scores of every model (see `verify.scores`)
-    /<legend>/reliability  the network's reliability table
-    /<legend>/confusion    the network's confusion counts
+    /<legend>/reliability  the model's reliability table
+    /<legend>/confusion    the model's confusion counts
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ class Trial:
 
 
 def verify(run: Run, classes: Classes, baselines: Baselines) -> None:
-    """Score every part that has truth and that its network never saw, and leave `scores.nc`."""
+    """Score every part that has truth and that its model never saw, and leave `scores.nc`."""
     trials: dict[str, list[Trial]] = {}
     for trial in trials_of(run, classes):
         trials.setdefault(trial.labels.name, []).append(trial)
     nodes: dict[str, xr.Dataset] = {}
     for name, group in trials.items():
-        network = counted(run, [network_tiles(run, trial, classes) for trial in group], group, f"verify {name}")
-        tables = [assembled(run, "network", network, group)]
+        ours = counted(run, [mapped_tiles(run, trial, classes) for trial in group], group, f"verify {name}")
+        tables = [assembled(run, scores.OURS, ours, group)]
         for wanted in settings_of(run).verify.baselines:
             tables.append(assembled(run, wanted, baseline_counts(run, wanted, group, baselines), group))
         nodes[f"/{name}"] = scores.compare(tables)
-        nodes[f"/{name}/reliability"] = reliability(network["calibration"].sum("scene"))
-        nodes[f"/{name}/confusion"] = network["classes"].sum("scene").total
+        nodes[f"/{name}/reliability"] = reliability(ours["calibration"].sum("scene"))
+        nodes[f"/{name}/confusion"] = ours["classes"].sum("scene").total
         told = scores.table(nodes[f"/{name}"], ["mean_iou", "accuracy", "ece"]).to_string()
         log.info("verify: %s, %s\n%s", name, nodes[f"/{name}"].attrs["intervals"], told)
     if not nodes:
@@ -117,7 +117,7 @@ def cuts(trial: Trial) -> list[Tile]:
     return tiles({"y": y, "x": x}, {"y": TILE, "x": TILE}, dict.fromkeys(("y", "x"), halo_px(trial.gsd_m)))
 
 
-def network_tiles(run: Run, trial: Trial, classes: Classes) -> Iterator[LabelledTile]:
+def mapped_tiles(run: Run, trial: Trial, classes: Classes) -> Iterator[LabelledTile]:
     """Read a part's prediction beside its truth, tile by tile."""
     read = Cropped(trial.reader, trial.part.window)
     for tile in cuts(trial):
@@ -128,7 +128,7 @@ def network_tiles(run: Run, trial: Trial, classes: Classes) -> Iterator[Labelled
 
 
 def baseline_counts(run: Run, name: str, group: Sequence[Trial], baselines: Baselines) -> dict[str, Tally]:
-    """Train a reference method on what each part's network was trained on, and count what it says of the part."""
+    """Train a reference method on what each part's model was trained on, and count what it says of the part."""
     if name not in baselines:
         raise VigieError(f"there is no baseline '{name}'", expected=", ".join(baselines), do=nearest(name, tuple(baselines)))
     sensors = {scene.id: scene.sensor for scene in catalogued(run)}

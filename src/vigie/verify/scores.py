@@ -50,6 +50,9 @@ ATTRIBUTES: Mapping[str, tuple[str, str]] = {
 }
 """Long names and units of the scores."""
 
+OURS = "model"
+"""The name of our own model in tables, beside the names of reference methods."""
+
 DECISION = (
     "scores of classes decide each pixel for the label with the largest probability, that of all its leaf classes together; "
     "the map decides for the single leaf class with the largest, so the two may differ where a label has several leaf classes"
@@ -136,7 +139,7 @@ def _described(scores: xr.Dataset) -> xr.Dataset:
 
 
 def compare(runs: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Put scores of several models (a network, baselines) into one dataset along `model`.
+    """Put scores of several models (our own, baselines) into one dataset along `model`.
 
     Raises
     ------

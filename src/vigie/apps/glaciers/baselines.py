@@ -28,5 +28,5 @@ BASELINES: dict[str, Callable[[LabelLegend], Baseline]] = {
     "band-ratio": lambda labels: IndexThreshold(red_swir_ratio, 2.0),
     "ndwi": lambda labels: IndexThreshold(ndwi, 0.3),
 }
-"""Trees learn from what the network learnt from, sensor by sensor. Thresholds are the literature's (NDSI: Hall 1995; ratio:
+"""Trees learn from what the model learnt from, sensor by sensor. Thresholds are the literature's (NDSI: Hall 1995; ratio:
 Paul 2002); they fit labels of two codes. What needs bands that a scene lacks is refused."""

@@ -31,5 +31,6 @@ CLASSES = Classes(
         ),
         "lake-or-not": LabelLegend("lake-or-not", {0: ("no lake", (LAND, CLEAN, DEBRIS)), 1: (WATER, (WATER,))}),
     },
+    limits=("Debris-covered ice looks like the rock beside it: its outlines carry the largest uncertainty.",),
 )
 """Label legends by name: `legend = "debris-or-not"` in a source says how to read its truth."""

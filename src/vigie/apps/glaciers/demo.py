@@ -34,7 +34,7 @@ def demo(folder: Path) -> dict[str, Any]:
 
 
 def experiment(folder: Path) -> dict[str, Any]:
-    """The experiment: every area is mapped by a network that never saw it; glaciers and lakes are followed through time."""
+    """The experiment: every area is mapped by a model that never saw it; glaciers and lakes are followed through time."""
     source = {"legend": "classes", "region": "synthetic Earth"}
     satellite = {
         "images": str(folder / "synthetic_*.tif"),
@@ -46,7 +46,7 @@ def experiment(folder: Path) -> dict[str, Any]:
     return {
         "app": "glaciers",
         "name": "glaciers-demo",
-        "summary": "Three mountain areas of the synthetic Earth, 1974-2021, each mapped by a network that never saw it.",
+        "summary": "Three mountain areas of the synthetic Earth, 1974-2021, each mapped by a model that never saw it.",
         "acquire": {"sources": [satellite, film]},
         "train": {
             "folds": {"by": "scene", "count": 2},

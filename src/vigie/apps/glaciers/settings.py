@@ -23,7 +23,7 @@ class HistorySettings(Settings):
         description="years that a pixel stays in a class; nothing says that ice may only retreat",
     )
     prior: Mapping[str, float] = Field(
-        default={LAND: 0.55, CLEAN: 0.25, DEBRIS: 0.12, WATER: 0.08}, description="class shares the networks were trained on"
+        default={LAND: 0.55, CLEAN: 0.25, DEBRIS: 0.12, WATER: 0.08}, description="class shares the model was trained on"
     )
     confidence: float = Field(default=0.9, gt=0, le=1, description="chance that a date's image shows what is there")
     hidden_confidence: float = Field(

@@ -24,7 +24,7 @@ PIXELS_AT_ONCE = 1 << 15
 
 @dataclass(frozen=True)
 class Chain:
-    """How classes follow each other in time: the legend, the network's class prior and the rates Q (K, K) per year."""
+    """How classes follow each other in time: the legend, the model's class prior and the rates Q (K, K) per year."""
 
     legend: Legend
     prior: Floats
@@ -32,7 +32,7 @@ class Chain:
 
 
 def chain(legend: Legend, dwell_years: Mapping[str, float], prior: Mapping[str, float]) -> Chain:
-    """Build a chain from how many years a pixel stays in each class and the class prior of the network.
+    """Build a chain from how many years a pixel stays in each class and the class prior of the model.
 
     When a class ends, every other one follows with the chance of its prior share, so that rare classes stay rare.
 

@@ -19,7 +19,7 @@ from vigie.core.errors import VigieError
 Floats = NDArray[np.float64]
 
 LEAST_LIKELIHOOD = 1e-9
-"""No observation excludes a class: packed probabilities are exactly 0 or 1 where the network was merely very sure."""
+"""No observation excludes a class: packed probabilities are exactly 0 or 1 where the model was merely very sure."""
 
 
 def generator(dwell_years: Floats, moves: Floats | None = None) -> Floats:
@@ -81,9 +81,9 @@ def transitions(rates: Floats, years: Floats) -> Floats:
 
 
 def likelihood(posterior: Floats, prior: Floats, confidence: Floats | float, confusion: Floats | None = None) -> Floats:
-    """Turn a network's posterior into the likelihood of each true class, up to a factor: (T, K, N).
+    """Turn a model's posterior into the likelihood of each true class, up to a factor: (T, K, N).
 
-    What was seen is p_k / prior_k for apparent class k (the network's posterior over its class prior). A true class j looks
+    What was seen is p_k / prior_k for apparent class k (the model's posterior over its class prior). A true class j looks
     like class k with chance C_jk (seasonal snow hides rock: `confusion`), and the observation is worthless with chance
     1 - confidence (cloud, shadow): it is then drawn from the prior whatever the truth, which contributes exactly 1.
 
@@ -92,7 +92,7 @@ def likelihood(posterior: Floats, prior: Floats, confidence: Floats | float, con
     Parameters
     ----------
     posterior: (T, K, N), NaN where there is no observation.
-    prior: class prior the network was trained under (K,), adds to 1.
+    prior: class prior the model was trained under (K,), adds to 1.
     confidence: chance that an observation means something, 0-1, broadcast to (T, N).
     confusion: C (T, K, K), rows of 1; the identity when None.
 
