@@ -45,7 +45,10 @@ def with_clear_pixels(scenes: Sequence[Scene]) -> list[Scene]:
 
 
 def is_overcast(scene: Scene) -> bool:
-    """Say whether a scene's quality masks show cloud and leave no clear pixel; remote masks are not looked at."""
+    """Say whether a scene's quality masks show cloud and leave no clear pixel.
+
+    Remote masks are not looked at: what they hide is known when the scene is harmonized.
+    """
     masks = [mask for mask in scene.masks if {*mask.bits, *mask.values} & {*HIDING} and not is_remote(mask.href)]
     cloudy = [mask for mask in masks if "cloud" in {*mask.bits, *mask.values}]
     if not cloudy:

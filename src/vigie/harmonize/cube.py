@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -32,6 +33,9 @@ log = logging.getLogger("vigie")
 
 Progress = Callable[[int, int], object]
 """Called with the number of tiles done and of all tiles."""
+
+STRANGE = ("infinite_values", "impossible_elevations")
+"""Numbers in files that are taken as missing, and counted."""
 
 BEGUN = "begun"
 """Marker of a node whose template is written; it carries a fingerprint of what the node is made from, and its levels."""
@@ -96,7 +100,15 @@ def fill(
     for done, _ in enumerate((engine or Serial()).map(work, todo), start=first):
         if progress is not None:
             progress(done, len(work.tiles()))
-    return work.counts()
+    counts = work.counts()
+    if counts["nodata"] == counts["pixels"]:
+        raise VigieError(
+            f"scene '{reader.scene.id}' has no valid pixel on the grid",
+            found=f"{counts['pixels']} pixels, all nodata",
+            expected="some data",
+            do="check nodata and bands of the scene, choose another grid, or leave the scene out",
+        )
+    return counts
 
 
 def begin(reader: SceneReader, path: Path, group: str) -> SceneReader:
@@ -161,18 +173,10 @@ class Fill:
 
     def counts(self) -> dict[str, int]:
         """What was counted in all tiles, which must be done; see `fill`."""
-        counts: dict[str, int] = {}
-        for tile in self.tiles():
-            for name, number in store.marker(self.path, tile.name, self.group).items():
-                counts[name] = counts.get(name, 0) + int(number)
-        if counts["nodata"] == counts["pixels"]:
-            raise VigieError(
-                f"scene '{self.reader.scene.id}' has no valid pixel on the grid",
-                found=f"{counts['pixels']} pixels, all nodata",
-                expected="some data",
-                do="check nodata and bands of the scene, choose another grid, or leave the scene out",
-            )
-        if counts.get("impossible_elevations"):
+        done = [store.marker(self.path, tile.name, self.group) for tile in self.tiles()]
+        counts = {name: sum(int(tile[name]) for tile in done) for name in ("pixels", *STRANGE)}
+        counts |= {name: _carrying(done, (name,)) for name in FLAGS}
+        if counts["impossible_elevations"]:
             told = self.reader.scene.id, counts["impossible_elevations"], *ELEVATIONS_M
             log.info("harmonize: %s, %d elevations outside %g to %g m taken as missing", *told)
         return counts
@@ -181,11 +185,11 @@ class Fill:
         """Make one tile; give its name."""
         scene = self.reader(tile.keep)
         check(scene)
-        flags = scene["flags"].values
-        counts = {name: int(np.count_nonzero(flags & bit)) for name, bit in FLAGS.items()}
-        counts["pixels"] = int(flags.size)
-        counts |= {name: int(scene.attrs[name]) for name in ("infinite_values", "impossible_elevations")}
-        store.write(self.path, tile, scene, self.group, counts)
+        together = np.bincount(scene["flags"].values.ravel())
+        told: dict[str, object] = {name: int(scene.attrs[name]) for name in STRANGE}
+        told["pixels"] = int(together.sum())
+        told["flags"] = {str(bits): int(together[bits]) for bits in np.flatnonzero(together)}
+        store.write(self.path, tile, scene, self.group, told)
         return tile.name
 
 
@@ -252,4 +256,19 @@ def open_scene(path: Path, group: str) -> CubeReader:
 
 def pixels_done(path: Path, group: str) -> int:
     """Count the pixels of a node that are written; 0 where there is no such node."""
-    return sum(int(store.marker(path, marker.name, group)["pixels"]) for marker in store.markers(path, group).glob("y*_x*"))
+    return sum(int(tile["pixels"]) for tile in _done(path, group))
+
+
+def pixels_with(path: Path, group: str, flags: Sequence[str]) -> int:
+    """Count the pixels of a node that carry any of the named flags."""
+    return _carrying(_done(path, group), flags)
+
+
+def _carrying(done: Sequence[Mapping[str, Any]], flags: Sequence[str]) -> int:
+    bits = sum(FLAGS[name] for name in set(flags))
+    return sum(int(number) for tile in done for sums, number in tile["flags"].items() if int(sums) & bits)
+
+
+def _done(path: Path, group: str) -> list[dict[str, Any]]:
+    """What is told of the tiles of a node that are written."""
+    return [store.marker(path, marker.name, group) for marker in store.markers(path, group).glob("y*_x*")]

@@ -30,6 +30,7 @@ def provenance_section(record: Mapping[str, Any], experiment_toml: str) -> Secti
         "catalogue sha256": record.get("catalogue_sha256"),
         "model sha256": record.get("model_sha256"),
         "licence of the products": record.get("licence"),
+        "scenes left out, without a clear pixel": ", ".join(record.get("left_out", [])),
     }
     inputs = record.get("inputs", [])
     tables = [_facts("Software and hashes", {name: value for name, value in facts.items() if value})]

@@ -100,7 +100,12 @@ def experiment_of(card: dict[str, Any], request: Request, out: Path) -> dict[str
         "summary": f"Mapped with a model of the run '{card['facts']['experiment']}'.",
         "acquire": {"sources": [source]},
         "harmonize": _without_place(origin["harmonize"]),
-        "train": {"folds": {"by": "none"}, "network": networks[0], "beside": networks[1:]},
+        "train": {
+            "folds": {"by": "none"},
+            "network": networks[0],
+            "beside": networks[1:],
+            "scaling": card["scaling"],
+        },
         "predict": {key: origin["predict"][key] for key in OF_THE_MODEL},
     }
     if request.outlines is not None:

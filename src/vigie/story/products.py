@@ -28,7 +28,7 @@ from vigie.publish.stac import Asset
 from vigie.story.coregistration import SHIFT
 from vigie.story.experiment import to_json
 from vigie.story.run import Run
-from vigie.story.scenes import Part, catalogued, fold_name, group_of, opened
+from vigie.story.scenes import Part, catalogued, fold_name, group_of, left_out, opened
 
 
 def open_prediction(run: Run, part: Part) -> xr.Dataset:
@@ -94,7 +94,10 @@ def _described(prediction: xr.Dataset, legend: Legend) -> xr.Dataset:
 
 
 def part_provenance(run: Run, *parts: Part) -> dict[str, Any]:
-    """Record where the products of parts come from, and by how much their images were moved; the model is the first one's."""
+    """Record where the products of parts come from: the model is the first one's.
+
+    It says, too, by how much images were moved, and which scenes of the run were left out since they show nothing.
+    """
     scenes = {scene.id: scene for scene in (scene_of(run, part) for part in parts)}
     shifts = {name: opened(run, scene).dataset.attrs.get(SHIFT) for name, scene in scenes.items()}
     moved = {name: json.loads(shift) for name, shift in shifts.items() if shift is not None}
@@ -106,7 +109,8 @@ def part_provenance(run: Run, *parts: Part) -> dict[str, Any]:
         scenes=list(scenes.values()),
         licence="",
     )
-    return record | ({SHIFT: moved} if moved else {})
+    missing = left_out(run)
+    return record | ({SHIFT: moved} if moved else {}) | ({"left_out": missing} if missing else {})
 
 
 def scene_of(run: Run, part: Part) -> Scene:

@@ -18,7 +18,7 @@ from vigie.core.grid import crop
 from vigie.core.legend import LabelLegend, Legend
 from vigie.core.scene import Scene
 from vigie.core.tiles import Window
-from vigie.harmonize.cube import CubeReader, open_scene
+from vigie.harmonize.cube import CubeReader, open_scene, pixels_done, pixels_with
 from vigie.learn.folds import NEVER, FoldSettings, Region, SceneInfo, assign
 from vigie.learn.networks import NetworkSettings
 from vigie.learn.patches import LabelledScene
@@ -97,6 +97,27 @@ def catalogued(run: Run) -> list[Scene]:
     return read_catalog(run.artefact("acquire"))
 
 
+def taking_part(run: Run) -> list[Scene]:
+    """Scenes of the catalogue that show something, once they are harmonized: others teach nothing and are not mapped."""
+    return [scene for scene in catalogued(run) if shows_ground(run, scene)]
+
+
+def left_out(run: Run) -> list[str]:
+    """Names of the scenes that show nothing."""
+    return [scene.id for scene in catalogued(run) if not shows_ground(run, scene)]
+
+
+def shows_ground(run: Run, scene: Scene) -> bool:
+    """Say whether a harmonized scene has a pixel that its percentiles could be measured on: see `learn.scaling`."""
+    path, group = run.artefact("harmonize"), group_of(scene.id)
+    return pixels_with(path, group, hiding(run)) < pixels_done(path, group)
+
+
+def hiding(run: Run) -> tuple[str, ...]:
+    """Flags of pixels that nothing is measured on."""
+    return tuple(dict.fromkeys(("nodata", *settings_of(run).train.scaling.exclude)))
+
+
 def group_of(scene_id: str) -> str:
     """Node of a scene in the cube and in the prediction."""
     return f"{GRID}/{scene_id}"
@@ -110,7 +131,7 @@ def opened(run: Run, scene: Scene) -> CubeReader:
 def labelled(run: Run, classes: Classes, scaling: RobustScaling) -> list[LabelledScene]:
     """Scenes to learn from, with their percentiles measured."""
     found = []
-    for scene in catalogued(run):
+    for scene in taking_part(run):
         if scene.truth is not None:
             read = opened(run, scene)
             statistics = measure(read, read.sizes, scaling)
@@ -118,6 +139,7 @@ def labelled(run: Run, classes: Classes, scaling: RobustScaling) -> list[Labelle
     if not found:
         raise VigieError(
             "no scene has labels to learn from",
+            found=f"{len(catalogued(run))} scenes, {len(left_out(run))} of them without a clear pixel",
             expected="`truth` and `legend` in at least one of [[acquire.sources]]",
             do="add labels, or use a trained model with `vigie apply`",
         )
@@ -127,7 +149,7 @@ def labelled(run: Run, classes: Classes, scaling: RobustScaling) -> list[Labelle
 def regions_of(run: Run, folds: FoldSettings) -> list[Region]:
     """Give every part of every labelled scene to a fold."""
     infos = []
-    for scene in catalogued(run):
+    for scene in taking_part(run):
         if scene.truth is not None:
             infos.append(SceneInfo(scene.id, opened(run, scene).sizes, scene.sensor, scene.region, scene.group))
     return assign(infos, folds)
@@ -135,12 +157,13 @@ def regions_of(run: Run, folds: FoldSettings) -> list[Region]:
 
 def parts_of(run: Run, folds: FoldSettings) -> list[Part]:
     """Cut scenes into the parts that are predicted: labelled ones by the model that did not see them, others by the final."""
-    regions = regions_of(run, folds) if any(scene.truth for scene in catalogued(run)) else []
+    scenes = taking_part(run)
+    regions = regions_of(run, folds) if any(scene.truth for scene in scenes) else []
     cut: dict[str, list[Region]] = {}
     for region in regions:
         cut.setdefault(region.scene, []).append(region)
     parts = []
-    for scene in catalogued(run):
+    for scene in scenes:
         pieces = cut.get(scene.id, [])
         if len(pieces) > 1:
             parts += [Part(f"{scene.id}.{n}", scene.id, piece.window, piece.fold) for n, piece in enumerate(pieces)]

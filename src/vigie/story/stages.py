@@ -19,7 +19,7 @@ from vigie.story import limits
 from vigie.story.coregistration import Moved, measured_move, record, references
 from vigie.story.forests import check_growable
 from vigie.story.run import Run, log
-from vigie.story.scenes import Classes, catalogued, group_of, settings_of
+from vigie.story.scenes import Classes, catalogued, group_of, hiding, left_out, settings_of
 from vigie.story.settings import TrainSettings
 
 
@@ -81,6 +81,26 @@ def harmonize(run: Run) -> None:
         if scene.id in moves:
             record(fill.path, fill.group, moves[scene.id])
         _tell(scene, counts)
+    tell_left_out(run)
+
+
+def tell_left_out(run: Run) -> None:
+    """Warn of scenes that show nothing and take no further part.
+
+    Raises
+    ------
+    VigieError: no scene shows anything.
+    """
+    flags, names = ", ".join(hiding(run)), left_out(run)
+    if len(names) == len(catalogued(run)):
+        raise VigieError(
+            "no scene has a clear pixel on its grid",
+            found=f"{flags} everywhere in {', '.join(names)}",
+            expected="some clear ground",
+            do="check nodata, bands and quality masks of the scenes, choose another grid, or other dates",
+        )
+    for name in names:
+        log.warning("harmonize: scene '%s' is left out of all that follows: no pixel is free of %s", name, flags)
 
 
 def moves_of(run: Run, scenes: list[Scene]) -> dict[str, Moved]:
