@@ -12,7 +12,7 @@ from vigie.core.cube import FLAGS
 from vigie.core.errors import VigieError
 from vigie.core.legend import LabelLegend
 from vigie.core.tiles import Window
-from vigie.story import verification
+from vigie.story import baselines
 from vigie.story.scenes import Part
 from vigie.story.verification import Trial, baseline_tiles, whole_scene
 
@@ -67,6 +67,6 @@ def test_scenes_are_read_whole_and_once_with_all_their_windows(reader: Reader) -
 
 
 def test_scenes_too_large_to_learn_from_are_refused(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "WHOLE_SCENE_PIXELS", 23)
+    monkeypatch.setattr(baselines, "WHOLE_SCENE_PIXELS", 23)
     with pytest.raises(VigieError, match="baselines need 'made' in memory"):
         whole_scene(reader, [LEFT])  # type: ignore[arg-type]

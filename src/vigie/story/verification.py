@@ -9,20 +9,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
 from vigie.core.cube import label_rows
-from vigie.core.errors import VigieError, nearest
+from vigie.core.errors import VigieError
 from vigie.core.grid import pixel_m
 from vigie.core.legend import LabelLegend
 from vigie.core.store import whole_file
 from vigie.core.tiles import Tile, Window, tiles
 from vigie.harmonize.cube import CubeReader
-from vigie.learn.folds import NEVER, split
+from vigie.learn.folds import NEVER
+from vigie.story.baselines import Baselines, check_size, learnt_from, made
 from vigie.story.prediction import read_probability
 from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, Cropped, Part, catalogued, opened, part_sizes, parts_of, regions_of, settings_of
@@ -35,11 +36,6 @@ from vigie.verify.tally import Tally
 
 TILE = 2048
 """Tiles that scores are counted on, pixels; boundary distances look `verify.boundary.halo_px` beyond them."""
-WHOLE_SCENE_PIXELS = 50_000_000
-"""Baselines hold a scene in memory, one at a time, to learn from it or to predict it; larger scenes are refused."""
-
-Baselines = Mapping[str, Callable[[LabelLegend], Baseline]]
-"""Reference methods by name; each is made for a label legend."""
 
 
 @dataclass(frozen=True)
@@ -129,15 +125,13 @@ def mapped_tiles(run: Run, trial: Trial, classes: Classes) -> Iterator[LabelledT
 
 def baseline_counts(run: Run, name: str, group: Sequence[Trial], baselines: Baselines) -> dict[str, Tally]:
     """Train a reference method on what each part's model was trained on, and count what it says of the part."""
-    if name not in baselines:
-        raise VigieError(f"there is no baseline '{name}'", expected=", ".join(baselines), do=nearest(name, tuple(baselines)))
     sensors = {scene.id: scene.sensor for scene in catalogued(run)}
     learnt: dict[tuple[int, str], Fitted] = {}
 
     def tiles_of(trial: Trial) -> Iterator[LabelledTile]:
         key = (trial.part.fold, sensors[trial.part.scene])
         if key not in learnt:
-            learnt[key] = fitted(run, trial, group, baselines[name](trial.labels))
+            learnt[key] = fitted(run, trial, group, made(baselines, name, trial.labels))
         yield from baseline_tiles(trial, learnt[key])
 
     return counted(run, [tiles_of(trial) for trial in group], group, f"verify {name}")
@@ -145,14 +139,9 @@ def baseline_counts(run: Run, name: str, group: Sequence[Trial], baselines: Base
 
 def fitted(run: Run, trial: Trial, group: Sequence[Trial], baseline: Baseline) -> Fitted:
     """Fit a reference method on the training regions of a part's fold, those of its own sensor, scene by scene."""
-    folds = settings_of(run).train.folds
-    learn, _ = split(regions_of(run, folds), trial.part.fold, folds.buffer_px)
+    folds, scenes = settings_of(run).train.folds, {scene.id: scene for scene in catalogued(run)}
     readers = {other.part.scene: other.reader for other in group}
-    sensors = {scene.id: scene.sensor for scene in catalogued(run)}
-    windows: dict[str, list[Window]] = {}
-    for region in learn:
-        if region.scene in readers and sensors[region.scene] == sensors[trial.part.scene]:
-            windows.setdefault(region.scene, []).append(region.window)
+    windows = learnt_from(regions_of(run, folds), trial.part.fold, scenes[trial.part.scene], scenes, folds.buffer_px)
     return baseline.fit(whole_scene(readers[name], inside) for name, inside in windows.items())
 
 
@@ -163,14 +152,8 @@ def whole_scene(reader: CubeReader, windows: Sequence[Window]) -> xr.Dataset:
     ------
     VigieError: the scene is too large for the memory.
     """
+    check_size(str(reader.dataset.attrs.get("scene", reader.group)), reader.sizes)
     y, x = reader.sizes["y"], reader.sizes["x"]
-    if y * x > WHOLE_SCENE_PIXELS:
-        raise VigieError(
-            f"baselines need '{reader.dataset.attrs.get('scene', reader.group)}' in memory",
-            found=f"{y * x / 1e6:.0f} million pixels",
-            expected=f"at most {WHOLE_SCENE_PIXELS / 1e6:.0f} million",
-            do="leave verify.baselines empty, or score a crop",
-        )
     asked = np.zeros((y, x), dtype=bool)
     for window in windows:
         asked[window["y"], window["x"]] = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -32,8 +32,21 @@ class Fitted(Protocol):
         ...
 
 
+Needs = Literal["nothing", "scenes", "classes"]
+"""What a baseline must be shown to learn from: nothing, any scene, or pixels of at least two classes."""
+
+
 class Baseline(Protocol):
     """A baseline before it saw any scene."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it learns from."""
+        ...
+
+    def check(self, scene: xr.Dataset, labels: LabelLegend) -> None:
+        """Refuse bands that it cannot be computed from, whatever a scene's pixels hold, and labels it cannot tell apart."""
+        ...
 
     def fit(self, scenes: Iterable[xr.Dataset]) -> Fitted:
         """Learn from scenes with truth, each given once and whole; those with a mask `asked`, only where it is true."""
@@ -155,6 +168,11 @@ class Trees:
     pixels: int = 10_000
     copies: Copies = as_is
     seed: int = 0
+    needs: ClassVar[Needs] = "classes"
+
+    def check(self, scene: xr.Dataset, labels: LabelLegend) -> None:
+        """Refuse a scene that lacks bands of the recipe."""
+        self.recipe(scene)
 
     def fit(self, scenes: Iterable[xr.Dataset]) -> FittedTrees:
         """Draw pixels from one scene after another and train."""

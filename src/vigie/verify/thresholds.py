@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
@@ -12,7 +13,9 @@ from scipy import ndimage
 
 from vigie.core.cube import flagged
 from vigie.core.errors import VigieError
+from vigie.core.legend import LabelLegend
 from vigie.verify import features
+from vigie.verify.baselines import Needs
 
 Mask = NDArray[np.bool_]
 Quantity = Callable[[xr.Dataset], NDArray[np.floating]]
@@ -67,6 +70,23 @@ def otsu(values: NDArray[np.floating], bins: int = 256) -> float:
     sums = np.cumsum(counts * centres)
     mean_below, mean_above = sums[:-1] / below, (sums[-1] - sums[:-1]) / above
     return float(centres[np.argmax(below * above * (mean_below - mean_above) ** 2)])
+
+
+def check_threshold(quantity: Quantity, scene: xr.Dataset, labels: LabelLegend) -> None:
+    """Refuse a scene that lacks bands of a quantity, or labels that are more than a yes and a no.
+
+    Raises
+    ------
+    VigieError: which bands are missing, or how many codes there are.
+    """
+    if len(labels.codes) != 2:
+        raise VigieError(
+            f"a threshold cannot tell the labels '{labels.name}' apart",
+            found=f"{len(labels.codes)} classes: {', '.join(labels.names)}",
+            expected="two",
+            do="choose a random forest or gradient boosting in verify.baselines",
+        )
+    quantity(scene)
 
 
 def untouched(mask: Mask) -> Mask:
@@ -138,6 +158,11 @@ class IndexThreshold:
     quantity: Quantity
     threshold: float
     clean: Clean = untouched
+    needs: ClassVar[Needs] = "nothing"
+
+    def check(self, scene: xr.Dataset, labels: LabelLegend) -> None:
+        """Refuse what `check_threshold` does."""
+        check_threshold(self.quantity, scene, labels)
 
     def fit(self, scenes: Iterable[xr.Dataset]) -> FittedThreshold:
         """Return the threshold as it is, whatever the scenes."""
@@ -150,6 +175,11 @@ class TrainOtsu:
 
     quantity: Quantity = pan
     clean: Clean = untouched
+    needs: ClassVar[Needs] = "scenes"
+
+    def check(self, scene: xr.Dataset, labels: LabelLegend) -> None:
+        """Refuse what `check_threshold` does."""
+        check_threshold(self.quantity, scene, labels)
 
     def fit(self, scenes: Iterable[xr.Dataset]) -> FittedThreshold:
         """Find the threshold over all valid pixels of the scenes that may be learnt from."""
@@ -170,6 +200,11 @@ class OwnOtsu:
 
     quantity: Quantity = pan
     clean: Clean = untouched
+    needs: ClassVar[Needs] = "nothing"
+
+    def check(self, scene: xr.Dataset, labels: LabelLegend) -> None:
+        """Refuse what `check_threshold` does."""
+        check_threshold(self.quantity, scene, labels)
 
     def fit(self, scenes: Iterable[xr.Dataset]) -> OwnOtsu:
         """Return itself: there is nothing to learn."""

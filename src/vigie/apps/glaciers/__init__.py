@@ -16,17 +16,20 @@ from vigie.learn.filmed import film_copies
 from vigie.learn.patches import LabelledScene
 from vigie.story import prediction, stages, training, verification
 from vigie.story.app import App
+from vigie.story.baselines import check_baselines, check_fits
 from vigie.story.run import Run
 
 
 def acquire(run: Run) -> None:
-    """Find the scenes, and refuse known outlines that could not serve any of them."""
+    """Find the scenes, and refuse known outlines and reference methods that could not serve them."""
     stages.acquire(run, CLASSES)
     check_outlines(run)
+    check_baselines(run, CLASSES, BASELINES)
 
 
 def train(run: Run) -> None:
     """Train on scenes as they are labelled, on what spectral rules add to debris labels, and on simulated film."""
+    check_fits(run, CLASSES, BASELINES)
     experiment = cast(GlacierExperiment, run.experiment)
     scaling, labels = experiment.train.scaling, experiment.labels
 
