@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import cloudpickle
@@ -148,12 +150,22 @@ def test_a_cluster_without_workers_is_waited_for(caplog: pytest.LogCaptureFixtur
     start = Start()
     logging.getLogger("vigie").addHandler(start)
     try:
-        with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as cluster:
+        with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0") as cluster:
             caplog.set_level("INFO", "vigie")
             late = Dask(address=cluster.scheduler_address, without_workers_s=0.1)
             assert sorted(late.map(square, [2, 3])) == [4, 9]
     finally:
         logging.getLogger("vigie").removeHandler(start)
+
+
+def test_another_run_on_this_machine_is_no_trouble() -> None:
+    """Dask's own port may be taken: warnings are errors here."""
+    with LocalCluster(n_workers=0, dashboard_address=":0"), socket.socket() as taken:
+        with suppress(OSError):  # by somebody else already
+            taken.bind(("", 8787))
+            taken.listen()
+        assert list(Dask(workers=1).map(square, [3])) == [9]
+        assert "#SBATCH" in Slurm(queue="q", cores=1, memory="1GB", walltime="00:10:00").job_script()
 
 
 def test_a_worker_that_came_and_went_unseen_was_there() -> None:

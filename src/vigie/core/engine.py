@@ -14,6 +14,8 @@ from vigie.core.errors import VigieError
 
 log = logging.getLogger("vigie")
 
+ANY_PORT = ":0"
+"""Where schedulers show their state: two runs on one machine, or on a login node, would quarrel over Dask's own port."""
 WITHOUT_WORKERS_S = 600.0
 """How long work goes on without any worker: a nanny needs seconds, an adaptive cluster minutes to start the next."""
 
@@ -91,6 +93,7 @@ class Slurm:
             walltime=self.walltime,
             job_extra_directives=list(self.directives),
             job_script_prologue=list(self.prologue),
+            scheduler_options={"dashboard_address": ANY_PORT},
         )
 
     def job_script(self) -> str:
@@ -252,7 +255,7 @@ class Dask:
                     target.scale(jobs=self.slurm.jobs)
                 elif target is None:
                     target = stack.enter_context(
-                        LocalCluster(n_workers=self.workers, threads_per_worker=1, dashboard_address=None)
+                        LocalCluster(n_workers=self.workers, threads_per_worker=1, dashboard_address=ANY_PORT)
                     )
                 try:
                     client = stack.enter_context(Client(target, timeout=self.timeout_s))
