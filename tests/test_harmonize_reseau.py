@@ -177,7 +177,7 @@ def test_film_leaves_harmonize_without_crosses_and_with_all_else_as_it_was(films
         counts = harmonize_scene(with_crosses, cube, "grid/crossed")
         harmonize_scene(without, cube, "grid/clean")
     assert caplog.messages == [
-        f"harmonize: film_{name}, reseau crosses on pan: {n} found, to be filled" for name, n in (("crossed", 4), ("clean", 0))
+        f"harmonize: film_{name}, reseau crosses on pan: {n} found and filled" for name, n in (("crossed", 4), ("clean", 0))
     ]
     filled, clean = (open_scene(cube, f"grid/{name}")(whole(target_grid([without]))) for name in ("crossed", "clean"))
     flags, values, truth = filled["flags"].values, filled["observation"].values[0], clean["observation"].values[0]

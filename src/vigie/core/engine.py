@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -237,11 +238,16 @@ class Dask:
     def _watch(self, client: Any) -> Watch:
         """Watch the workers that a scheduler has, and has had since now."""
 
-        def arrivals() -> int:
-            return sum(event.get("action") == "add-worker" for _, event in client.get_events("all"))
+        def workers() -> int:
+            with clear_errors(OSError):
+                return len(client.nthreads())
 
-        before, present = arrivals(), len(client.nthreads())
-        return Watch(lambda: len(client.nthreads()), lambda: present + arrivals() - before, self.without_workers_s)
+        def arrivals() -> int:
+            with clear_errors(OSError):
+                return sum(event.get("action") == "add-worker" for _, event in client.get_events("all"))
+
+        before, present = arrivals(), workers()
+        return Watch(workers, lambda: present + arrivals() - before, self.without_workers_s)
 
     def _client(self) -> Any:
         from distributed import Client, LocalCluster
@@ -272,12 +278,19 @@ class Dask:
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
-    """Tell of work that takes its workers with it in our words."""
+def clear_errors(lost: type[Exception] = CancelledError) -> Iterator[None]:
+    """Tell in our words of work that takes its workers with it, and of a scheduler that is lost."""
     from distributed import KilledWorker
 
     try:
         yield
+    except lost as error:
+        raise VigieError(
+            "the Dask scheduler is lost",
+            found=error,
+            expected="a scheduler that runs until the work is done",
+            do="start it again and run once more: what is done is kept",
+        ) from error
     except KilledWorker as error:
         raise VigieError(
             "a piece of work kills every worker that does it",

@@ -65,7 +65,7 @@ def _crosses(reader: SceneReader) -> Iterator[tuple[str, tuple[Cross, ...]]]:
                 log.info("%s stay: their lines are %.2f px wide at %g m", told, band.reseau.width_m / band.gsd_m, band.gsd_m)
             else:
                 found = _found(dataset, band, reader.image_grid)
-                log.info("%s: %d found, to be filled", told, len(found))
+                log.info("%s: %d found and filled", told, len(found))
                 yield band.name, found
 
 

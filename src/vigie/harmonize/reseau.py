@@ -144,7 +144,7 @@ class Search:
             return []
         like, tilt = _best(np.where(np.isfinite(coarse), coarse, np.nanmedian(coarse)), arm, width, tilts_deg)
         inner = slice(margin, -margin), slice(margin, -margin)
-        places = np.argwhere(_peaks(like, 2 * ceil(self.arm_px / self.step) + 1)[inner])
+        places = np.argwhere(_peaks(like[inner], 2 * ceil(arm) + 1))
         guesses = [
             Cross(
                 float(window["y"].start + (y + 0.5) * self.step),

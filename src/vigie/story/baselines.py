@@ -108,7 +108,9 @@ def check_fits(run: Run, classes: Classes, baselines: Baselines) -> None:
     folds = settings_of(run).train.folds
     if not settings_of(run).verify.baselines or folds.by == "none":
         return
-    scenes = taking_part(run)
+    scenes = [scene for scene in taking_part(run) if scene.truth is not None]
+    if not scenes:
+        return
     readers = {scene.id: opened(run, scene) for scene in scenes}
     for fit in fits(regions_of(run, folds), scenes, folds):
         learners = [(name, m.needs) for name, m in methods(run, classes, baselines, fit) if m.needs != "nothing"]
