@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 Refine = Literal["bilinear", "cubic"]
 """Interpolation where the target grid is finer than the source."""
@@ -20,6 +22,16 @@ class GridSettings(BaseModel):
     bounds: tuple[float, float, float, float] | None = Field(
         default=None, description="west, south, east, north in units of `crs`; default: all of the scene"
     )
+
+    @field_validator("crs")
+    @classmethod
+    def _crs_is_known(cls, crs: str | None) -> str | None:
+        if crs is not None:
+            try:
+                CRS.from_user_input(crs)
+            except CRSError as error:
+                raise ValueError("a coordinate system that PROJ knows, such as 'EPSG:32645'") from error
+        return crs
 
 
 class HarmonizeSettings(BaseModel):
