@@ -8,7 +8,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pydantic import ValidationError
@@ -338,6 +338,7 @@ def test_bad_input_is_refused_with_advice():
 
 
 @settings(max_examples=8, deadline=None)
+@example(seed=151, outline="cut corners", cut=False)  # a glacier all under debris, whose share once rounded to more than all
 @given(seed=st.integers(0, 10_000), outline=st.sampled_from(["stairs", "cut corners"]), cut=st.booleans())
 def test_any_map_gives_a_coverage_that_adds_up(seed, outline, cut):
     rng = np.random.default_rng(seed)
