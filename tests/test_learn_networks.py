@@ -20,7 +20,7 @@ from vigie.core.scene import KINDS, Band
 from vigie.learn import bands, networks
 from vigie.learn.networks import NetworkSettings, build
 from vigie.learn.stem import BandStem
-from vigie.learn.unet import ChannelNorm, UNet, receptive_field
+from vigie.learn.unet import ChannelNorm, GroupNorm, UNet, receptive_field
 
 SENTINEL = [
     ("blue", "reflectance", 0.49, 0.065, 10.0),
@@ -222,6 +222,39 @@ class TestNetworks:
         assert loss.item() < 0.2
 
 
+class TestSensorNorm:
+    def test_is_the_plain_norm_at_the_start(self):
+        x, context = torch.randn(2, 16, 4, 4), torch.randn(5)
+        torch.testing.assert_close(GroupNorm(16, 5)(x, context), torch.nn.GroupNorm(8, 16)(x))
+        pixelwise = torch.nn.LayerNorm(16)(x.movedim(1, -1)).movedim(-1, 1)
+        torch.testing.assert_close(ChannelNorm(16, 5)(x, context), pixelwise)
+
+    @pytest.mark.parametrize("norm", [GroupNorm, ChannelNorm])
+    def test_scales_and_shifts_by_the_context(self, norm):
+        x, context, layer = torch.randn(2, 16, 4, 4), torch.randn(5), norm(16, 5)
+        plain = layer(x, context)
+        torch.nn.init.normal_(layer.modulation.weight)
+        gain, shift = (layer.modulation.weight @ context).view(2, 16, 1, 1)
+        torch.testing.assert_close(layer(x, context), plain * (1 + gain) + shift)
+
+    @pytest.mark.parametrize("name", ["unet-groupnorm", "unet-channelnorm"])
+    def test_tells_one_image_from_the_same_of_another_sensor(self, name):
+        """Norms and the last layer alone learn that all is of class 0 on film, and of class 1 on radar."""
+        torch.manual_seed(0)
+        network = build(small(name), classes=2)
+        film = bands.describe(scene([("pan", "pan", 0.6, 0.2, 6.0)]))
+        radar = bands.describe(scene([("vv", "sar", 55_500.0, None, 20.0)]))
+        x, mask = torch.randn(2, 1, 16, 16), torch.ones(2, 2, 16, 16)
+        optimiser = torch.optim.Adam([p for n, p in network.named_parameters() if "modulation" in n or "head" in n], 0.02)
+        for _ in range(30):
+            optimiser.zero_grad()
+            sure = network(x, mask, film).log_softmax(1)[:, 0] + network(x, mask, radar).log_softmax(1)[:, 1]
+            (-sure.mean()).backward()
+            optimiser.step()
+        assert (network(x, mask, film).argmax(1) == 0).float().mean() > 0.95
+        assert (network(x, mask, radar).argmax(1) == 1).float().mean() > 0.95
+
+
 class TestReceptiveField:
     @pytest.mark.parametrize(("widths", "reduction"), [((8,), 1), ((8, 8), 1), ((8, 8, 8), 1), ((8, 8), 2), ((8,), 4)])
     def test_bounds_what_one_pixel_sees_and_not_by_much(self, widths, reduction):
@@ -256,7 +289,7 @@ class TestReceptiveField:
         assert build(small("unet-groupnorm"), classes=2).receptive_field is None
 
     def test_one_level_is_two_convolutions(self):
-        assert receptive_field(1) == 5 == UNet(4, 2, (8,), ChannelNorm).receptive_field
+        assert receptive_field(1) == 5 == UNet(4, 2, (8,), ChannelNorm, context=3).receptive_field
 
 
 class TestWeights:
@@ -301,16 +334,18 @@ class TestWeights:
             build(small("unet", encoder="resnet18", weights=str(tmp_path / "none.safetensors")), classes=2)
 
     def test_others_join_by_entry_point(self, monkeypatch):
+        class Layer(torch.nn.Conv2d):
+            multiple, receptive_field = 1, 1
+
+            def forward(self, x, context):
+                assert context.shape == (networks.CONTEXT,)
+                return super().forward(x)
+
         class Point:
             name = "single-layer"
 
             def load(self):
-                def factory(_settings, channels, classes):
-                    body = torch.nn.Conv2d(channels, classes, 1)
-                    body.multiple, body.receptive_field = 1, 1
-                    return body
-
-                return factory
+                return lambda _settings, channels, classes: Layer(channels, classes, 1)
 
         monkeypatch.setattr(networks, "entry_points", lambda group: [Point()] if group == "vigie.networks" else [])
         network = build(NetworkSettings(name="single-layer"), classes=3)

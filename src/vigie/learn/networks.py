@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from vigie.core.errors import VigieError, nearest
 from vigie.learn.forest import Forest
 from vigie.learn.stem import BandStem
-from vigie.learn.unet import ChannelNorm, UNet, group_norm
+from vigie.learn.unet import ChannelNorm, GroupNorm, UNet
 
 
 class NetworkSettings(BaseModel, extra="forbid", frozen=True):
@@ -85,9 +85,13 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
         return sides
 
 
+CONTEXT = 64
+"""Width of what a body is told of the bands, see `BandStem.context`."""
+
 Factory = Callable[[NetworkSettings, int, int], nn.Module]
-"""(settings, channels in, classes out) -> a body: a module (N, channels, h, w) -> (N, classes, h, w) with the attributes
-`multiple` (h and w must be multiples of it) and `receptive_field` (pixels side to side, or None when unbounded or unknown)."""
+"""(settings, channels in, classes out) -> a body: a module that turns features (N, channels, h, w) into logits (N, classes, h,
+w), told by a context (CONTEXT,) what bands the image has. It has the attributes `multiple` (h and w must be multiples of it)
+and `receptive_field` (pixels side to side, or None when unbounded or unknown)."""
 
 
 class SegmentationNetwork(nn.Module):
@@ -135,7 +139,7 @@ class SegmentationNetwork(nn.Module):
                 expected=f"multiples of {self.multiple}",
                 do="choose another crop or tile size, or pad",
             )
-        logits: Tensor = self.body(self.stem(x, mask, bands))
+        logits: Tensor = self.body(self.stem(x, mask, bands), self.stem.context(bands))
         if self.stem.reduction == 1:
             return logits
         return F.interpolate(logits, scale_factor=float(self.stem.reduction), mode="bilinear", align_corners=False)
@@ -159,7 +163,7 @@ def build(settings: NetworkSettings, classes: int) -> SegmentationNetwork | Fore
         return Forest(classes, settings.sides, settings.splits, settings.trees, settings.leaves)
     factory = _factory(settings.name)
     provenance = _provenance(settings)
-    stem = BandStem(settings.stem_channels, reduction=settings.reduction)
+    stem = BandStem(settings.stem_channels, CONTEXT, settings.reduction)
     network = SegmentationNetwork(stem, factory(settings, settings.stem_channels, classes), provenance)
     return network.to(memory_format=torch.channels_last)
 
@@ -176,15 +180,18 @@ def _factory(name: str) -> Factory:
 
 
 def _unet_groupnorm(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    return UNet(channels, classes, settings.widths, group_norm, settings.dropout)
+    return UNet(channels, classes, settings.widths, GroupNorm, CONTEXT, settings.dropout)
 
 
 def _unet_channelnorm(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    return UNet(channels, classes, settings.widths, ChannelNorm, settings.dropout)
+    return UNet(channels, classes, settings.widths, ChannelNorm, CONTEXT, settings.dropout)
 
 
 class _Body(nn.Module):
-    """A network of segmentation-models-pytorch as a body, with dropout before its last layer."""
+    """A network of segmentation-models-pytorch as a body, with dropout before its last layer.
+
+    It knows what bands the image has from the stem alone: pretrained layers stay as they are.
+    """
 
     def __init__(self, model: nn.Module, multiple: int, dropout: float) -> None:
         super().__init__()
@@ -192,7 +199,7 @@ class _Body(nn.Module):
         self.model = model
         model.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), model.segmentation_head)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Turn features into logits."""
         logits: Tensor = self.model(x)
         return logits

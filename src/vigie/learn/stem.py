@@ -46,7 +46,7 @@ class BandStem(nn.Module):
 
     def __init__(self, channels: int, hidden: int = 64, reduction: int = 1) -> None:
         super().__init__()
-        self.channels, self.reduction = channels, reduction
+        self.channels, self.hidden, self.reduction = channels, hidden, reduction
         self.kernel = 3 if reduction == 1 else 2 * reduction
         self.padding = 1 if reduction == 1 else reduction // 2
         taps = channels * self.kernel**2
@@ -74,6 +74,10 @@ class BandStem(nn.Module):
         """Hidden features of each band (B, hidden), centred and scaled so that they differ between bands."""
         features: Tensor = self.trunk(bands)
         return F.layer_norm(features, features.shape[-1:])
+
+    def context(self, bands: Tensor) -> Tensor:
+        """Describe an image by the mean (hidden,) of what its bands (B, WIDTH) are."""
+        return self._features(bands).mean(dim=0)
 
     def forward(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
         """Combine bands.

@@ -1,4 +1,4 @@
-"""A U-Net without batch statistics: the expected workhorse, small enough to train on a laptop's CPU.
+"""A U-Net without batch statistics that knows which sensor it looks at: the workhorse, small enough for a laptop's CPU.
 
 Ronneberger, Fischer & Brox 2015 (arXiv:1505.04597), with normalisation over channels or groups instead of the batch (small
 batches of large crops), SiLU, and bilinear upsampling instead of transposed convolutions (no checkerboard).
@@ -6,58 +6,86 @@ batches of large crops), SiLU, and bilinear upsampling instead of transposed con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Norm = Callable[[int], nn.Module]
-"""Build the normalisation layer of a number of channels."""
+
+class SensorNorm(nn.Module):
+    """Normalise feature maps, then scale and shift each by what the image is made of; the way to normalise is a subclass's.
+
+    Bright is snow on one sensor's image and a saturated slope on another's: one network has to know which it looks at, however
+    normalisation blurs it. Feature-wise linear modulation (Perez et al. 2018, arXiv:1709.07871); at the start it is the same
+    for all images.
+    """
+
+    def __init__(self, channels: int, context: int) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(context, 2 * channels)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Normalise (N, C, H, W) of an image whose bands are described by a context (E,)."""
+        # Mixed precision gives the gain 8 bits: enough for it, too few for 1 + gain.
+        gain, shift = self.modulation(context).to(self.modulation.weight.dtype).chunk(2)
+        return self.normalise(x, 1 + gain, shift)
+
+    def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Normalise (N, C, H, W), times a weight (C,), plus a bias (C,)."""
+        raise NotImplementedError
 
 
-def group_norm(channels: int) -> nn.Module:
+class GroupNorm(SensorNorm):
     """Normalise over 8 groups of channels and the whole crop (Wu & He 2018): robust, but it sees the whole crop."""
-    return nn.GroupNorm(8 if channels % 8 == 0 else 1, channels)
+
+    def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Normalise groups of channels."""
+        return F.group_norm(x, 8 if x.shape[1] % 8 == 0 else 1, weight, bias)
 
 
-class ChannelNorm(nn.Module):
+class ChannelNorm(SensorNorm):
     """Normalise over channels at each pixel: output at a pixel does not depend on how far the tile reaches."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, C, H, W) over C."""
-        return F.layer_norm(x.movedim(1, -1), self.weight.shape, self.weight, self.bias).movedim(-1, 1)
+    def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Normalise each pixel."""
+        return F.layer_norm(x.movedim(1, -1), weight.shape, weight, bias).movedim(-1, 1)
 
 
-class DoubleConv(nn.Sequential):
+Norm = type[SensorNorm]
+
+
+class DoubleConv(nn.Module):
     """(conv3x3, norm, SiLU) twice."""
 
-    def __init__(self, inputs: int, outputs: int, norm: Norm) -> None:
-        layers: list[nn.Module] = []
-        for width in (inputs, outputs):
-            layers += [nn.Conv2d(width, outputs, 3, padding=1, bias=False), norm(outputs), nn.SiLU()]
-        super().__init__(*layers)
+    def __init__(self, inputs: int, outputs: int, norm: Norm, context: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(width, outputs, 3, padding=1, bias=False) for width in (inputs, outputs)])
+        self.norms = nn.ModuleList([norm(outputs, context) for _ in range(2)])
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Turn (N, inputs, H, W) into (N, outputs, H, W)."""
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.silu(norm(conv(x), context))
+        return x
 
 
 class Up(nn.Module):
     """Project to the skip's width, upsample twice bilinearly, join the skip, DoubleConv."""
 
-    def __init__(self, inputs: int, outputs: int, norm: Norm) -> None:
+    def __init__(self, inputs: int, outputs: int, norm: Norm, context: int) -> None:
         super().__init__()
         # A 1x1 convolution and bilinear upsampling commute: projecting first costs a quarter.
         self.project = nn.Conv2d(inputs, outputs, 1)
-        self.conv = DoubleConv(2 * outputs, outputs, norm)
+        self.conv = DoubleConv(2 * outputs, outputs, norm, context)
 
-    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+    def forward(self, deep: Tensor, skip: Tensor, context: Tensor) -> Tensor:
         """Join what is deep (N, inputs, h, w) with its skip (N, outputs, 2h, 2w)."""
         raised = F.interpolate(self.project(deep), scale_factor=2.0, mode="bilinear", align_corners=False)
-        joined: Tensor = self.conv(torch.cat([skip, raised], dim=1))
+        joined: Tensor = self.conv(torch.cat([skip, raised], dim=1), context)
         return joined
 
 
@@ -73,32 +101,36 @@ class UNet(nn.Module):
     widths
         Channels of each level, finest first; each level halves the resolution.
     norm
-        `group_norm` or `ChannelNorm`.
+        `GroupNorm` or `ChannelNorm`.
+    context
+        Width of what describes the bands of the image, see `SensorNorm`.
     dropout
         Probability of dropping a whole feature map before the last layer.
 
     Examples
     --------
-    >>> UNet(8, 4, (8, 16), ChannelNorm)(torch.zeros(1, 8, 6, 10)).shape
+    >>> UNet(8, 4, (8, 16), ChannelNorm, context=5)(torch.zeros(1, 8, 6, 10), torch.zeros(5)).shape
     torch.Size([1, 4, 6, 10])
     """
 
-    def __init__(self, channels: int, classes: int, widths: Sequence[int], norm: Norm, dropout: float = 0.0) -> None:
+    def __init__(
+        self, channels: int, classes: int, widths: Sequence[int], norm: Norm, context: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.multiple = 2 ** (len(widths) - 1)
-        self.receptive_field = None if norm is group_norm else receptive_field(len(widths))
-        self.down = nn.ModuleList([DoubleConv(a, b, norm) for a, b in zip((channels, *widths), widths)])
-        self.up = nn.ModuleList([Up(b, a, norm) for a, b in reversed(list(pairwise(widths)))])
+        self.receptive_field = None if norm is GroupNorm else receptive_field(len(widths))
+        self.down = nn.ModuleList([DoubleConv(a, b, norm, context) for a, b in zip((channels, *widths), widths)])
+        self.up = nn.ModuleList([Up(b, a, norm, context) for a, b in reversed(list(pairwise(widths)))])
         self.head = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(widths[0], classes, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Turn features (N, channels, H, W) into logits (N, classes, H, W); H and W multiples of `multiple`."""
-        skips = [self.down[0](x)]
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Turn features (N, channels, H, W), whose sides are multiples of `multiple`, into logits (N, classes, H, W)."""
+        skips = [self.down[0](x, context)]
         for block in list(self.down)[1:]:
-            skips.append(block(F.max_pool2d(skips[-1], 2)))
+            skips.append(block(F.max_pool2d(skips[-1], 2), context))
         y = skips.pop()
         for block in self.up:
-            y = block(y, skips.pop())
+            y = block(y, skips.pop(), context)
         logits: Tensor = self.head(y)
         return logits
 
