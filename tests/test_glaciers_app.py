@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import geopandas as gpd
@@ -18,6 +19,7 @@ from vigie.apps.glaciers import app
 from vigie.apps.glaciers.baselines import BASELINES
 from vigie.apps.glaciers.classes import CLASSES, LEGEND
 from vigie.apps.glaciers.histories import Epochs, areas_of, follow
+from vigie.apps.glaciers.history.build import build_history
 from vigie.apps.glaciers.history.classes import snow_chance
 from vigie.apps.glaciers.inventories import Surface, known_outlines, seen_classes
 from vigie.apps.glaciers.inventory.build import glacier_inventory
@@ -190,6 +192,34 @@ def test_a_history_has_the_areas_of_its_inventories(monkeypatch, tmp_path):
     for day, inventory in epochs.inventories.items():
         assert total.loc[day, "area_km2"] == inventory.glaciers["area_km2"].sum() == pytest.approx(0.36 / 4, rel=0.02)
         assert total.loc[day, "area_err_km2"] == pytest.approx(inventory.glaciers["area_err_km2"].iloc[0])
+
+
+@pytest.mark.parametrize("hidden", ["shown as land", "unseen"])
+def test_what_its_own_map_does_not_show_is_inferred(hidden, monkeypatch, tmp_path):
+    grid = cover((0, 0, 900, 900), "EPSG:32645", 30.0)
+    film = surface("1975-08-20", "1975-08-20", grid, "area")
+    film = replace(film, probability=held(np.broadcast_to(np.float32([0.55, 0.25, 0.12, 0.08])[:, None, None], (4, 30, 30))))
+    if hidden == "unseen":
+        film = replace(film, codes=np.full_like(film.codes, LEGEND.unknown))
+    years = [f"{year}-08-20" for year in (1994, 2003, 2012, 2021)]
+    history = followed([film, *(seen_on(day, day, grid, slice(5, 25)) for day in years)], monkeypatch, tmp_path)
+    for table in (history.histories["glaciers"].total, history.histories["glaciers"].objects):
+        assert table["status"].tolist() == ["inferred", *4 * ["observed"]]
+        assert table["area_km2"][0] == pytest.approx(0.36, rel=0.01) and table["shown"].tolist() == [0, 1, 1, 1, 1]
+        assert table["area_err_km2"][0] > 3 * table["area_err_km2"][1]
+    notes = [note.text for note in history_section(history).notes]
+    assert notes == ["Area of glaciers is inferred, not observed, at 1975-08-20."]
+
+
+def test_guesses_of_one_date_err_together():
+    lakes = gpd.GeoDataFrame(
+        {"area_km2": [1.0, 1.0], "area_err_km2": 0.1, "shown": 0.0, "guess_err_km2": 0.4},
+        geometry=[shapely.box(0, 0, 1000, 1000), shapely.box(5000, 0, 6000, 1000)],
+        crs=32645,
+    )
+    history = build_history({date(1975, 8, 20): lakes}, pixel_m=30.0)
+    assert history.outlines["area_err_km2"].tolist() == pytest.approx(2 * [np.hypot(0.1, 0.4)])
+    assert history.total["area_err_km2"][0] == pytest.approx(np.hypot(0.1 * np.sqrt(2), 0.8))
 
 
 def test_two_maps_of_one_day_share_an_inventory(monkeypatch, tmp_path):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from vigie.core.errors import VigieError
 from vigie.publish.look import FONT, LIGHT, SMALL_POINTS, TEXT_POINTS, TITLE_POINTS, Theme
+
+MARKS = {"observed": "observed", "inferred": "inferred: not on that date's own map", "flagged": "flagged"}
+"""What the marks of a series mean: filled, hollow, crossed."""
 
 
 def reliability_chart(
@@ -61,49 +65,56 @@ def series_chart(
     times: ArrayLike,
     values: ArrayLike,
     interval: tuple[ArrayLike, ArrayLike] | None,
-    flagged: Sequence[int],
+    marks: Mapping[str, Sequence[int]],
     labels: tuple[str, str],
     theme: Theme = LIGHT,
 ) -> Figure:
-    """Draw a quantity over time with its interval, flagged points marked and left out of the line.
+    """Draw a quantity over time with its interval; inferred points are hollow, flagged ones crossed and left out of the line.
 
     Parameters
     ----------
     times, values: the series; NaN where there is no value.
     interval: lower and upper ends at the same times, or None.
-    flagged: positions of values that are not to be trusted.
+    marks: positions of values that are 'inferred' from other dates, or 'flagged' as not to be trusted.
     labels: title, and the name of the quantity with its unit.
     theme: colours of paper and ink.
 
     Examples
     --------
-    >>> figure = series_chart([2020, 2021, 2022], [35.4, 36.8, 10.7], None, [2], ("Lakes", "area, km²"))
+    >>> figure = series_chart([2020, 2021, 2022], [35.4, 36.8, 10.7], None, {"flagged": [2]}, ("Lakes", "area, km²"))
     >>> figure.axes[0].get_ylabel()
     'area, km²'
     """
     time, value = np.asarray(times), np.asarray(values, dtype=np.float64)
-    doubtful = np.isin(np.arange(len(value)), list(flagged))
+    doubtful, inferred = (np.isin(np.arange(len(value)), list(marks.get(what, ()))) for what in ("flagged", "inferred"))
     good = np.isfinite(value) & ~doubtful
     figure = _figure((7.2, 3.1), theme)
     axes: Axes = figure.add_axes((0.085, 0.125, 0.9, 0.745))
     if interval is not None:
         low, high = (np.asarray(end, dtype=np.float64) for end in interval)
         axes.fill_between(time[good], low[good], high[good], color=theme.accent, alpha=0.2, linewidth=0)
-    axes.plot(time[good], value[good], color=theme.accent, linewidth=1.8, marker="o", markersize=3.6)
-    _mark_doubtful(axes, time[doubtful], value[doubtful], theme)
+    axes.plot(time[good], value[good], color=theme.accent, linewidth=1.8)
+    dots: dict[str, Any] = {"linestyle": "none", "markeredgecolor": theme.accent, "markeredgewidth": 1.4, "zorder": 3}
+    seen, guessed = good & ~inferred, good & inferred
+    axes.plot(time[seen], value[seen], marker="o", markersize=4.2, color=theme.accent, label=MARKS["observed"], **dots)
+    axes.plot(time[guessed], value[guessed], marker="o", markersize=5.6, color=theme.paper, label=MARKS["inferred"], **dots)
+    dots |= {"markeredgecolor": theme.paper, "markeredgewidth": 1.0}
+    axes.plot(time[doubtful], value[doubtful], marker="X", markersize=7, color=theme.ink, label=MARKS["flagged"], **dots)
+    if doubtful.any() or guessed.any():
+        _legend(axes, theme)
     axes.set(ylabel=labels[1], ylim=(min(0.0, float(np.nanmin(value))), None))
     _style(axes, theme)
     _title(axes, labels[0], theme)
     return figure
 
 
-def _mark_doubtful(axes: Axes, time: NDArray[np.generic], value: NDArray[np.float64], theme: Theme) -> None:
-    if not time.size:
-        return
-    axes.plot(
-        time, value, linestyle="none", marker="X", markersize=7, color=theme.ink, markeredgecolor=theme.paper, label="flagged"
+def _legend(axes: Axes, theme: Theme) -> None:
+    """Name the marks that are there, above the plot, where no line runs."""
+    there = [line for line in axes.get_lines() if np.size(line.get_xdata()) and line.get_label() in MARKS.values()]
+    font = {"family": FONT, "size": SMALL_POINTS}
+    legend = axes.legend(
+        handles=there, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(there), borderpad=0, prop=font
     )
-    legend = axes.legend(frameon=False, loc="upper left", prop={"family": FONT, "size": SMALL_POINTS})
     for text in legend.get_texts():
         text.set_color(theme.soft)
 

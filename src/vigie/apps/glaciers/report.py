@@ -240,7 +240,8 @@ def history_section(epochs: Epochs) -> Section:
     days = sorted(epochs.inventories)
     text = (
         f"{len(epochs.surfaces)} maps of {len(days)} days from {days[0]} to {days[-1]}, made consistent pixel by pixel with a "
-        "hidden Markov model that lets ice advance and retreat. Years that do not fit their neighbours are marked, not removed."
+        "hidden Markov model that lets ice advance and retreat. Dates that do not fit their neighbours stay, marked. "
+        "An area that its own date's map shows less than half of is inferred from the other dates: its mark is hollow."
     )
     figures = tuple(series_of(history, f"Area of {what}") for what, history in epochs.histories.items())
     return Section(f"History: {epochs.name}", text, figures=figures, notes=doubts(epochs))
@@ -254,8 +255,11 @@ def series_of(history: History, title: str) -> ReportFigure:
         series_chart,
         total["date"].to_numpy("datetime64[D]"),
         area,
-        (area - 2 * error, area + 2 * error),
-        np.flatnonzero(total["flagged"].to_numpy(bool)).tolist(),
+        (np.maximum(area - 2 * error, 0.0), area + 2 * error),
+        {
+            "flagged": np.flatnonzero(total["flagged"].to_numpy(bool)).tolist(),
+            "inferred": np.flatnonzero(total["status"] == "inferred").tolist(),
+        },
         (title, "area, km²"),
     )
     return ReportFigure(
@@ -268,9 +272,14 @@ def _themed(draw: partial[Figure], theme: Theme) -> Figure:
 
 
 def doubts(epochs: Epochs) -> tuple[Note, ...]:
-    """Name the dates that do not fit."""
-    flagged = {what: h.total.loc[h.total["flagged"], "date"].astype(str) for what, h in epochs.histories.items()}
-    return tuple(Note(f"Area of {what} is doubtful at {', '.join(d)}.", "warning") for what, d in flagged.items() if len(d))
+    """Name the dates that do not fit, and those whose area comes from other dates."""
+    found = []
+    for what, history in epochs.histories.items():
+        total = history.total
+        for word, rows in (("doubtful", total["flagged"]), ("inferred, not observed,", total["status"] == "inferred")):
+            days = total.loc[rows, "date"].astype(str)
+            found += [Note(f"Area of {what} is {word} at {', '.join(days)}.", "warning")] if len(days) else []
+    return tuple(found)
 
 
 def _pairs(found: Findings) -> Iterator[tuple[Surface, Inventory]]:
