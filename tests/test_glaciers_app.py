@@ -16,7 +16,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from vigie.apps.glaciers import app
-from vigie.apps.glaciers.baselines import BASELINES
+from vigie.apps.glaciers.baselines import BASELINES, TITLES
 from vigie.apps.glaciers.classes import CLASSES, LEGEND
 from vigie.apps.glaciers.histories import Epochs, areas_of, follow
 from vigie.apps.glaciers.history.build import build_history
@@ -74,6 +74,7 @@ def test_every_label_legend_stands_for_classes_of_the_map(name):
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_reference_method_can_be_made(name):
+    assert TITLES[name] and TITLES[name] != name
     method = BASELINES[name](CLASSES.label("lake-or-not"))
     assert callable(method.fit)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from vigie.story.compare import merged_scores, read_group
+from vigie.story.compare import cautions_of, figure_of, merged_scores, read_group
 
 
 def test_a_group_keeps_the_coordinates_it_shares_with_the_group_above(tmp_path):
@@ -34,3 +34,13 @@ def test_a_reference_method_appears_again_where_its_scores_differ(tmp_path):
     merged = merged_scores([tmp_path / run for run in ("one", "two", "three")], "ice")
     assert merged["model"].values.tolist() == ["one", "forest", "two", "three", "forest of three"]
     assert merged["iou"].sel(label="ice").values.tolist() == [0.8, 0.5, 0.8, 0.8, 0.7]
+
+
+def test_what_to_mind_of_intervals_is_said_once_below_the_figure():
+    names = {"model": ["model"], "bound": ["low", "high"], "scene": ["a"]}
+    values = {"iou": ("model", [0.8]), "iou_interval": (("model", "bound"), [[0.7, 0.9]])}
+    scores = xr.Dataset(values | {"iou_by_scene": (("model", "scene"), [[0.8]])}, names, {"caution": "few groups"})
+    panels = [(label, scores.expand_dims(label=[label]), label) for label in ("ice", "water")]
+    assert cautions_of(panels) == ["few groups"]
+    assert figure_of(panels, {}).get_supxlabel().endswith("\nfew groups")
+    assert cautions_of([("ice", scores.assign_attrs(caution=""), "ice")]) == []

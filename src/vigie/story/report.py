@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vigie.learn.model import read_card
 from vigie.publish.charts import reliability_chart
 from vigie.publish.look import Theme
-from vigie.publish.report import Estimate, Measure, ReportFigure, ScoreTable, Section
+from vigie.publish.report import Estimate, Measure, Note, ReportFigure, ScoreTable, Section
 from vigie.publish.sections import model_section as card_section
 from vigie.publish.sections import provenance_section as record_section
 from vigie.publish.sections import reproduce_section
@@ -28,17 +28,20 @@ from vigie.verify.scores import OURS
 Values = NDArray[np.float64]
 
 BY_CLASS = (
-    Measure("iou"),
-    Measure("f1"),
+    Measure("iou", title="IoU"),
+    Measure("f1", title="F1"),
     Measure("precision"),
     Measure("recall"),
-    Measure("label_ece", "lower"),
+    Measure("label_ece", "lower", title="calibration error"),
 )
 """Scores of one class that the report shows."""
 
 
-def score_sections(run: Run) -> Iterator[Section]:
-    """Tell how good the maps are, one section for each label legend, or why nothing was scored."""
+def score_sections(run: Run, titles: Mapping[str, str]) -> Iterator[Section]:
+    """Tell how good the maps are, one section for each label legend, or why nothing was scored.
+
+    `titles` are what readers call the reference methods.
+    """
     path = run.folder / ARTEFACTS["verify"]
     if not path.is_file():
         return
@@ -49,10 +52,11 @@ def score_sections(run: Run) -> Iterator[Section]:
         labels = [str(label) for label in scores["label"].values]
         yield Section(
             f"Scores: {legend}",
-            "Every part was mapped by a model that never saw it; the reference methods learnt from the same parts. "
-            f"Intervals: {scores.attrs['intervals']}.",
+            "Every part was mapped by a model that never saw it; the reference methods learnt from what the model "
+            f"learnt from. Intervals: {scores.attrs['intervals']}.",
             figures=tuple(reliability_figures(run, legend)),
-            scores=tuple(class_table(scores, label) for label in labels),
+            scores=tuple(class_table(scores, label, titles) for label in labels),
+            notes=(Note(f"{caution[0].upper()}{caution[1:]}."),) if (caution := scores.attrs.get("caution")) else (),
         )
 
 
@@ -62,7 +66,7 @@ def unscored(path: Path) -> str:
         return str(root.attrs.get("note", ""))
 
 
-def class_table(scores: xr.Dataset, label: str) -> ScoreTable:
+def class_table(scores: xr.Dataset, label: str, titles: Mapping[str, str]) -> ScoreTable:
     """Tabulate the scores of one class, our model beside the reference methods."""
     rows: dict[str, dict[str, Estimate]] = {}
     for model in scores["model"].values.tolist():
@@ -73,7 +77,8 @@ def class_table(scores: xr.Dataset, label: str) -> ScoreTable:
             low, high = (float(v) for v in scores[f"{measure.name}_interval"].sel(at).values.ravel()[:2])
             if np.isfinite(value):
                 rows[model][measure.name] = Estimate(value, *(bound if np.isfinite(bound) else None for bound in (low, high)))
-    return ScoreTable(label, BY_CLASS, rows, ours=(OURS,), note=f"How pixels are decided: {scores.attrs['decision']}.")
+    decided = f"How pixels are decided: {scores.attrs['decision']}."
+    return ScoreTable(label, BY_CLASS, rows, ours=(OURS,), note=decided, titles=titles)
 
 
 def reliability_figures(run: Run, legend: str) -> Iterator[ReportFigure]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vigie.apps.glaciers.baselines import TITLES
 from vigie.apps.glaciers.classes import LEGEND
 from vigie.apps.glaciers.histories import Epochs
 from vigie.apps.glaciers.history.build import History
@@ -53,7 +54,7 @@ def report_of(run: Run, found: Findings) -> Report:
     """Assemble the report of a run."""
     sections = [
         maps_section(run, found),
-        *score_sections(run),
+        *score_sections(run, TITLES),
         glaciers_section(found),
         *outlines_sections(found),
         lakes_section(found),
