@@ -25,7 +25,7 @@ from vigie.apps.glaciers.inventories import Surface, known_outlines, seen_classe
 from vigie.apps.glaciers.inventory.build import glacier_inventory
 from vigie.apps.glaciers.inventory.deviation import area_deviations
 from vigie.apps.glaciers.inventory.strips import held
-from vigie.apps.glaciers.report import cloudiness, history_section
+from vigie.apps.glaciers.report import Findings, cloudiness, glaciers_section, headlines, history_section
 from vigie.apps.glaciers.settings import HistorySettings
 from vigie.core.errors import VigieError
 from vigie.core.grid import cover
@@ -183,6 +183,30 @@ def followed(area: list[Surface], monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     source = {"images": "none.tif", "sensor": "none"}
     _, experiment = validate({"app": "glaciers", "name": "plain", "acquire": {"sources": [source]}}, "here")
     return follow(Run(experiment, tmp_path / "run"), "area", area, HistorySettings())
+
+
+def found_on(*surfaces: Surface) -> Findings:
+    inventories = [glacier_inventory(s.codes, s.grid, LEGEND, probability=s.probability) for s in surfaces]
+    return Findings(surfaces, inventories, [None] * len(surfaces), ())
+
+
+def test_headlines_count_ground_once_at_its_latest_date():
+    grid = cover((0, 0, 900, 900), "EPSG:32645", 30.0)
+    old, new = seen_on("1994-09-14", "old", grid, slice(5, 25)), seen_on("2021-08-21", "new", grid, slice(5, 15))
+    _, glaciers, lakes, _ = headlines(found_on(new, old))
+    assert (glaciers.value, glaciers.note) == ("1", "0.2 km² on 2021-08-21")
+    assert (lakes.value, lakes.note) == ("0", "0.00 km² on 2021-08-21")
+    other = seen_on("2019-08-25", "other", grid, slice(5, 25))
+    other = replace(other, scene=replace(other.scene, group="elsewhere"))
+    _, glaciers, *_ = headlines(found_on(old, new, other))
+    assert (glaciers.value, glaciers.note) == ("2", "0.5 km² at the latest date of each area (2019 to 2021)")
+
+
+def test_termini_are_told_in_words():
+    grid = cover((0, 0, 900, 900), "EPSG:32645", 30.0)
+    (table,) = glaciers_section(found_on(seen_on("2021-08-21", "new", grid, slice(5, 25)))).tables
+    (row,) = table.rows
+    assert dict(zip((column.label for column in table.columns), row, strict=True))["terminus"] == "not assigned"
 
 
 def test_a_history_has_the_areas_of_its_inventories(monkeypatch, tmp_path):

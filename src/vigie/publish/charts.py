@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from vigie.core.errors import VigieError
 from vigie.publish.look import FONT, LIGHT, SMALL_POINTS, TEXT_POINTS, TITLE_POINTS, Theme
@@ -94,29 +94,35 @@ def series_chart(
         low, high = (np.asarray(end, dtype=np.float64) for end in interval)
         axes.fill_between(time[good], low[good], high[good], color=theme.accent, alpha=0.2, linewidth=0)
     axes.plot(time[good], value[good], color=theme.accent, linewidth=1.8)
-    dots: dict[str, Any] = {"linestyle": "none", "markeredgecolor": theme.accent, "markeredgewidth": 1.4, "zorder": 3}
-    seen, guessed = good & ~inferred, good & inferred
-    axes.plot(time[seen], value[seen], marker="o", markersize=4.2, color=theme.accent, label=MARKS["observed"], **dots)
-    axes.plot(time[guessed], value[guessed], marker="o", markersize=5.6, color=theme.paper, label=MARKS["inferred"], **dots)
-    dots |= {"markeredgecolor": theme.paper, "markeredgewidth": 1.0}
-    axes.plot(time[doubtful], value[doubtful], marker="X", markersize=7, color=theme.ink, label=MARKS["flagged"], **dots)
-    if doubtful.any() or guessed.any():
-        _legend(axes, theme)
+    _draw_marks(axes, (time, value), {"observed": good & ~inferred, "inferred": good & inferred, "flagged": doubtful}, theme)
     axes.set(ylabel=labels[1], ylim=(min(0.0, float(np.nanmin(value))), None))
     _style(axes, theme)
     _title(axes, labels[0], theme)
     return figure
 
 
-def _legend(axes: Axes, theme: Theme) -> None:
-    """Name the marks that are there, above the plot, where no line runs."""
-    there = [line for line in axes.get_lines() if np.size(line.get_xdata()) and line.get_label() in MARKS.values()]
-    font = {"family": FONT, "size": SMALL_POINTS}
-    legend = axes.legend(
-        handles=there, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(there), borderpad=0, prop=font
-    )
-    for text in legend.get_texts():
-        text.set_color(theme.soft)
+def _draw_marks(
+    axes: Axes,
+    series: tuple[NDArray[Any], NDArray[np.float64]],
+    kinds: Mapping[str, NDArray[np.bool_]],
+    theme: Theme,
+) -> None:
+    """Draw every kind of sample with its mark, and name them above the plot unless all are observed."""
+    looks = {
+        "observed": ("o", 4.2, theme.accent, theme.accent),
+        "inferred": ("o", 5.6, theme.paper, theme.accent),
+        "flagged": ("X", 7.0, theme.ink, theme.paper),
+    }
+    for kind, (marker, size, face, edge) in looks.items():
+        if kinds[kind].any():
+            times, values = (column[kinds[kind]] for column in series)
+            shape = {"marker": marker, "markersize": size, "color": face, "markeredgecolor": edge, "markeredgewidth": 1.2}
+            axes.plot(times, values, linestyle="none", label=MARKS[kind], zorder=3, clip_on=False, **shape)
+    if kinds["inferred"].any() or kinds["flagged"].any():
+        font = {"family": FONT, "size": SMALL_POINTS}
+        legend = axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderpad=0, prop=font)
+        for text in legend.get_texts():
+            text.set_color(theme.soft)
 
 
 def _figure(size: tuple[float, float], theme: Theme) -> Figure:

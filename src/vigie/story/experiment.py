@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -91,13 +92,20 @@ class Experiment(Settings):
         return name
 
 
-def to_json(experiment: Experiment) -> str:
-    """The whole validated experiment as JSON: it travels inside every product."""
-    return json.dumps(experiment.model_dump(mode="json"), sort_keys=True)
+def to_json(experiment: Experiment, tables: Collection[str] | None = None) -> str:
+    """The validated experiment, whole or only some of its tables, as JSON: it travels inside every product."""
+    return json.dumps(experiment.model_dump(mode="json", include=_kept(tables)), sort_keys=True)
 
 
-def to_toml(experiment: Experiment) -> str:
-    """The whole validated experiment as TOML that `vigie run` reads; what is not set is left out."""
+def to_toml(experiment: Experiment, tables: Collection[str] | None = None) -> str:
+    """The validated experiment, whole or only some of its tables, as TOML; what is not set is left out.
+
+    `vigie run` reads the whole one.
+    """
     import tomli_w
 
-    return tomli_w.dumps(experiment.model_dump(mode="json", exclude_none=True))
+    return tomli_w.dumps(experiment.model_dump(mode="json", include=_kept(tables), exclude_none=True))
+
+
+def _kept(tables: Collection[str] | None) -> set[str] | None:
+    return None if tables is None else set(tables)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,15 +18,16 @@ from numpy.typing import NDArray
 from vigie.learn.model import read_card
 from vigie.publish.charts import reliability_chart
 from vigie.publish.look import Theme
-from vigie.publish.report import Estimate, Measure, Note, ReportFigure, ScoreTable, Section
+from vigie.publish.report import Column, Estimate, Measure, Note, ReportFigure, ScoreTable, Section, Table
 from vigie.publish.sections import model_section as card_section
 from vigie.publish.sections import provenance_section as record_section
 from vigie.publish.sections import reproduce_section
+from vigie.story.apply import given_command, unseen, used_tables
 from vigie.story.compare import groups, read_group
 from vigie.story.experiment import to_toml
 from vigie.story.products import part_provenance
 from vigie.story.run import ARTEFACTS, Run
-from vigie.story.scenes import Part, fold_name
+from vigie.story.scenes import Part, catalogued, fold_name
 from vigie.verify.scores import OURS
 
 Values = NDArray[np.float64]
@@ -56,7 +61,7 @@ def score_sections(run: Run, titles: Mapping[str, str]) -> Iterator[Section]:
             f"learnt from. Intervals: {scores.attrs['intervals']}.",
             figures=tuple(reliability_figures(run, legend)),
             scores=tuple(class_table(scores, label, titles) for label in labels),
-            notes=(Note(f"{caution[0].upper()}{caution[1:]}."),) if (caution := scores.attrs.get("caution")) else (),
+            notes=(Note(_sentence(caution)),) if (caution := scores.attrs.get("caution")) else (),
         )
 
 
@@ -99,17 +104,77 @@ def _reliability(said: Values, came: Values, pixels: Values, title: str, theme: 
     return reliability_chart(said, came, pixels, title, theme)
 
 
-def model_section(run: Run, part: Part) -> Section:
-    """Tell what the model is."""
-    return card_section(read_card(run.artefact("train") / fold_name(part.fold)))
+def unseen_notes(run: Run, parts: Sequence[Part]) -> tuple[Note, ...]:
+    """Warn of maps of sensors that their model never saw."""
+    sensors = {scene.id: scene.sensor for scene in catalogued(run)}
+    found = chain.from_iterable(unseen(card, [sensors[p.scene] for p in mapped]) for card, mapped in mappings(run, parts))
+    return tuple(Note(_sentence(warning), "warning") for warning in dict.fromkeys(found))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def mappings(run: Run, parts: Sequence[Part]) -> list[tuple[dict[str, Any], list[Part]]]:
+    """Give the card of every model, and the parts that it mapped."""
+    folds = sorted({part.fold for part in parts})
+    return [
+        (read_card(run.artefact("train") / fold_name(fold)), [part for part in parts if part.fold == fold]) for fold in folds
+    ]
+
+
+def model_section(run: Run, parts: Sequence[Part]) -> Section:
+    """Tell what the models are: their limits first, then which of them mapped what, then what they share."""
+    made = mappings(run, parts)
+    limits = dict.fromkeys(chain.from_iterable(card["facts"].get("limits", ()) for card, _ in made))
+    columns = tuple(map(Column, ("model", "mapped", "members", "learnt from")))
+    models = Table(
+        "Which model made which map",
+        columns,
+        tuple(model_row(card, mapped) for card, mapped in made),
+        note="Everything else that is known of each model stands in products/*/model-card.md.",
+    )
+    return card_section(shared_facts(made[0][0]), tuple(Note(text, "warning") for text in limits), (models,))
+
+
+def model_row(card: Mapping[str, Any], mapped: Sequence[Part]) -> tuple[str, ...]:
+    """Tell of one model what it mapped, what it is made of, and what it learnt from."""
+    kinds = Counter((member["network"]["name"], member["parameters"]) for member in card["members"].values())
+    members = (f"{count} × {name}, {size:,} parameters" for (name, size), count in kinds.items())
+    learnt_from = ", ".join(card["facts"].get("trained_on", ()))
+    return fold_name(mapped[0].fold), ", ".join(part.name for part in mapped), "; ".join(members), learnt_from
+
+
+def shared_facts(card: Mapping[str, Any]) -> dict[str, str]:
+    """Tell what the models of a run have in common, in words."""
+    facts, scaling = card["facts"], card["scaling"]
+    reflectances = "reflectances as colour and brightness, " if scaling["reflectances"] == "colour" else ""
+    percentiles = ", ".join(f"{percentile:g}" for percentile in scaling["percentiles"])
+    told = {
+        "trained in the run": facts.get("experiment", ""),
+        "classes": ", ".join(leaf["name"] for leaf in card["legend"]["classes"]),
+        "labels": ", ".join(facts.get("labels", ())),
+        "sensors": ", ".join(facts.get("sensors", ())),
+        "bands": ", ".join(facts.get("bands", ())),
+        "scaling": f"{reflectances}other bands by their percentiles {percentiles}, within ±{scaling['clip']:g}",
+        "first weights": ", ".join(facts.get("encoder_weights", ())),
+        "seed": str(facts.get("seed", "")),
+        "made with": f"vigie {card['vigie']}",
+    }
+    return {name: text for name, text in told.items() if text}
 
 
 def provenance_section(run: Run, parts: Sequence[Part]) -> Section:
     """Tell what everything comes from."""
     record = part_provenance(run, *parts)
-    return record_section(record, to_toml(run.experiment))
+    return record_section(record, to_toml(run.experiment, used_tables(run)))
 
 
-def how_to_repeat(run: Run) -> Section:
-    """Tell how to get the same again, and how long it took."""
-    return reproduce_section((f"vigie run {run.experiment.name}.toml",), run.seconds())
+def how_to_repeat(run: Run, began: float) -> Section:
+    """Tell how to get the same again, and how long it took; `publish` itself began at `began` (time.monotonic)."""
+    seconds = run.seconds() | {"publish, up to this page": time.monotonic() - began}
+    command = given_command(run)
+    if command is None:
+        return reproduce_section((f"vigie run {run.experiment.name}.toml",), seconds)
+    text = "Run this command where it was first run; with the same model and images it gives the same numbers."
+    return reproduce_section((command,), seconds, text)
