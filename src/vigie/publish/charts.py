@@ -116,7 +116,13 @@ def _draw_marks(
     for kind, (marker, size, face, edge) in looks.items():
         if kinds[kind].any():
             times, values = (column[kinds[kind]] for column in series)
-            shape = {"marker": marker, "markersize": size, "color": face, "markeredgecolor": edge, "markeredgewidth": 1.2}
+            shape: dict[str, Any] = {
+                "marker": marker,
+                "markersize": size,
+                "color": face,
+                "markeredgecolor": edge,
+                "markeredgewidth": 1.2,
+            }
             axes.plot(times, values, linestyle="none", label=MARKS[kind], zorder=3, clip_on=False, **shape)
     if kinds["inferred"].any() or kinds["flagged"].any():
         font = {"family": FONT, "size": SMALL_POINTS}

@@ -48,8 +48,9 @@ def draw_series(ax: Axes, table: pd.DataFrame) -> None:
     _dots(ax, table[inferred], MARKS["inferred"], fmt="o", ms=4.5, mfc="white")
     _dots(ax, table[flagged], "flagged", fmt="X", ms=6, mfc="black", mec="white")
     mended = table[table["status"].isin(REPAIRED) & table["repaired_km2"].notna()]
-    values, errors = mended["repaired_km2"], mended["repaired_err_km2"]
-    ax.errorbar(mended["date"], values, errors, fmt="x", ms=4.5, lw=0.8, color=REPAIR, label="repaired")
+    if len(mended):
+        values, errors = mended["repaired_km2"], mended["repaired_err_km2"]
+        ax.errorbar(mended["date"], values, errors, fmt="x", ms=4.5, lw=0.8, color=REPAIR, label="repaired")
     _mark_years(ax, table[flagged])
     ax.set_ylabel("area (km²)")
     ax.set_ylim(bottom=0)
@@ -72,7 +73,8 @@ def _mark_years(ax: Axes, flagged: pd.DataFrame) -> None:
             ax.annotate(text, (at, area), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7)
     dates = flagged["date"][flagged["area_km2"].isna()]
     ground = ax.get_xaxis_transform()
-    ax.scatter(dates, [0.0] * len(dates), s=80, c="black", marker="|", transform=ground, label="not mapped", clip_on=False)
+    if len(dates):
+        ax.scatter(dates, [0.0] * len(dates), s=80, c="black", marker="|", transform=ground, label="not mapped", clip_on=False)
 
 
 def write_plot(figure: Figure, path: Path, dpi: int) -> None:
