@@ -134,7 +134,7 @@ def model_section(run: Run, parts: Sequence[Part]) -> Section:
         tuple(model_row(card, mapped) for card, mapped in made),
         note="Everything else that is known of each model stands in products/*/model-card.md.",
     )
-    return card_section(shared_facts(made[0][0]), tuple(Note(text, "warning") for text in limits), (models,))
+    return card_section(shared_facts([card for card, _ in made]), [Note(text, "warning") for text in limits], (models,))
 
 
 def model_row(card: Mapping[str, Any], mapped: Sequence[Part]) -> tuple[str, ...]:
@@ -145,12 +145,18 @@ def model_row(card: Mapping[str, Any], mapped: Sequence[Part]) -> tuple[str, ...
     return fold_name(mapped[0].fold), ", ".join(part.name for part in mapped), "; ".join(members), learnt_from
 
 
-def shared_facts(card: Mapping[str, Any]) -> dict[str, str]:
-    """Tell what the models of a run have in common, in words."""
+def shared_facts(cards: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Tell what the models of a run have in common, in words; what differs between them is left to their cards."""
+    first, *others = map(facts_of, cards)
+    return {name: text for name, text in first.items() if text and all(other[name] == text for other in others)}
+
+
+def facts_of(card: Mapping[str, Any]) -> dict[str, str]:
+    """Tell of one model what its card says, in words."""
     facts, scaling = card["facts"], card["scaling"]
     reflectances = "reflectances as colour and brightness, " if scaling["reflectances"] == "colour" else ""
     percentiles = ", ".join(f"{percentile:g}" for percentile in scaling["percentiles"])
-    told = {
+    return {
         "trained in the run": facts.get("experiment", ""),
         "classes": ", ".join(leaf["name"] for leaf in card["legend"]["classes"]),
         "labels": ", ".join(facts.get("labels", ())),
@@ -161,7 +167,6 @@ def shared_facts(card: Mapping[str, Any]) -> dict[str, str]:
         "seed": str(facts.get("seed", "")),
         "made with": f"vigie {card['vigie']}",
     }
-    return {name: text for name, text in told.items() if text}
 
 
 def provenance_section(run: Run, parts: Sequence[Part]) -> Section:

@@ -74,11 +74,11 @@ def headlines(found: Findings) -> tuple[Number, ...]:
     latest = latest_scenes([surface.scene for surface in found.surfaces])
     when = told_dates(sorted({scene.datetime[:10] if scene.datetime else "" for scene in latest.values()}))
     newest = [inventory for surface, inventory in _pairs(found) if surface.scene.id in latest]
-    glaciers, lakes = (pd.concat([getattr(i, what) for i in newest])["area_km2"] for what in ("glaciers", "lakes"))
+    glaciers, lakes = [i.glaciers["area_km2"] for i in newest], [i.lakes["area_km2"] for i in newest]
     return (
         Number("maps", str(len(found.surfaces)), _counted(len({s.scene.sensor for s in found.surfaces}), "sensor")),
-        Number("glaciers", str(len(glaciers)), f"{glaciers.sum():.1f} km² {when}"),
-        Number("lakes", str(len(lakes)), f"{lakes.sum():.2f} km² {when}"),
+        Number("glaciers", str(sum(map(len, glaciers))), f"{sum(areas.sum() for areas in glaciers):.1f} km² {when}"),
+        Number("lakes", str(sum(map(len, lakes))), f"{sum(areas.sum() for areas in lakes):.2f} km² {when}"),
         Number("areas followed", str(len(found.epochs)), "several dates on one grid"),
     )
 
