@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from vigie.cli import main
+from vigie.story.app import app_names, find_app
 from vigie.story.experiment import to_toml
 from vigie.story.progress import Lines
 from vigie.story.reading import load
@@ -134,6 +135,15 @@ def test_schema_and_apps_are_told(vigie):
     keys = vigie("schema", "glaciers")[1]
     for key in ("train.fit.steps", "harmonize.coregister.reference", "engine.timeout_s", "publish.outlines"):
         assert key in keys
+
+
+@pytest.mark.parametrize("name", app_names())
+def test_every_setting_has_a_meaning(name):
+    schema = find_app(name).settings.model_json_schema()
+    tables = {"": schema, **schema["$defs"]}
+    settings = {f"{table}.{key}": entry for table, held in tables.items() for key, entry in held.get("properties", {}).items()}
+    assert len(settings) > 150
+    assert [key for key, entry in settings.items() if not entry.get("description")] == []
 
 
 def test_what_is_validated_can_be_run_again(tmp_path):

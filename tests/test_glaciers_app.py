@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import geopandas as gpd
@@ -15,15 +16,16 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from vigie.apps.glaciers import app
-from vigie.apps.glaciers.baselines import BASELINES
+from vigie.apps.glaciers.baselines import BASELINES, TITLES
 from vigie.apps.glaciers.classes import CLASSES, LEGEND
 from vigie.apps.glaciers.histories import Epochs, areas_of, follow
+from vigie.apps.glaciers.history.build import build_history
 from vigie.apps.glaciers.history.classes import snow_chance
 from vigie.apps.glaciers.inventories import Surface, known_outlines, seen_classes
 from vigie.apps.glaciers.inventory.build import glacier_inventory
 from vigie.apps.glaciers.inventory.deviation import area_deviations
 from vigie.apps.glaciers.inventory.strips import held
-from vigie.apps.glaciers.report import cloudiness, history_section
+from vigie.apps.glaciers.report import Findings, cloudiness, glaciers_section, headlines, history_section
 from vigie.apps.glaciers.settings import HistorySettings
 from vigie.core.errors import VigieError
 from vigie.core.grid import cover
@@ -72,6 +74,7 @@ def test_every_label_legend_stands_for_classes_of_the_map(name):
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_reference_method_can_be_made(name):
+    assert TITLES[name] and TITLES[name] != name
     method = BASELINES[name](CLASSES.label("lake-or-not"))
     assert callable(method.fit)
 
@@ -182,6 +185,30 @@ def followed(area: list[Surface], monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     return follow(Run(experiment, tmp_path / "run"), "area", area, HistorySettings())
 
 
+def found_on(*surfaces: Surface) -> Findings:
+    inventories = [glacier_inventory(s.codes, s.grid, LEGEND, probability=s.probability) for s in surfaces]
+    return Findings(surfaces, inventories, [None] * len(surfaces), ())
+
+
+def test_headlines_count_ground_once_at_its_latest_date():
+    grid = cover((0, 0, 900, 900), "EPSG:32645", 30.0)
+    old, new = seen_on("1994-09-14", "old", grid, slice(5, 25)), seen_on("2021-08-21", "new", grid, slice(5, 15))
+    _, glaciers, lakes, _ = headlines(found_on(new, old))
+    assert (glaciers.value, glaciers.note) == ("1", "0.2 km² on 2021-08-21")
+    assert (lakes.value, lakes.note) == ("0", "0.00 km² on 2021-08-21")
+    other = seen_on("2019-08-25", "other", grid, slice(5, 25))
+    other = replace(other, scene=replace(other.scene, group="elsewhere"))
+    _, glaciers, *_ = headlines(found_on(old, new, other))
+    assert (glaciers.value, glaciers.note) == ("2", "0.5 km² at the latest date of each area (2019 to 2021)")
+
+
+def test_termini_are_told_in_words():
+    grid = cover((0, 0, 900, 900), "EPSG:32645", 30.0)
+    (table,) = glaciers_section(found_on(seen_on("2021-08-21", "new", grid, slice(5, 25)))).tables
+    (row,) = table.rows
+    assert dict(zip((column.label for column in table.columns), row, strict=True))["terminus"] == "not assigned"
+
+
 def test_a_history_has_the_areas_of_its_inventories(monkeypatch, tmp_path):
     mercator = cover((300_000, 8_399_100, 300_900, 8_400_000), "EPSG:3857", 30.0)
     area = [seen_on(day, day, mercator, slice(5, 25)) for day in ("2001-08-20", "2010-08-20", "2019-08-20")]
@@ -190,6 +217,34 @@ def test_a_history_has_the_areas_of_its_inventories(monkeypatch, tmp_path):
     for day, inventory in epochs.inventories.items():
         assert total.loc[day, "area_km2"] == inventory.glaciers["area_km2"].sum() == pytest.approx(0.36 / 4, rel=0.02)
         assert total.loc[day, "area_err_km2"] == pytest.approx(inventory.glaciers["area_err_km2"].iloc[0])
+
+
+@pytest.mark.parametrize("hidden", ["shown as land", "unseen"])
+def test_what_its_own_map_does_not_show_is_inferred(hidden, monkeypatch, tmp_path):
+    grid = cover((0, 0, 900, 900), "EPSG:32645", 30.0)
+    film = surface("1975-08-20", "1975-08-20", grid, "area")
+    film = replace(film, probability=held(np.broadcast_to(np.float32([0.55, 0.25, 0.12, 0.08])[:, None, None], (4, 30, 30))))
+    if hidden == "unseen":
+        film = replace(film, codes=np.full_like(film.codes, LEGEND.unknown))
+    years = [f"{year}-08-20" for year in (1994, 2003, 2012, 2021)]
+    history = followed([film, *(seen_on(day, day, grid, slice(5, 25)) for day in years)], monkeypatch, tmp_path)
+    for table in (history.histories["glaciers"].total, history.histories["glaciers"].objects):
+        assert table["status"].tolist() == ["inferred", *4 * ["observed"]]
+        assert table["area_km2"][0] == pytest.approx(0.36, rel=0.01) and table["shown"].tolist() == [0, 1, 1, 1, 1]
+        assert table["area_err_km2"][0] > 3 * table["area_err_km2"][1]
+    notes = [note.text for note in history_section(history).notes]
+    assert notes == ["Area of glaciers is inferred, not observed, at 1975-08-20."]
+
+
+def test_guesses_of_one_date_err_together():
+    lakes = gpd.GeoDataFrame(
+        {"area_km2": [1.0, 1.0], "area_err_km2": 0.1, "shown": 0.0, "guess_err_km2": 0.4},
+        geometry=[shapely.box(0, 0, 1000, 1000), shapely.box(5000, 0, 6000, 1000)],
+        crs=32645,
+    )
+    history = build_history({date(1975, 8, 20): lakes}, pixel_m=30.0)
+    assert history.outlines["area_err_km2"].tolist() == pytest.approx(2 * [np.hypot(0.1, 0.4)])
+    assert history.total["area_err_km2"][0] == pytest.approx(np.hypot(0.1 * np.sqrt(2), 0.8))
 
 
 def test_two_maps_of_one_day_share_an_inventory(monkeypatch, tmp_path):

@@ -96,6 +96,15 @@ def test_merged_dates_are_neither_missing_nor_judged():
     assert np.isnan(table["repaired_km2"][5]) and table["repaired_km2"][9] == 2
 
 
+def test_an_inferred_area_is_kept_and_is_no_evidence():
+    years, areas, inferred = np.arange(2000.0, 2006.0), np.array([5.0, 10, 10.1, 10, 10.1, 10]), np.arange(6) == 0
+    table, without = judge(years, areas, inferred=inferred), judge(years, np.where(inferred, np.nan, areas))
+    assert table["status"].tolist() == ["inferred"] + 5 * ["observed"]
+    assert table["area_km2"][0] == table["repaired_km2"][0] == 5.0
+    assert np.isnan(table["departure"][0]) and np.isnan(table["weight"][0])
+    assert table["level_km2"].tolist() == without["level_km2"].tolist()
+
+
 def test_a_glitch_beside_a_glitch_does_not_excuse_it():
     assert set(flagged([6, 6, 5.8, 3.6, 5.7, 0.5, 5.3, 5.1, 5.4])) == {3, 5}
 

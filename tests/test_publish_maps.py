@@ -211,9 +211,23 @@ def _ones(window, dtype):
 
 def test_charts_draw_empty_bins_and_flags():
     reliability_chart([0.1, np.nan], [0.2, np.nan], [10, 0], "Empty bin").canvas.draw()
-    series_chart([2000, 2001], [1.0, np.nan], ([0.9, np.nan], [1.1, np.nan]), [0], ("t", "km²"), DARK).canvas.draw()
+    series_chart(
+        [2000, 2001], [1.0, np.nan], ([0.9, np.nan], [1.1, np.nan]), {"flagged": [0]}, ("t", "km²"), DARK
+    ).canvas.draw()
     with pytest.raises(VigieError, match="bins"):
         reliability_chart([0.1], [0.2, 0.3], [1], "x")
+
+
+def test_inferred_values_are_hollow_and_named():
+    chart = series_chart([1975, 1994, 2003], [1.0, 2.0, 2.0], None, {"inferred": [0]}, ("t", "km²"))
+    chart.canvas.draw()
+    marks = {line.get_label(): line for line in chart.axes[0].get_lines()}
+    hollow, filled = marks["inferred: not on that date's own map"], marks["observed"]
+    assert list(hollow.get_xdata()) == [1975] and list(filled.get_xdata()) == [1994, 2003]
+    assert hollow.get_markerfacecolor() != hollow.get_markeredgecolor() == filled.get_markerfacecolor()
+    told = [text.get_text() for text in chart.axes[0].get_legend().get_texts()]
+    assert told == ["observed", "inferred: not on that date's own map"]
+    assert series_chart([1975], [1.0], None, {}, ("t", "km²")).axes[0].get_legend() is None
 
 
 def test_what_cannot_be_drawn_is_refused():

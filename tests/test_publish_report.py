@@ -133,6 +133,23 @@ def test_the_best_of_each_measure_is_marked(page):
     assert SCORES.scale(SCORES.measures[0]) == 0.611
 
 
+def test_what_reads_alike_is_equally_good():
+    first, second = {"IoU": Estimate(0.58312)}, {"IoU": Estimate(0.58309)}
+    table = ScoreTable("Debris", (Measure("IoU"),), {"ours": first, "forest": second})
+    assert render(Report("R", "", [Section("S", scores=(table,))])).count('title="best"') == 2
+    alone = ScoreTable("Debris", (Measure("IoU"),), {"ours": first, "none": {}})
+    assert render(Report("R", "", [Section("S", scores=(alone,))])).count('title="best"') == 0
+
+
+def test_methods_have_titles_and_keep_their_names_and_notes_are_said_once():
+    measures, scores = (Measure("iou", title="IoU"),), {"ours": {"iou": Estimate(0.5)}, "rf-4": {"iou": Estimate(0.4)}}
+    tables = tuple(ScoreTable(name, measures, scores, note="So decided.", titles={"rf-4": "forest"}) for name in "ab")
+    page = render(Report("R", "", [Section("S", scores=tables)]))
+    assert page.count('<th scope="row">forest<code>rf-4</code></th>') == page.count('<th scope="row">ours</th>') == 2
+    assert page.count("So decided.") == page.count("★ best") == 1
+    assert '<th scope="col">IoU ' in page
+
+
 def test_common_sections_show_their_record(tmp_path):
     (tmp_path / "m").write_text("x")
     record = provenance('{"a": 1}', created=datetime(2026, 1, 2, tzinfo=UTC), model=tmp_path / "m", licence="CC-BY-4.0")

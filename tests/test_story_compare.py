@@ -1,9 +1,10 @@
-"""Scores that several runs share: what is written is what is read."""
+"""Scores that several runs share, and facts that several models do: what is written is what is read."""
 
 import numpy as np
 import xarray as xr
 
-from vigie.story.compare import merged_scores, read_group
+from vigie.story.compare import cautions_of, figure_of, merged_scores, read_group
+from vigie.story.report import shared_facts
 
 
 def test_a_group_keeps_the_coordinates_it_shares_with_the_group_above(tmp_path):
@@ -34,3 +35,23 @@ def test_a_reference_method_appears_again_where_its_scores_differ(tmp_path):
     merged = merged_scores([tmp_path / run for run in ("one", "two", "three")], "ice")
     assert merged["model"].values.tolist() == ["one", "forest", "two", "three", "forest of three"]
     assert merged["iou"].sel(label="ice").values.tolist() == [0.8, 0.5, 0.8, 0.8, 0.7]
+
+
+def test_models_share_what_their_cards_agree_on():
+    facts = {"experiment": "demo", "sensors": ["film"], "limits": ["test elsewhere"]}
+    card = {"vigie": "0.1.0", "legend": {"classes": [{"name": "ice"}]}, "facts": facts}
+    card["scaling"] = {"reflectances": "colour", "percentiles": [16.0, 50.0, 84.0], "clip": 10.0}
+    alike = shared_facts([card])
+    assert alike["sensors"] == "film" and "seed" not in alike and alike["classes"] == "ice"
+    other = card | {"facts": facts | {"sensors": ["landsat"]}}
+    assert shared_facts([card, other]) == {name: text for name, text in alike.items() if name != "sensors"}
+
+
+def test_what_to_mind_of_intervals_is_said_once_below_the_figure():
+    names = {"model": ["model"], "bound": ["low", "high"], "scene": ["a"]}
+    values = {"iou": ("model", [0.8]), "iou_interval": (("model", "bound"), [[0.7, 0.9]])}
+    scores = xr.Dataset(values | {"iou_by_scene": (("model", "scene"), [[0.8]])}, names, {"caution": "few groups"})
+    panels = [(label, scores.expand_dims(label=[label]), label) for label in ("ice", "water")]
+    assert cautions_of(panels) == ["few groups"]
+    assert figure_of(panels, {}).get_supxlabel().endswith("\nfew groups")
+    assert cautions_of([("ice", scores.assign_attrs(caution=""), "ice")]) == []

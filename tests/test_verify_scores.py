@@ -64,11 +64,12 @@ def test_scenes_of_one_group_are_resampled_together() -> None:
     assert alone.attrs["intervals"].endswith("50 bootstrap resamples of 3 groups of scenes")
     pairs = scores_.assemble("net", counts, groups={"3": "a", "126": "a", "151": "b"}, replicates=50)
     assert pairs.attrs["intervals"].endswith("2 groups of scenes")
+    assert "fewer than 10" in alone.attrs["caution"] and "2 groups" in pairs.attrs["caution"]
     assert not pairs["iou_interval"].equals(alone["iou_interval"])
     one = scores_.assemble("net", counts, groups=dict.fromkeys(names, "a"), replicates=50)
     none = scores_.assemble("net", counts, replicates=0)
     for scores, why in ((one, "one group"), (none, "verify.bootstrap = 0")):
-        assert scores["iou_interval"].isnull().all() and why in scores.attrs["intervals"]
+        assert scores["iou_interval"].isnull().all() and why in scores.attrs["intervals"] and not scores.attrs["caution"]
         xr.testing.assert_identical(scores["iou"], alone["iou"])
         assert "nan" not in scores_.table(scores, ["iou"], "debris").to_string()
     assert "label" in alone.attrs["decision"]

@@ -35,7 +35,7 @@ class StacSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: Annotated[str, Field(description="root of a STAC API, or path or URL of a catalog.json")]
-    collections: tuple[str, ...] = ()
+    collections: Annotated[tuple[str, ...], Field(description="collections to search; left out: all")] = ()
     bbox: Annotated[tuple[float, float, float, float] | None, Field(description="west, south, east, north in degrees")] = None
     period: Annotated[tuple[Day, Day] | None, Field(description="first and last day")] = None
     cloud_cover: Annotated[float | None, Field(ge=0, le=100, description="at most, in percent")] = None

@@ -39,7 +39,7 @@ class HarmonizeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    grid: GridSettings = GridSettings()
+    grid: GridSettings = Field(default=GridSettings(), description="the grid that scenes are brought onto")
     refine: Refine = Field(default="bilinear", description="interpolation of bands coarser than the grid")
     refine_elevation: Refine = Field(default="cubic", description="interpolation of elevation coarser than the grid")
     nodata: Literal["any", "all"] = Field(

@@ -20,41 +20,44 @@ from vigie.learn.windows import Batch
 
 
 class AugmentSettings(BaseModel, extra="forbid", frozen=True):
-    """How far windows may be changed; 0 switches a change off.
+    """How far windows may be changed; 0 switches a change off (for `zoom` 1 does)."""
 
-    Attributes
-    ----------
-    symmetries
-        Share of samples that are flipped and turned (by any of the eight symmetries).
-    zoom
-        Largest factor of a random change of scale, 1 for none; one factor a batch, half of the batches keep their scale.
-    gain, offset, curvature
-        Standardised value z -> g z + o after a convex or concave bend; ln g in +-gain, o in +-offset, bend in +-curvature, half
-        of it common to the bands of a sample and half to each band alone.
-    tint
-        Largest shift of each colour (see `learn.colour`), in standardised units: another calibration, sun or season moves
-        bands against each other by tens of percent.
-    haze
-        Largest amplitude of a smooth additive field, another in each band, in standardised units.
-    noise
-        Largest standard deviation of white noise, in standardised units.
-    drop_bands
-        Largest probability of a band to be left out; a probability is drawn for each batch, half of the batches keep all bands.
-    blots, blot_size
-        Largest number of rectangles a sample that are made missing, and their largest side as a share of the window's.
-    """
-
-    symmetries: float = Field(default=1.0, ge=0, le=1)
-    zoom: float = Field(default=1.0, ge=1, le=4)
-    gain: float = Field(default=0.3, ge=0, le=2)
-    offset: float = Field(default=0.3, ge=0)
-    curvature: float = Field(default=0.15, ge=0, le=0.5)
-    tint: float = Field(default=0.4, ge=0)
-    haze: float = Field(default=0.3, ge=0)
-    noise: float = Field(default=0.1, ge=0)
-    drop_bands: float = Field(default=0.3, ge=0, lt=1)
-    blots: int = Field(default=2, ge=0)
-    blot_size: float = Field(default=0.25, ge=0, le=1)
+    symmetries: float = Field(default=1.0, ge=0, le=1, description="share of samples that are flipped and turned")
+    zoom: float = Field(
+        default=1.0,
+        ge=1,
+        le=4,
+        description="largest factor of a random change of scale, one a batch; half of the batches keep their scale",
+    )
+    gain: float = Field(
+        default=0.3,
+        ge=0,
+        le=2,
+        description="largest change of contrast: ln gain in +- this, half common to a sample's bands, half of each",
+    )
+    offset: float = Field(
+        default=0.3,
+        ge=0,
+        description="largest shift of brightness, in standardised units, half common to a sample's bands, half of each",
+    )
+    curvature: float = Field(
+        default=0.15,
+        ge=0,
+        le=0.5,
+        description="largest bend of the tone curve, convex or concave, half common to a sample's bands, half of each",
+    )
+    tint: float = Field(
+        default=0.4, ge=0, description="largest shift of each colour, standardised: another calibration, sun or season"
+    )
+    haze: float = Field(
+        default=0.3, ge=0, description="largest amplitude of a smooth additive field, another in each band, standardised"
+    )
+    noise: float = Field(default=0.1, ge=0, description="largest standard deviation of white noise, standardised")
+    drop_bands: float = Field(
+        default=0.3, ge=0, lt=1, description="largest probability of leaving a band out; half of the batches keep all bands"
+    )
+    blots: int = Field(default=2, ge=0, description="rectangles a sample that are made missing, at most")
+    blot_size: float = Field(default=0.25, ge=0, le=1, description="their largest side, as a share of the window's")
 
 
 def augment(batch: Batch, settings: AugmentSettings, generator: torch.Generator) -> Batch:

@@ -30,46 +30,27 @@ SCRATCHED_PX = 256
 
 
 class FilmSettings(BaseModel, extra="forbid", frozen=True):
-    """Ranges from which the film of a scene is drawn; every draw is uniform in its range.
+    """Ranges from which the film of a scene is drawn; every draw is uniform in its range."""
 
-    Attributes
-    ----------
-    contrast
-        Slope g of the characteristic curve per decade of exposure.
-    speed
-        Exposure E0 (reflectance) at the middle of the curve.
-    blur_px
-        Standard deviation of the point spread function, pixels.
-    coarsening
-        Effective pixel size over that of the input, for a film that resolves less than its scan.
-    grain_dn, grain_px
-        Standard deviation of grain, DN, and of its blur, pixels.
-    field_angle_deg
-        Half field of view at the corner of the scene's frame, for cos^4 vignetting.
-    saturated
-        Share of valid pixels that the scan saturates.
-    scratches, dust
-        Number of scratches a square of `SCRATCHED_PX` pixels; share of pixels where a speck of dust lies.
-    reseau_px, reseau_arm_px, reseau_width_px
-        Spacing of reseau crosses, half length of an arm, width of a line, pixels.
-    reseau_share
-        Share of films that carry crosses.
-    """
-
-    contrast: Range = (2.0, 6.0)
-    speed: Range = (0.1, 0.5)
-    blur_px: Range = (0.5, 2.0)
-    coarsening: Range = (1.0, 2.0)
-    grain_dn: Range = (2.0, 10.0)
-    grain_px: float = Field(default=0.7, gt=0)
-    field_angle_deg: Range = (0.0, 20.0)
-    saturated: Range = (0.0, 0.4)
-    scratches: int = Field(default=2, ge=0)
-    dust: float = Field(default=5e-5, ge=0, le=0.1)
-    reseau_px: Range = (60.0, 200.0)
-    reseau_arm_px: Range = (4.0, 10.0)
-    reseau_width_px: Range = (1.0, 2.0)
-    reseau_share: float = Field(default=0.5, ge=0, le=1)
+    contrast: Range = Field(default=(2.0, 6.0), description="slope of the characteristic curve per decade of exposure")
+    speed: Range = Field(default=(0.1, 0.5), description="exposure (reflectance) at the middle of the curve")
+    blur_px: Range = Field(default=(0.5, 2.0), description="standard deviation of the point spread function, pixels")
+    coarsening: Range = Field(
+        default=(1.0, 2.0),
+        description="effective pixel size over that of the input, for a film that resolves less than its scan",
+    )
+    grain_dn: Range = Field(default=(2.0, 10.0), description="standard deviation of grain, DN")
+    grain_px: float = Field(default=0.7, gt=0, description="standard deviation of the grain's blur, pixels")
+    field_angle_deg: Range = Field(
+        default=(0.0, 20.0), description="half field of view at the corner of the scene's frame, for cos^4 vignetting"
+    )
+    saturated: Range = Field(default=(0.0, 0.4), description="share of valid pixels that the scan saturates")
+    scratches: int = Field(default=2, ge=0, description="number of scratches a square of the scene's lattice")
+    dust: float = Field(default=5e-5, ge=0, le=0.1, description="share of pixels where a speck of dust lies")
+    reseau_px: Range = Field(default=(60.0, 200.0), description="spacing of reseau crosses, pixels")
+    reseau_arm_px: Range = Field(default=(4.0, 10.0), description="half length of a cross's arm, pixels")
+    reseau_width_px: Range = Field(default=(1.0, 2.0), description="width of a cross's line, pixels")
+    reseau_share: float = Field(default=0.5, ge=0, le=1, description="share of films that carry crosses")
 
 
 def film_bands(scene: xr.Dataset) -> list[int]:

@@ -38,10 +38,7 @@ LOG = "training.jsonl"
 class FitSettings(BaseModel):
     """How a network is trained.
 
-    `schedule` is 'cosine' (linear warm-up, then half a cosine to 0), 'one-cycle' (Smith & Topin 2019: cosine up from
-    learning_rate / 25, cosine down to learning_rate / 1e4) or 'constant' (after the warm-up); `average` is the decay of the
-    exponential moving average of the weights (0: none), which is what is validated and kept; `patience` stops after so many
-    validations, one every `validate_every` steps, without a better score (0: never, and nothing is set aside to validate on).
+    The schedule 'cosine' falls to 0; 'one-cycle' rises from learning_rate / 25 and falls to learning_rate / 1e4, along cosines.
 
     Examples
     --------
@@ -52,20 +49,29 @@ class FitSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(default=2000, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=1e-2, ge=0)
-    schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
-    warmup_steps: int = Field(default=100, ge=0)
-    average: float = Field(default=0.99, ge=0, lt=1)
-    clip_norm: float = Field(default=1.0, gt=0)
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    devices: int = Field(default=1, ge=1)
-    validate_every: int = Field(default=200, ge=1)
-    patience: int = Field(default=0, ge=0)
-    checkpoint_every: int = Field(default=200, ge=1)
-    log_every: int = Field(default=20, ge=1)
-    prefetch: int = Field(default=2, ge=0)
+    steps: int = Field(default=2000, ge=1, description="steps of the training")
+    learning_rate: float = Field(default=1e-3, gt=0, description="largest learning rate")
+    weight_decay: float = Field(default=1e-2, ge=0, description="weight decay of AdamW")
+    schedule: Literal["cosine", "one-cycle", "constant"] = Field(
+        default="cosine",
+        description="learning rate after the warm-up: half a 'cosine', 'one-cycle' (Smith & Topin 2019), or 'constant'",
+    )
+    warmup_steps: int = Field(default=100, ge=0, description="steps over which the learning rate rises")
+    average: float = Field(
+        default=0.99, ge=0, lt=1, description="decay of the moving average of the weights, which is what is kept; 0: none"
+    )
+    clip_norm: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    precision: Literal["32-true", "bf16-mixed"] = Field(default="32-true", description="arithmetic of the training")
+    devices: int = Field(default=1, ge=1, description="GPUs that train together")
+    validate_every: int = Field(default=200, ge=1, description="steps between validations")
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="validations without a better score before stopping; 0: never, and nothing is set aside to validate on",
+    )
+    checkpoint_every: int = Field(default=200, ge=1, description="steps between checkpoints, where a killed training goes on")
+    log_every: int = Field(default=20, ge=1, description="steps between lines of the log")
+    prefetch: int = Field(default=2, ge=0, description="batches made ahead")
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""

@@ -46,19 +46,21 @@ Labels = Callable[[Region], Collection[frozenset[str]]]
 
 
 class FoldSettings(BaseModel):
-    """What is held out together.
-
-    `by` is 'scene', 'block' (scenes cut into `blocks` rows x columns), 'region', 'sensor', or 'none' (learn from everything);
-    `count` is the number of folds, by default one for each scene, block, region or sensor; training stays `buffer_px` away from
-    what is held out in the same scene.
-    """
+    """What is held out together."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    by: Literal["scene", "block", "region", "sensor", "none"] = "scene"
-    count: int | None = Field(default=None, ge=2)
-    blocks: tuple[int, int] = Field(default=(2, 2))
-    buffer_px: int = Field(default=64, ge=0)
+    by: Literal["scene", "block", "region", "sensor", "none"] = Field(
+        default="scene",
+        description="what is held out together: scenes of one ground, blocks, a region, a sensor; 'none': nothing is",
+    )
+    count: int | None = Field(
+        default=None, ge=2, description="number of folds; left out, one for each scene, block, region or sensor"
+    )
+    blocks: tuple[int, int] = Field(default=(2, 2), description="rows and columns of blocks that scenes are cut into")
+    buffer_px: int = Field(
+        default=64, ge=0, description="training stays this far from what is held out in the same scene, pixels"
+    )
 
 
 def assign(scenes: Sequence[SceneInfo], settings: FoldSettings) -> list[Region]:

@@ -162,22 +162,27 @@ def signed_distance(rows: NDArray[np.integer], labels: int) -> NDArray[np.float3
 class LossSettings(BaseModel, extra="forbid", frozen=True):
     """Weights of the terms of a loss, and their parameters (defaults: cross-entropy + Dice).
 
-    `boundary_ramp`: the share of the training over which the boundary term grows from 0 to its weight (Kervadec et al. grow it
-    too: far from the truth its gradient misleads).
+    The boundary term grows from 0 to its weight as Kervadec et al. let it: far from the truth its gradient misleads.
     """
 
-    cross_entropy: float = Field(default=1.0, ge=0)
-    focal: float = Field(default=0.0, ge=0)
-    dice: float = Field(default=1.0, ge=0)
-    tversky: float = Field(default=0.0, ge=0)
-    boundary: float = Field(default=0.0, ge=0)
-    smoothing: float = Field(default=0.0, ge=0, lt=1)
-    gamma: float = Field(default=2.0, gt=0)
-    false_alarms: float = Field(default=0.3, ge=0)
-    misses: float = Field(default=0.7, ge=0)
-    smooth: float = Field(default=1.0, ge=0)
-    clip_px: float = Field(default=20.0, gt=0)
-    boundary_ramp: float = Field(default=1.0, ge=0, le=1)
+    cross_entropy: float = Field(default=1.0, ge=0, description="weight of cross-entropy")
+    focal: float = Field(default=0.0, ge=0, description="weight of the focal loss")
+    dice: float = Field(default=1.0, ge=0, description="weight of the Dice loss")
+    tversky: float = Field(default=0.0, ge=0, description="weight of the Tversky loss")
+    boundary: float = Field(default=0.0, ge=0, description="weight of the boundary loss")
+    smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing: probability spread over the other labels")
+    gamma: float = Field(default=2.0, gt=0, description="exponent of the focal loss")
+    false_alarms: float = Field(default=0.3, ge=0, description="weight of false alarms in the Tversky loss")
+    misses: float = Field(default=0.7, ge=0, description="weight of misses in the Tversky loss")
+    smooth: float = Field(
+        default=1.0, ge=0, description="e of the Dice and Tversky losses, pixels: added above and below their fraction"
+    )
+    clip_px: float = Field(
+        default=20.0, gt=0, description="distance from the boundary beyond which its loss no longer grows, pixels"
+    )
+    boundary_ramp: float = Field(
+        default=1.0, ge=0, le=1, description="share of the training over which the boundary term grows to its weight"
+    )
 
     @model_validator(mode="after")
     def _has_a_term(self) -> LossSettings:

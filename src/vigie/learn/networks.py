@@ -29,47 +29,38 @@ from vigie.learn.unet import ChannelNorm, GroupNorm, UNet
 class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     """Which network, and how large.
 
-    Attributes
-    ----------
-    name
-        "unet-groupnorm", "unet-channelnorm" or "forest" (ours), "unet", "deeplabv3plus", "segformer", "dpt-dinov3" (timm
-        encoders), or the name of an entry point in `vigie.networks`. Only "unet-channelnorm" and "forest" give the same output
-        however an image is cut into tiles; "forest" knows one sensor only; "deeplabv3plus" needs at least two windows a batch
-        to train (its image pooling is batch-normalised).
-    encoder
-        timm name of the encoder ("" takes the network's own default); ours have none.
-    weights
-        Where the encoder's weights come from: "none" (random), "hub" (timm's own download), or the path of a safetensors file
-        with timm's parameter names.
-    widths
-        Channels per level of our U-Nets, finest first.
-    sides
-        Squares around a pixel whose mean and standard deviation a "forest" sees, pixels side to side, odd; none: it sees the
-        pixel alone.
-    splits
-        Where trees of a "forest" cut a feature: "random" (the best of random thresholds, one a feature) holds better for other
-        scenes, "best" is Breiman's, better where a pixel is seen alone.
-    trees, leaves
-        Trees of a "forest", and leaves that each may have.
-    stem_channels
-        Feature maps of the band-agnostic stem.
-    reduction
-        The body works at 1/reduction of the input resolution.
-    dropout
-        Probability of dropping a feature map before the last layer.
+    Only "unet-channelnorm" and "forest" give the same output however an image is cut into tiles; a forest knows one sensor.
+    "deeplabv3plus" needs at least two windows a batch to train (its image pooling is batch-normalised).
     """
 
-    name: str = "unet-groupnorm"
-    encoder: str = ""
-    weights: str = "none"
-    widths: tuple[int, ...] = Field(default=(32, 64, 128, 256, 512), min_length=1)
-    sides: tuple[int, ...] = (5, 11, 25)
-    splits: Literal["best", "random"] = "random"
-    trees: int = Field(default=60, ge=1)
-    leaves: int = Field(default=1024, ge=2)
-    stem_channels: int = Field(default=32, ge=1)
-    reduction: Literal[1, 2, 4] = 1
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    name: str = Field(
+        default="unet-groupnorm",
+        description="'unet-groupnorm', 'unet-channelnorm', 'forest' (ours), 'unet', 'deeplabv3plus', 'segformer', "
+        "'dpt-dinov3' (timm's encoders), or an entry point of 'vigie.networks'",
+    )
+    encoder: str = Field(default="", description="timm name of the encoder; '' takes the network's own; ours have none")
+    weights: str = Field(
+        default="none",
+        description="first weights of the encoder: 'none' (random), 'hub' (timm's download), or a safetensors file",
+    )
+    widths: tuple[int, ...] = Field(
+        default=(32, 64, 128, 256, 512), min_length=1, description="channels of each level of our U-Nets, finest first"
+    )
+    sides: tuple[int, ...] = Field(
+        default=(5, 11, 25),
+        description="squares around a pixel that a forest sees, pixels side to side, odd; []: the pixel alone",
+    )
+    splits: Literal["best", "random"] = Field(
+        default="random",
+        description="where trees cut: 'random' holds better for other scenes, 'best' (Breiman's) where a pixel is seen alone",
+    )
+    trees: int = Field(default=60, ge=1, description="trees of a forest")
+    leaves: int = Field(default=1024, ge=2, description="leaves that each tree may have")
+    stem_channels: int = Field(default=32, ge=1, description="feature maps of the stem that takes any bands")
+    reduction: Literal[1, 2, 4] = Field(default=1, description="the network works at 1/reduction of the resolution")
+    dropout: float = Field(
+        default=0.0, ge=0.0, lt=1.0, description="probability of dropping a feature map before the last layer"
+    )
 
     @model_validator(mode="after")
     def _ours_have_no_encoder(self) -> NetworkSettings:

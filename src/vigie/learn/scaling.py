@@ -60,10 +60,7 @@ BLOCK = 1024
 class RobustScaling(BaseModel):
     """How scenes are standardised.
 
-    `reflectances` of three calibrated bands or more are shown as 'colour' and brightness (see `learn.colour`), or standardised
-    band by band with their 'percentiles', as all other measured bands always are;
-    `percentiles` are the lower, middle and upper one; `clip` bounds |z|; pixels that carry a flag of `exclude` do not enter the
-    percentiles (a strongly shadowed scene would otherwise be lost); `max_pixels` bounds what is read of a large scene.
+    A strongly shadowed scene would be lost if flagged pixels entered its percentiles; for 'colour' see `learn.colour`.
 
     Examples
     --------
@@ -73,11 +70,18 @@ class RobustScaling(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    percentiles: tuple[float, float, float] = (16.0, 50.0, 84.0)
-    reflectances: Literal["colour", "percentiles"] = "percentiles"
-    clip: float = Field(default=10.0, gt=0)
-    exclude: tuple[str, ...] = ("nodata", "saturated", "shadow", "cloud")
-    max_pixels: int = Field(default=2**22, ge=1)
+    percentiles: tuple[float, float, float] = Field(
+        default=(16.0, 50.0, 84.0), description="lower, middle and upper percentile by which a scene's bands are standardised"
+    )
+    reflectances: Literal["colour", "percentiles"] = Field(
+        default="percentiles",
+        description="three calibrated bands or more: as 'colour' and brightness, or by band with 'percentiles' as all others",
+    )
+    clip: float = Field(default=10.0, gt=0, description="bound of standardised values")
+    exclude: tuple[str, ...] = Field(
+        default=("nodata", "saturated", "shadow", "cloud"), description="pixels with these flags do not enter the percentiles"
+    )
+    max_pixels: int = Field(default=2**22, ge=1, description="pixels read of a large scene for its percentiles, at most")
 
     @field_validator("percentiles")
     @classmethod

@@ -60,23 +60,23 @@ class Batch:
 
 
 class WindowSettings(BaseModel):
-    """How windows are drawn.
-
-    `size` is their side in pixels, `batch` their number; `rare_share` is the share of windows that hold a pixel of a class with
-    less than its fair share of the labels; band sets (film, four bands, nine bands) are drawn in proportion to their pixels to
-    the power `balance` (1: as they come, 0: all alike); labels within `edge_px` of another label weigh `edge_weight`;
-    `cache_gb` bounds the memory that scenes may take: those that do not fit are read window by window.
-    """
+    """How windows are drawn; band sets are film, four bands, nine bands and the like."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    size: int = Field(default=128, ge=8)
-    batch: int = Field(default=8, ge=1)
-    rare_share: float = Field(default=0.5, ge=0, le=1)
-    balance: float = Field(default=0.5, ge=0, le=1)
-    edge_px: int = Field(default=0, ge=0)
-    edge_weight: float = Field(default=0.3, ge=0, le=1)
-    cache_gb: float = Field(default=4.0, ge=0)
+    size: int = Field(default=128, ge=8, description="side of a training window, pixels")
+    batch: int = Field(default=8, ge=1, description="windows a step")
+    rare_share: float = Field(
+        default=0.5, ge=0, le=1, description="share of windows that hold a class with less than its fair share of the labels"
+    )
+    balance: float = Field(
+        default=0.5, ge=0, le=1, description="band sets are drawn as their pixels to this power; 1: as they come, 0: all alike"
+    )
+    edge_px: int = Field(default=0, ge=0, description="labels so near to another label weigh edge_weight, pixels")
+    edge_weight: float = Field(default=0.3, ge=0, le=1, description="weight of those labels in the loss")
+    cache_gb: float = Field(
+        default=4.0, ge=0, description="memory for whole scenes, GB; those that do not fit are read window by window"
+    )
 
 
 @dataclass(frozen=True)

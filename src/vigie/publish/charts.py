@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vigie.core.errors import VigieError
 from vigie.publish.look import FONT, LIGHT, SMALL_POINTS, TEXT_POINTS, TITLE_POINTS, Theme
+
+MARKS = {"observed": "observed", "inferred": "inferred: not on that date's own map", "flagged": "flagged"}
+"""What the marks of a series mean: filled, hollow, crossed."""
 
 
 def reliability_chart(
@@ -61,51 +65,70 @@ def series_chart(
     times: ArrayLike,
     values: ArrayLike,
     interval: tuple[ArrayLike, ArrayLike] | None,
-    flagged: Sequence[int],
+    marks: Mapping[str, Sequence[int]],
     labels: tuple[str, str],
     theme: Theme = LIGHT,
 ) -> Figure:
-    """Draw a quantity over time with its interval, flagged points marked and left out of the line.
+    """Draw a quantity over time with its interval; inferred points are hollow, flagged ones crossed and left out of the line.
 
     Parameters
     ----------
     times, values: the series; NaN where there is no value.
     interval: lower and upper ends at the same times, or None.
-    flagged: positions of values that are not to be trusted.
+    marks: positions of values that are 'inferred' from other dates, or 'flagged' as not to be trusted.
     labels: title, and the name of the quantity with its unit.
     theme: colours of paper and ink.
 
     Examples
     --------
-    >>> figure = series_chart([2020, 2021, 2022], [35.4, 36.8, 10.7], None, [2], ("Lakes", "area, km²"))
+    >>> figure = series_chart([2020, 2021, 2022], [35.4, 36.8, 10.7], None, {"flagged": [2]}, ("Lakes", "area, km²"))
     >>> figure.axes[0].get_ylabel()
     'area, km²'
     """
     time, value = np.asarray(times), np.asarray(values, dtype=np.float64)
-    doubtful = np.isin(np.arange(len(value)), list(flagged))
+    doubtful, inferred = (np.isin(np.arange(len(value)), list(marks.get(what, ()))) for what in ("flagged", "inferred"))
     good = np.isfinite(value) & ~doubtful
     figure = _figure((7.2, 3.1), theme)
     axes: Axes = figure.add_axes((0.085, 0.125, 0.9, 0.745))
     if interval is not None:
         low, high = (np.asarray(end, dtype=np.float64) for end in interval)
         axes.fill_between(time[good], low[good], high[good], color=theme.accent, alpha=0.2, linewidth=0)
-    axes.plot(time[good], value[good], color=theme.accent, linewidth=1.8, marker="o", markersize=3.6)
-    _mark_doubtful(axes, time[doubtful], value[doubtful], theme)
+    axes.plot(time[good], value[good], color=theme.accent, linewidth=1.8)
+    _draw_marks(axes, (time, value), {"observed": good & ~inferred, "inferred": good & inferred, "flagged": doubtful}, theme)
     axes.set(ylabel=labels[1], ylim=(min(0.0, float(np.nanmin(value))), None))
     _style(axes, theme)
     _title(axes, labels[0], theme)
     return figure
 
 
-def _mark_doubtful(axes: Axes, time: NDArray[np.generic], value: NDArray[np.float64], theme: Theme) -> None:
-    if not time.size:
-        return
-    axes.plot(
-        time, value, linestyle="none", marker="X", markersize=7, color=theme.ink, markeredgecolor=theme.paper, label="flagged"
-    )
-    legend = axes.legend(frameon=False, loc="upper left", prop={"family": FONT, "size": SMALL_POINTS})
-    for text in legend.get_texts():
-        text.set_color(theme.soft)
+def _draw_marks(
+    axes: Axes,
+    series: tuple[NDArray[Any], NDArray[np.float64]],
+    kinds: Mapping[str, NDArray[np.bool_]],
+    theme: Theme,
+) -> None:
+    """Draw every kind of sample with its mark, and name them above the plot unless all are observed."""
+    looks = {
+        "observed": ("o", 4.2, theme.accent, theme.accent),
+        "inferred": ("o", 5.6, theme.paper, theme.accent),
+        "flagged": ("X", 7.0, theme.ink, theme.paper),
+    }
+    for kind, (marker, size, face, edge) in looks.items():
+        if kinds[kind].any():
+            times, values = (column[kinds[kind]] for column in series)
+            shape: dict[str, Any] = {
+                "marker": marker,
+                "markersize": size,
+                "color": face,
+                "markeredgecolor": edge,
+                "markeredgewidth": 1.2,
+            }
+            axes.plot(times, values, linestyle="none", label=MARKS[kind], zorder=3, clip_on=False, **shape)
+    if kinds["inferred"].any() or kinds["flagged"].any():
+        font = {"family": FONT, "size": SMALL_POINTS}
+        legend = axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderpad=0, prop=font)
+        for text in legend.get_texts():
+            text.set_color(theme.soft)
 
 
 def _figure(size: tuple[float, float], theme: Theme) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -88,28 +88,33 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of a score table: its name, which direction is good, how it is written, and the bar to beat."""
+    """A column of a score table: its name, which direction is good, how it is written, the bar to beat, and its title."""
 
     name: str
     better: Literal["higher", "lower"] = "higher"
     format: str = ".3f"
     target: float | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Scores of ours beside the baselines': name of the method -> name of the measure -> estimate."""
+    """Scores of ours beside the baselines': name of the method -> name of the measure -> estimate.
+
+    `titles` are what readers call the methods whose names are made for files.
+    """
 
     title: str
     measures: tuple[Measure, ...]
     scores: Mapping[str, Mapping[str, Estimate]]
     ours: tuple[str, ...] = ()
     note: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
 
-    def best(self, measure: Measure) -> float | None:
-        """Find the best value of a measure, None when nobody has one."""
+    def best(self, measure: Measure) -> str | None:
+        """Find the best value of a measure as it is written: all that read alike are best; None without two to choose from."""
         values = [row[measure.name].value for row in self.scores.values() if measure.name in row]
-        return (max if measure.better == "higher" else min)(values, default=None)
+        return format((max if measure.better == "higher" else min)(values), measure.format) if len(values) > 1 else None
 
     def scale(self, measure: Measure) -> float:
         """Find the value that fills a bar."""

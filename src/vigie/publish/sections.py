@@ -8,15 +8,16 @@ from typing import Any
 from vigie.publish.report import Column, Listing, Note, Section, Table
 
 
-def model_section(card: Mapping[str, Any], notes: Sequence[Note] = ()) -> Section:
-    """Show a model card: what the model is, what it was trained on, what it is not for.
+def model_section(card: Mapping[str, Any], notes: Sequence[Note] = (), tables: Sequence[Table] = ()) -> Section:
+    """Show a model card: what the model is not for, what made the maps, what it is and what it was trained on.
 
     Examples
     --------
     >>> model_section({"network": "U-Net", "parameters": 8_000_000}).tables[0].rows
     (('network', 'U-Net'), ('parameters', '8,000,000'))
     """
-    return Section("Model", tables=(_facts("Model card", card),), notes=tuple(notes))
+    title = "What the models share" if tables else "Model card"
+    return Section("Model", tables=(*tables, _facts(title, card)), notes=tuple(notes))
 
 
 def provenance_section(record: Mapping[str, Any], experiment_toml: str) -> Section:
@@ -39,7 +40,10 @@ def provenance_section(record: Mapping[str, Any], experiment_toml: str) -> Secti
     return Section("Provenance", tables=tuple(tables), listings=(Listing("Experiment (TOML)", experiment_toml),))
 
 
-def reproduce_section(commands: Sequence[str], seconds: Mapping[str, float]) -> Section:
+SAVE_AND_RUN = "Save the experiment above as a file, then run these commands; with the same inputs they give the same numbers."
+
+
+def reproduce_section(commands: Sequence[str], seconds: Mapping[str, float], text: str = SAVE_AND_RUN) -> Section:
     """Say how to make the run again, and how long each stage took.
 
     Examples
@@ -47,7 +51,6 @@ def reproduce_section(commands: Sequence[str], seconds: Mapping[str, float]) -> 
     >>> reproduce_section(["vigie run glaciers.toml"], {"train": 12.5}).tables[0].rows
     (('train', 12.5),)
     """
-    text = "Save the experiment above as a file, then run these commands; with the same inputs they give the same numbers."
     stages = Table("Time each stage took", (Column("stage"), Column("seconds", ",.1f")), tuple(seconds.items()))
     return Section(
         "How to reproduce",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from vigie.story.scenes import catalogued, fold_name, settings_of
 TRAINED = "train"
 OF_THE_MODEL = ("patch", "overlap")
 """Settings of prediction that the maps depend on; the others belong to the machine that trained the model."""
+USED = ("app", "name", "summary", "seed", "engine", "acquire", "harmonize", "predict", "publish")
+"""Tables of an experiment that an application of a model uses; how the model was trained stands in its card."""
 OF_THE_PLACE = ("crs", "bounds")
 """Settings of the grid that say where the training lay; its pixel size is part of what the model learnt."""
 
@@ -60,12 +64,44 @@ def apply(model: Path, request: Request, out: Path, progress: Progress) -> Run:
     _tell_grid(card)
     run = Run(experiment, out, progress, base=Path.cwd())
     _borrow(folder, card, run)
+    write_text(_command_note(run), command_of(model, request, out))
     perform(app, run, ("acquire",))
     _check_bands(run)
     perform(app, run, ("harmonize",))
-    _tell_unseen(card, run)
+    for warning in unseen(card, (scene.sensor for scene in catalogued(run))):
+        log.info("apply: %s", warning)
     perform(app, run, ("predict", "publish"))
     return run
+
+
+def command_of(model: Path, request: Request, out: Path) -> str:
+    """Write the command line that asks for the same.
+
+    Examples
+    --------
+    >>> command_of(Path("runs/demo"), Request(("my image.tif",), "spot-6", date="2021-08-21"), Path("mapped"))
+    "vigie apply runs/demo 'my image.tif' --out mapped --sensor spot-6 --date 2021-08-21"
+    """
+    options = {"--out": out, "--sensor": request.sensor, "--dem": request.dem, "--date": request.date}
+    given = {name: value for name, value in (options | {"--outlines": request.outlines}).items() if value is not None}
+    words = [word for option in given.items() for word in option]
+    words += [word for text in request.overrides for word in ("--set", text)]
+    return shlex.join(map(str, ("vigie", "apply", model, *request.scenes, *words)))
+
+
+def given_command(run: Run) -> str | None:
+    """The command line that made an application of a model; None for other runs."""
+    note = _command_note(run)
+    return note.read_text(encoding="utf-8") if note.is_file() else None
+
+
+def used_tables(run: Run) -> tuple[str, ...] | None:
+    """Tables of the experiment that a run used; None for all of them."""
+    return None if given_command(run) is None else USED
+
+
+def _command_note(run: Run) -> Path:
+    return run.folder / ".stages" / "apply.txt"
 
 
 def find_model(path: Path) -> Path:
@@ -170,8 +206,14 @@ def _tell_grid(card: dict[str, Any]) -> None:
         log.info("apply: the training's grid does not count, images keep their own (--set harmonize.grid.*): %s", told)
 
 
-def _tell_unseen(card: dict[str, Any], run: Run) -> None:
-    """Say which images come from sensors that the model never saw."""
+def unseen(card: Mapping[str, Any], sensors: Iterable[str]) -> list[str]:
+    """Say which sensors a model never saw, one by one.
+
+    Examples
+    --------
+    >>> unseen({"facts": {"sensors": ["landsat-8"]}}, ["landsat-8", "spot-6"])
+    ['the model never saw spot-6 (it learnt from landsat-8): test its maps before use']
+    """
     seen = card["facts"].get("sensors", [])
-    for sensor in sorted({scene.sensor for scene in catalogued(run)} - set(seen)):
-        log.info("apply: the model never saw %s (it learnt from %s): test its maps before use", sensor, ", ".join(seen))
+    told = "the model never saw {} (it learnt from {}): test its maps before use"
+    return [told.format(sensor, ", ".join(seen)) for sensor in sorted(set(sensors) - set(seen))]

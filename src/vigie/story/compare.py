@@ -22,7 +22,7 @@ SHOWN = "iou"
 
 
 def compare(runs: Sequence[Path], out: Path) -> str:
-    """Write `comparison.csv` and `comparison.png`; give the table as text.
+    """Write `comparison.csv` and `comparison.png`; give the table as text, and what to mind of its intervals.
 
     A run's model takes the run's name; a reference method to which several runs gave the same scores appears once, another of
     that name with its run's.
@@ -43,7 +43,12 @@ def compare(runs: Sequence[Path], out: Path) -> str:
         everything.to_csv(draft, index=False)
     with whole_file(out / "comparison.png") as draft:
         figure_of(panels, names_of(runs)).savefig(draft, dpi=150)
-    return everything.to_string(index=False)
+    return "\n".join([everything.to_string(index=False), *cautions_of(panels)])
+
+
+def cautions_of(panels: Sequence[tuple[str, xr.Dataset, str]]) -> list[str]:
+    """What to mind of the intervals that are shown, each once."""
+    return list(dict.fromkeys(caution for _, merged, _ in panels if (caution := str(merged.attrs.get("caution", "")))))
 
 
 def figure_of(panels: Sequence[tuple[str, xr.Dataset, str]], names: Mapping[Path, str]) -> Figure:
@@ -59,7 +64,8 @@ def figure_of(panels: Sequence[tuple[str, xr.Dataset, str]], names: Mapping[Path
         axes.set(xlim=(0, 1), xlabel="")
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    figure.supxlabel(f"intersection over union; {BARS_TELL}; in colour: the runs, in grey: reference methods", fontsize=8)
+    told = f"intersection over union; {BARS_TELL}; in colour: the runs, in grey: reference methods"
+    figure.supxlabel("\n".join([told, *cautions_of(panels)]), fontsize=8)
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +21,7 @@ class Settings(BaseModel):
 class SerialEngine(Settings):
     """Work one piece after another in this process."""
 
-    kind: Literal["serial"] = "serial"
+    kind: Literal["serial"] = Field(default="serial", description="one piece after another in this process")
 
     def start(self) -> Engine:
         """Build the engine."""
@@ -30,7 +31,7 @@ class SerialEngine(Settings):
 class ThreadsEngine(Settings):
     """Work in threads of this process."""
 
-    kind: Literal["threads"] = "threads"
+    kind: Literal["threads"] = Field(default="threads", description="threads of this process")
     workers: int = Field(default=4, ge=1, description="number of threads")
 
     def start(self) -> Engine:
@@ -43,9 +44,9 @@ class SlurmSettings(Settings):
 
     queue: str = Field(description="partition")
     account: str | None = Field(default=None, description="project to charge")
-    cores: int = Field(default=4, ge=1)
-    memory: str = Field(default="16GiB")
-    walltime: str = Field(default="02:00:00")
+    cores: int = Field(default=4, ge=1, description="processor cores of a worker")
+    memory: str = Field(default="16GiB", description="memory of a worker")
+    walltime: str = Field(default="02:00:00", description="longest life of a worker, hours:minutes:seconds")
     jobs: int = Field(default=1, ge=1, description="number of workers")
     directives: tuple[str, ...] = Field(default=(), description="further #SBATCH lines, for instance '--gres=gpu:1'")
     prologue: tuple[str, ...] = Field(
@@ -56,7 +57,7 @@ class SlurmSettings(Settings):
 class DaskEngine(Settings):
     """Work on a Dask cluster: a running one, one on this machine, or Slurm jobs."""
 
-    kind: Literal["dask"] = "dask"
+    kind: Literal["dask"] = Field(default="dask", description="a Dask cluster: running, on this machine, or Slurm jobs")
     address: str | None = Field(default=None, description="a scheduler that runs already, such as tcp://host:8786")
     workers: int = Field(default=2, ge=1, description="workers of the cluster on this machine")
     slurm: SlurmSettings | None = Field(default=None, description="start workers as Slurm jobs")
@@ -91,13 +92,20 @@ class Experiment(Settings):
         return name
 
 
-def to_json(experiment: Experiment) -> str:
-    """The whole validated experiment as JSON: it travels inside every product."""
-    return json.dumps(experiment.model_dump(mode="json"), sort_keys=True)
+def to_json(experiment: Experiment, tables: Collection[str] | None = None) -> str:
+    """The validated experiment, whole or only some of its tables, as JSON: it travels inside every product."""
+    return json.dumps(experiment.model_dump(mode="json", include=_kept(tables)), sort_keys=True)
 
 
-def to_toml(experiment: Experiment) -> str:
-    """The whole validated experiment as TOML that `vigie run` reads; what is not set is left out."""
+def to_toml(experiment: Experiment, tables: Collection[str] | None = None) -> str:
+    """The validated experiment, whole or only some of its tables, as TOML; what is not set is left out.
+
+    `vigie run` reads the whole one.
+    """
     import tomli_w
 
-    return tomli_w.dumps(experiment.model_dump(mode="json", exclude_none=True))
+    return tomli_w.dumps(experiment.model_dump(mode="json", include=_kept(tables), exclude_none=True))
+
+
+def _kept(tables: Collection[str] | None) -> set[str] | None:
+    return None if tables is None else set(tables)

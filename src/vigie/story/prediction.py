@@ -19,6 +19,7 @@ from vigie.learn.model import read_card
 from vigie.learn.scaling import measure
 from vigie.predict.memory import check_memory
 from vigie.predict.scene import Job, ScenePrediction, cached_model, template
+from vigie.story.apply import used_tables
 from vigie.story.experiment import to_json
 from vigie.story.run import Run, log
 from vigie.story.scenes import (
@@ -119,7 +120,7 @@ def annotated(run: Run, node: xr.Dataset, work: ScenePrediction, part: Part) -> 
         "weights_sha256": json.dumps(weights_of(card), sort_keys=True),
         "calibration": json.dumps(card["calibration"], sort_keys=True),
         "scaling": json.dumps(statistics_json(work.statistics), sort_keys=True),
-        "experiment": to_json(run.experiment),
+        "experiment": to_json(run.experiment, used_tables(run)),
     }
     return node
 

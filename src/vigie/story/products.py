@@ -25,6 +25,7 @@ from vigie.publish.provenance import flat, provenance
 from vigie.publish.qgis import class_style, variable_style, write_style
 from vigie.publish.raster import ProductBand, Raster, ReadWindow, array_raster, class_raster, window_reader
 from vigie.publish.stac import Asset
+from vigie.story.apply import used_tables
 from vigie.story.coregistration import SHIFT
 from vigie.story.experiment import to_json
 from vigie.story.run import Run
@@ -102,7 +103,7 @@ def part_provenance(run: Run, *parts: Part) -> dict[str, Any]:
     shifts = {name: opened(run, scene).dataset.attrs.get(SHIFT) for name, scene in scenes.items()}
     moved = {name: json.loads(shift) for name, shift in shifts.items() if shift is not None}
     record = provenance(
-        to_json(run.experiment),
+        to_json(run.experiment, used_tables(run)),
         created=datetime.now(UTC),
         catalogue=run.artefact("acquire"),
         model=run.artefact("train") / fold_name(parts[0].fold) / "card.json",

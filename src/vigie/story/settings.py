@@ -38,13 +38,13 @@ class TrainSettings(Settings):
     folds: FoldSettings = Field(default_factory=FoldSettings, description="what is held out together")
     final: bool = Field(default=True, description="also train on everything: the model for new images")
     members: int = Field(default=1, ge=1, description="members of each kind in the model, trained from different seeds")
-    network: NetworkSettings = Field(default_factory=NetworkSettings)
+    network: NetworkSettings = Field(default_factory=NetworkSettings, description="the network")
     beside: tuple[NetworkSettings, ...] = Field(default=(), description="members of other kinds in the same model")
-    loss: LossSettings = Field(default_factory=LossSettings)
-    windows: WindowSettings = Field(default_factory=WindowSettings)
-    augment: AugmentSettings = Field(default_factory=AugmentSettings)
-    scaling: RobustScaling = Field(default=RobustScaling(reflectances="colour"))
-    fit: FitSettings = Field(default_factory=FitSettings)
+    loss: LossSettings = Field(default_factory=LossSettings, description="what is minimised")
+    windows: WindowSettings = Field(default_factory=WindowSettings, description="how training windows are drawn")
+    augment: AugmentSettings = Field(default_factory=AugmentSettings, description="how far windows are changed")
+    scaling: RobustScaling = Field(default=RobustScaling(reflectances="colour"), description="how scenes are standardised")
+    fit: FitSettings = Field(default_factory=FitSettings, description="how the network is trained")
     calibrate: Literal["held-out", "none"] = Field(
         default="held-out", description="temperature and biases of each model, from what models of other folds did not see"
     )
@@ -65,8 +65,8 @@ class VerifySettings(Settings):
 class MapExperiment(Experiment):
     """An experiment that turns scenes into maps of classes."""
 
-    acquire: AcquireSettings
-    harmonize: HarmonizeStageSettings = Field(default_factory=HarmonizeStageSettings)
-    train: TrainSettings = Field(default_factory=TrainSettings)
-    predict: PredictSettings = Field(default_factory=PredictSettings)
-    verify: VerifySettings = Field(default_factory=VerifySettings)
+    acquire: AcquireSettings = Field(description="which scenes take part")
+    harmonize: HarmonizeStageSettings = Field(default_factory=HarmonizeStageSettings, description="how scenes come onto grids")
+    train: TrainSettings = Field(default_factory=TrainSettings, description="what is learnt")
+    predict: PredictSettings = Field(default_factory=PredictSettings, description="how the model runs")
+    verify: VerifySettings = Field(default_factory=VerifySettings, description="what predictions are held against")

@@ -53,6 +53,9 @@ ATTRIBUTES: Mapping[str, tuple[str, str]] = {
 OURS = "model"
 """The name of our own model in tables, beside the names of reference methods."""
 
+ENOUGH_GROUPS = 10
+"""Groups of scenes below which percentile intervals are no 95 % intervals."""
+
 DECISION = (
     "scores of classes decide each pixel for the label with the largest probability, that of all its leaf classes together; "
     "the map decides for the single leaf class with the largest, so the two may differ where a label has several leaf classes"
@@ -85,7 +88,8 @@ def assemble(
 ) -> xr.Dataset:
     """Turn one model's tallies, counted along `scene`, into pooled scores, intervals and scores by scene.
 
-    The attribute `intervals` says in words what the intervals come from, or why there are none.
+    The attribute `intervals` says in words what the intervals come from, or why there are none; `caution`, if it is not empty,
+    why they are too narrow.
 
     Parameters
     ----------
@@ -110,7 +114,8 @@ def assemble(
     merged = xr.merge(parts, join="exact", compat="no_conflicts").expand_dims("model")
     merged = merged.assign_coords(model=("model", np.array([model], dtype=np.str_)))
     count = len({(groups or {}).get(str(scene), str(scene)) for scene in merged["scene"].values})
-    return _described(merged.assign_attrs(intervals=told_intervals(count, replicates), decision=DECISION))
+    told = {"intervals": told_intervals(count, replicates), "caution": told_caution(count, replicates)}
+    return _described(merged.assign_attrs(**told, decision=DECISION))
 
 
 def told_intervals(groups: int, replicates: int) -> str:
@@ -126,6 +131,22 @@ def told_intervals(groups: int, replicates: int) -> str:
     if groups == 1:
         return "no intervals: all scenes that were scored belong to one group"
     return f"95 % percentile intervals of {replicates} bootstrap resamples of {groups} groups of scenes"
+
+
+def told_caution(groups: int, replicates: int) -> str:
+    """Say that intervals of few groups are too narrow; empty where there are enough groups, or no intervals.
+
+    Examples
+    --------
+    >>> told_caution(3, 1000)
+    'intervals come from 3 groups of scenes: with fewer than 10 they are too narrow for 95 %, and only show how groups differ'
+    >>> told_caution(10, 1000), told_caution(1, 1000), told_caution(3, 0)
+    ('', '', '')
+    """
+    if replicates == 0 or groups == 1 or groups >= ENOUGH_GROUPS:
+        return ""
+    few = f"with fewer than {ENOUGH_GROUPS} they are too narrow for 95 %, and only show how groups differ"
+    return f"intervals come from {groups} groups of scenes: {few}"
 
 
 def _described(scores: xr.Dataset) -> xr.Dataset:

@@ -30,3 +30,21 @@ BASELINES: dict[str, Callable[[LabelLegend], Baseline]] = {
 }
 """Trees learn from what the model learnt from, sensor by sensor. Thresholds are the literature's (NDSI: Hall 1995; ratio:
 Paul 2002); they fit labels of two codes. What needs bands that a scene lacks is refused."""
+
+TITLES = {
+    "random-forest": "random forest",
+    "gradient-boosting": "gradient boosting",
+    "random-forest-debris": "random forest, nine bands",
+    "gradient-boosting-debris": "gradient boosting, nine bands",
+    "random-forest-4-bands": "random forest, four bands with surroundings",
+    "random-forest-4-bands-alone": "random forest, four bands of the pixel alone",
+    "random-forest-film-scaled": "random forest, film scaled by scene",
+    "random-forest-film": "random forest, film as it is",
+    "otsu-own": "Otsu threshold of the image itself",
+    "otsu-train": "Otsu threshold of the training images",
+    "otsu-cleaned": "Otsu threshold of the training images, cleaned",
+    "ndsi": "NDSI above 0.4",
+    "band-ratio": "red / SWIR above 2",
+    "ndwi": "NDWI above 0.3",
+}
+"""What readers call them."""

@@ -11,11 +11,13 @@ from itertools import groupby
 import geopandas as gpd
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from vigie.apps.glaciers.classes import CLEAN, LAND, LEGEND, WATER
+from vigie.apps.glaciers.classes import CLEAN, DEBRIS, LAND, LEGEND, WATER
 from vigie.apps.glaciers.history.build import History, build_history
 from vigie.apps.glaciers.history.classes import chain, consistent_classes, snow_chance, snow_confusion
+from vigie.apps.glaciers.history.shown import with_shown
 from vigie.apps.glaciers.inventories import Surface, inventory_of
 from vigie.apps.glaciers.inventory import earth
 from vigie.apps.glaciers.inventory.build import Inventory
@@ -25,6 +27,9 @@ from vigie.core.cube import flagged
 from vigie.core.grid import pixel_m
 from vigie.story.products import open_prediction
 from vigie.story.run import Run
+
+MADE_OF = {"glaciers": (CLEAN, DEBRIS), "lakes": (WATER,)}
+"""Classes that the objects of a history are made of."""
 
 HIDING = ("shadow", "saturated")
 """Flags of pixels whose image says little."""
@@ -74,7 +79,8 @@ def day_of(surface: Surface) -> date:
 def follow(run: Run, name: str, area: Sequence[Surface], settings: HistorySettings) -> Epochs:
     """Make an area's maps consistent, inventory every day, and follow its glaciers and lakes."""
     consistent = consistent_maps(run, area, settings)
-    inventories = {}
+    inventories: dict[date, Inventory] = {}
+    tables: dict[str, dict[date, gpd.GeoDataFrame]] = {what: {} for what in MADE_OF}
     elevation = next((surface.elevation_m for surface in reversed(area) if surface.elevation_m is not None), None)
     for day, of_day in groupby(enumerate(area), key=lambda numbered: day_of(numbered[1])):
         numbers, surfaces = zip(*of_day, strict=True)
@@ -85,12 +91,9 @@ def follow(run: Run, name: str, area: Sequence[Surface], settings: HistorySettin
             elevation_m=elevation,
         )
         inventories[day] = inventory_of(run, smoothed, ", ".join(surface.scene.id for surface in surfaces))
+        for what, found in (("glaciers", inventories[day].glaciers), ("lakes", inventories[day].lakes)):
+            tables[what][day] = _shown(found, MADE_OF[what], surfaces, consistent["probability"].values[numbers[-1]])
     gsd_m = pixel_m(area[0].grid)
-    crs = area[0].grid.crs.to_wkt()
-    tables = {
-        "glaciers": {day: _metric(inventory.glaciers, crs) for day, inventory in inventories.items()},
-        "lakes": {day: _metric(inventory.lakes, crs) for day, inventory in inventories.items()},
-    }
     histories = {what: build_history(epochs, gsd_m) for what, epochs in tables.items() if any(map(len, epochs.values()))}
     return Epochs(name, tuple(area), consistent, inventories, histories)
 
@@ -126,6 +129,11 @@ def clearest_day(grid: GeoBox) -> int:
     return CLEAREST_DAY["north" if earth.centre(grid)[1].item() >= 0 else "south"]
 
 
-def _metric(table: gpd.GeoDataFrame, crs: str) -> gpd.GeoDataFrame:
-    """Outlines on the maps' grid, with the areas and errors of the inventory."""
-    return table[["area_km2", "area_err_km2", "geometry"]].to_crs(crs)
+def _shown(
+    table: gpd.GeoDataFrame, classes: Sequence[str], surfaces: Sequence[Surface], probability: NDArray[np.float32]
+) -> gpd.GeoDataFrame:
+    """Outlines on the maps' grid, with areas and errors of the inventory, and how much of each the day's own maps show."""
+    grid, channels = surfaces[0].grid, [LEGEND.channel(name) for name in classes]
+    own = np.any([np.isin(surface.codes, LEGEND.codes[channels]) for surface in surfaces], axis=0)
+    outlines = table[["area_km2", "area_err_km2", "geometry"]].to_crs(grid.crs.to_wkt())
+    return with_shown(outlines, grid, own, probability[channels].sum(axis=0).clip(0, 1))

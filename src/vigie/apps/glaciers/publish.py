@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +42,7 @@ def publish(run: Run) -> None:
     """Write the products of every part and area, and the report on top of them."""
     check_outlines(run)
     run.note_files("publish", outline_files(run))
-    folder = run.artefact("publish")
+    folder, began = run.artefact("publish"), time.monotonic()
     parts = parts_of(run, shared_settings_of(run).train.folds)
     surfaces, inventories, deviations, products = [], [], [], []
     with run.progress.task("publish", len(parts)) as advance:
@@ -61,7 +62,7 @@ def publish(run: Run) -> None:
             advance(note=part.name)
     epochs = [followed(run, name, area, folder) for name, area in areas_of(surfaces).items()]
     write_collection(folder, run.experiment.summary or run.experiment.name, products, part_provenance(run, parts[0]))
-    write_report(report_of(run, Findings(surfaces, inventories, deviations, epochs)), folder / "report.html")
+    write_report(report_of(run, Findings(surfaces, inventories, deviations, epochs), began), folder / "report.html")
 
 
 def written_inventory(inventory: Inventory, folder: Path) -> dict[str, Asset]:

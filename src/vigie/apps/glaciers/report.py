@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vigie.apps.glaciers.baselines import TITLES
 from vigie.apps.glaciers.classes import LEGEND
 from vigie.apps.glaciers.histories import Epochs
 from vigie.apps.glaciers.history.build import History
@@ -19,6 +20,8 @@ from vigie.apps.glaciers.inventories import Surface
 from vigie.apps.glaciers.inventory.build import Inventory
 from vigie.apps.glaciers.inventory.deviation import summarise
 from vigie.apps.glaciers.inventory.strips import held
+from vigie.apps.glaciers.inventory.termini import TERMINI
+from vigie.core.scene import Scene
 from vigie.core.tiles import Window
 from vigie.core.vocabulary import named
 from vigie.publish.charts import series_chart
@@ -27,7 +30,7 @@ from vigie.publish.maps import map_figure
 from vigie.publish.panels import Panel, class_panel, observation_panel, variable_panel, with_outlines
 from vigie.publish.picture import Picture, centre, mean, shrink
 from vigie.publish.report import Cell, Column, Note, Number, Report, ReportFigure, Section, Table
-from vigie.story.report import how_to_repeat, model_section, provenance_section, score_sections
+from vigie.story.report import how_to_repeat, model_section, provenance_section, score_sections, unseen_notes
 from vigie.story.run import Run
 from vigie.story.scenes import Cropped, opened
 
@@ -49,44 +52,91 @@ class Findings:
     epochs: Sequence[Epochs]
 
 
-def report_of(run: Run, found: Findings) -> Report:
-    """Assemble the report of a run."""
+def report_of(run: Run, found: Findings, began: float) -> Report:
+    """Assemble the report of a run whose `publish` began at `began` (time.monotonic)."""
+    parts = [surface.part for surface in found.surfaces]
     sections = [
         maps_section(run, found),
-        *score_sections(run),
+        *score_sections(run, TITLES),
         glaciers_section(found),
         *outlines_sections(found),
         lakes_section(found),
         *map(history_section, found.epochs),
-        model_section(run, found.surfaces[0].part),
-        provenance_section(run, [surface.part for surface in found.surfaces]),
-        how_to_repeat(run),
+        model_section(run, parts),
+        provenance_section(run, parts),
+        how_to_repeat(run, began),
     ]
     return Report(run.experiment.name, run.experiment.summary, sections, numbers=headlines(found))
 
 
 def headlines(found: Findings) -> tuple[Number, ...]:
-    """What was mapped, in four numbers."""
-    glaciers = [inventory.glaciers for inventory in found.inventories]
-    lakes = [inventory.lakes for inventory in found.inventories]
+    """What was mapped, in four numbers: ground that several scenes see counts at its latest date."""
+    latest = latest_scenes([surface.scene for surface in found.surfaces])
+    when = told_dates(sorted({scene.datetime[:10] if scene.datetime else "" for scene in latest.values()}))
+    newest = [inventory for surface, inventory in _pairs(found) if surface.scene.id in latest]
+    glaciers, lakes = [i.glaciers["area_km2"] for i in newest], [i.lakes["area_km2"] for i in newest]
     return (
-        Number("maps", str(len(found.surfaces)), f"{len({s.scene.sensor for s in found.surfaces})} sensors"),
-        Number("glaciers", str(sum(map(len, glaciers))), f"{sum(t['area_km2'].sum() for t in glaciers):.1f} km² over all maps"),
-        Number("lakes", str(sum(map(len, lakes))), f"{sum(t['area_km2'].sum() for t in lakes):.2f} km² over all maps"),
+        Number("maps", str(len(found.surfaces)), _counted(len({s.scene.sensor for s in found.surfaces}), "sensor")),
+        Number("glaciers", str(sum(map(len, glaciers))), f"{sum(areas.sum() for areas in glaciers):.1f} km² {when}"),
+        Number("lakes", str(sum(map(len, lakes))), f"{sum(areas.sum() for areas in lakes):.2f} km² {when}"),
         Number("areas followed", str(len(found.epochs)), "several dates on one grid"),
     )
 
 
+def latest_scenes(scenes: Sequence[Scene]) -> dict[str, Scene]:
+    """Keep the latest of the scenes that see the same ground (`group`), by their ids."""
+    latest: dict[str, Scene] = {}
+    for scene in sorted(scenes, key=lambda scene: (scene.datetime or "", scene.id)):
+        latest[scene.group or scene.id] = scene
+    return {scene.id: scene for scene in latest.values()}
+
+
+def told_dates(days: Sequence[str]) -> str:
+    """Say of which dates a sum is: one day, or the years of the latest dates; an empty day is unknown.
+
+    Examples
+    --------
+    >>> told_dates(["2021-08-21"]), told_dates(["2019-08-25", "2021-08-21"]), told_dates([""])
+    ('on 2021-08-21', 'at the latest date of each area (2019 to 2021)', 'at an unknown date')
+    """
+    if len(days) == 1:
+        return f"on {days[0]}" if days[0] else "at an unknown date"
+    years = " to ".join(dict.fromkeys(days[n][:4] or "unknown" for n in (0, -1)))
+    return f"at the latest date of each area ({years})"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def maps_section(run: Run, found: Findings) -> Section:
-    """Show the maps beside the images they were made from."""
-    shown = list(zip(found.surfaces, found.inventories, strict=True))[:MAPS]
-    left = len(found.surfaces) - len(shown)
+    """Show the maps beside the images they were made from, one of every sensor first."""
+    pairs = list(_pairs(found))
+    shown = [pairs[number] for number in drawn_first([surface.scene.sensor for surface, _ in pairs])]
+    left = len(pairs) - len(shown)
     return Section(
         "Maps",
         f"Image, {named('map').long_name} with glacier outlines, and doubt: {named('doubt').long_name}.",
         figures=tuple(map_of(run, surface, inventory) for surface, inventory in shown),
-        notes=(*cloudiness(found.surfaces), *((Note(f"{left} more maps are among the products."),) if left else ())),
+        notes=(
+            *unseen_notes(run, [surface.part for surface in found.surfaces]),
+            *cloudiness(found.surfaces),
+            *((Note(f"{_counted(left, 'more map')} in products/."),) if left else ()),
+        ),
     )
+
+
+def drawn_first(sensors: Sequence[str], most: int = MAPS) -> list[int]:
+    """Choose the maps to draw: the first of every sensor, then others in their order up to `most`.
+
+    Examples
+    --------
+    >>> drawn_first(["landsat", "landsat", "landsat", "film"], most=3)
+    [0, 3, 1]
+    """
+    first = [sensors.index(sensor) for sensor in dict.fromkeys(sensors)]
+    others = [number for number in range(len(sensors)) if number not in first]
+    return [*first, *others][: max(most, len(first))]
 
 
 def cloudiness(surfaces: Sequence[Surface]) -> tuple[Note, ...]:
@@ -146,7 +196,7 @@ GLACIER_COLUMNS = (
     ("zmax_m", Column("zmax, m", ".0f")),
     ("slope_deg", Column("slope, °", ".1f")),
     ("lmax_m", Column("length, m", ".0f")),
-    ("term_type", Column("terminus", "d")),
+    ("terminus", Column("terminus")),
 )
 LAKE_COLUMNS = (
     ("lake_id", Column("lake")),
@@ -161,7 +211,8 @@ LAKE_COLUMNS = (
 
 def glaciers_section(found: Findings) -> Section:
     """Tabulate the largest glaciers of each map."""
-    tables = tuple(chain.from_iterable(largest(s.part.name, i.glaciers, "area_km2", GLACIER_COLUMNS) for s, i in _pairs(found)))
+    named = [(s.part.name, i.glaciers.assign(terminus=i.glaciers["term_type"].map(TERMINI))) for s, i in _pairs(found)]
+    tables = tuple(chain.from_iterable(largest(name, table, "area_km2", GLACIER_COLUMNS) for name, table in named))
     text = (
         "The largest glaciers of each map; all of them, with the 28 attributes of RGI 7.0, are in products/*/inventory. "
         "Areas carry the error of the buffer method; borders that glaciers share are not counted."
@@ -240,7 +291,8 @@ def history_section(epochs: Epochs) -> Section:
     days = sorted(epochs.inventories)
     text = (
         f"{len(epochs.surfaces)} maps of {len(days)} days from {days[0]} to {days[-1]}, made consistent pixel by pixel with a "
-        "hidden Markov model that lets ice advance and retreat. Years that do not fit their neighbours are marked, not removed."
+        "hidden Markov model that lets ice advance and retreat. Dates that do not fit their neighbours stay, marked. "
+        "An area that its own date's map shows less than half of is inferred from the other dates: its mark is hollow."
     )
     figures = tuple(series_of(history, f"Area of {what}") for what, history in epochs.histories.items())
     return Section(f"History: {epochs.name}", text, figures=figures, notes=doubts(epochs))
@@ -254,8 +306,11 @@ def series_of(history: History, title: str) -> ReportFigure:
         series_chart,
         total["date"].to_numpy("datetime64[D]"),
         area,
-        (area - 2 * error, area + 2 * error),
-        np.flatnonzero(total["flagged"].to_numpy(bool)).tolist(),
+        (np.maximum(area - 2 * error, 0.0), area + 2 * error),
+        {
+            "flagged": np.flatnonzero(total["flagged"].to_numpy(bool)).tolist(),
+            "inferred": np.flatnonzero(total["status"] == "inferred").tolist(),
+        },
         (title, "area, km²"),
     )
     return ReportFigure(
@@ -268,9 +323,14 @@ def _themed(draw: partial[Figure], theme: Theme) -> Figure:
 
 
 def doubts(epochs: Epochs) -> tuple[Note, ...]:
-    """Name the dates that do not fit."""
-    flagged = {what: h.total.loc[h.total["flagged"], "date"].astype(str) for what, h in epochs.histories.items()}
-    return tuple(Note(f"Area of {what} is doubtful at {', '.join(d)}.", "warning") for what, d in flagged.items() if len(d))
+    """Name the dates that do not fit, and those whose area comes from other dates."""
+    found = []
+    for what, history in epochs.histories.items():
+        total = history.total
+        for word, rows in (("doubtful", total["flagged"]), ("inferred, not observed,", total["status"] == "inferred")):
+            days = total.loc[rows, "date"].astype(str)
+            found += [Note(f"Area of {what} is {word} at {', '.join(days)}.", "warning")] if len(days) else []
+    return tuple(found)
 
 
 def _pairs(found: Findings) -> Iterator[tuple[Surface, Inventory]]:

@@ -42,8 +42,10 @@ class PublishSettings(Settings):
     """What is delivered."""
 
     outlines: str | None = Field(default=None, description="known outlines (RGI 6 or 7): glaciers keep identity and divides")
-    inventory: InventorySettings = Field(default_factory=lambda: InventorySettings())
-    history: HistorySettings = Field(default_factory=HistorySettings)
+    inventory: InventorySettings = Field(
+        default_factory=lambda: InventorySettings(), description="inventory of glaciers and lakes"
+    )
+    history: HistorySettings = Field(default_factory=HistorySettings, description="history of glaciers and lakes")
 
 
 class LabelSettings(Settings):
@@ -70,6 +72,8 @@ class GlacierVerifySettings(VerifySettings):
 class GlacierExperiment(MapExperiment):
     """An experiment that maps clean ice, debris-covered ice and water, and inventories glaciers and lakes."""
 
-    labels: LabelSettings = Field(default_factory=LabelSettings)
-    verify: GlacierVerifySettings = Field(default_factory=GlacierVerifySettings)
-    publish: PublishSettings = Field(default_factory=PublishSettings)
+    labels: LabelSettings = Field(default_factory=LabelSettings, description="what labels teach")
+    verify: GlacierVerifySettings = Field(
+        default_factory=GlacierVerifySettings, description="what predictions are held against"
+    )
+    publish: PublishSettings = Field(default_factory=PublishSettings, description="what is delivered")

@@ -26,12 +26,13 @@ EDGE_SHARE = 0.6872
 class History:
     """Everything that is known about a set of objects over time.
 
-    `outlines` (GeoDataFrame): every outline with `date`, `row`, `id`, `name`, `family`, `area_km2`, `area_err_km2`, `status`.
+    `outlines` (GeoDataFrame): every outline with `date`, `row`, `id`, `name`, `family`, `area_km2`, `area_err_km2`, `shown`,
+    `guess_err_km2`, `status`. `area_err_km2` holds the error of what its date does not show, `guess_err_km2`, too.
     `objects` (DataFrame): one row an object and date between its first and last sighting: the columns of `series.judge` and
-    `date`, `id`, `name`, `family`, `area_err_km2`, `inside`, `judged_km2`, `repaired_err_km2`,
-    `point_covered`, `flagged`.
+    `date`, `id`, `name`, `family`, `area_err_km2`, `shown`, `inside`, `judged_km2`, `repaired_err_km2`, `point_covered`,
+    `flagged`.
     `total` (DataFrame): the columns of `series.judge` for the sum over all outlines, with `date`, `count`, `area_err_km2`,
-    `repaired_err_km2`, `flagged`. `events`: birth, continue, merge, split, death. Tables are sorted by date.
+    `shown`, `repaired_err_km2`, `flagged`. `events`: birth, continue, merge, split, death. Tables are sorted by date.
     """
 
     outlines: gpd.GeoDataFrame
@@ -61,6 +62,7 @@ def build_history(
     ----------
     epochs: outlines by date, valid polygons in one projected CRS in metres; an empty frame where an image showed nothing. Where
         they bring `area_km2` and `area_err_km2`, as an inventory's do, those count; other areas are the polygons' on the plane.
+        `shown` and `guess_err_km2` say what the map of the date itself shows of each (`shown.with_shown`), else all of it.
     pixel_m: ground sampling distance of the images in metres, one for all or one a date: sets the area errors of outlines that
         bring none.
     points: named points (column `name`), only used to name objects and to say whether an outline still covers them.
@@ -92,7 +94,7 @@ def build_history(
     outlines = who.outlines.assign(
         name=[names.get(known, "") for known in who.outlines["id"]],
         family=[who.families[known] for known in who.outlines["id"]],
-        area_err_km2=_area_errors(who.outlines, pixel_m),
+        area_err_km2=np.hypot(_area_errors(who.outlines, pixel_m), who.outlines["guess_err_km2"]),
     )
     objects = _object_series(who, outlines, sorted(epochs), names, rules)
     objects = _with_points(objects, outlines, points)
@@ -127,13 +129,22 @@ def _total_series(outlines: gpd.GeoDataFrame, dates: list[date], rules: Rules) -
     """Judge the sum of all outlines on each date."""
     groups = outlines.groupby("date")
     areas = groups["area_km2"].sum().reindex(dates, fill_value=0.0).to_numpy()
-    table = judge(decimal_years(dates), areas, rules)
+    shown_km2 = (outlines["area_km2"] * outlines["shown"]).groupby(outlines["date"]).sum().reindex(dates, fill_value=0.0)
+    shown = np.divide(shown_km2.to_numpy(), areas, out=np.ones(len(areas)), where=areas > 0)
+    table = judge(decimal_years(dates), areas, rules, inferred=shown < rules.least_shown)
     table.insert(0, "date", dates)
+    table["shown"] = shown
     table["count"] = groups.size().reindex(dates, fill_value=0).to_numpy()
-    squares = (outlines["area_err_km2"] ** 2).groupby(outlines["date"]).sum()
-    table["area_err_km2"] = np.sqrt(squares.reindex(dates, fill_value=0.0).to_numpy())
+    table["area_err_km2"] = _summed_errors(outlines).reindex(dates, fill_value=0.0).to_numpy()
     table["flagged"] = table["status"].isin(FLAGGED)
     return _with_repaired_errors(table)
+
+
+def _summed_errors(outlines: gpd.GeoDataFrame) -> pd.Series:
+    """Area error (km2) of each date's sum: errors of outlines are independent, those of guesses have one cause and add up."""
+    measured = outlines["area_err_km2"] ** 2 - outlines["guess_err_km2"] ** 2
+    sums = pd.DataFrame({"squares": measured, "guess": outlines["guess_err_km2"]}).groupby(outlines["date"]).sum()
+    return pd.Series(np.hypot(np.sqrt(sums["squares"].clip(lower=0.0)), sums["guess"]))
 
 
 def _object_series(
@@ -142,14 +153,17 @@ def _object_series(
     """Judge every object from its first sighting to its last (to the end, if it was missing there only briefly)."""
     areas = outlines.pivot(index="date", columns="id", values="area_km2").reindex(dates)
     errors = outlines.pivot(index="date", columns="id", values="area_err_km2").reindex(dates)
+    shown = outlines.pivot(index="date", columns="id", values="shown").reindex(dates)
     inside = who.sightings.pivot(index="date", columns="id", values="inside").reindex(dates)
     heads = _heads(who, areas)
     judged = pd.DataFrame({known: areas[known] + areas[heads.get(known, [])].sum(axis=1) for known in areas.columns})
     lives = {known: _life(inside[known].notna().to_numpy(), rules.longest_glitch) for known in areas.columns}
-    trends = _trends(judged.mask(inside.notna() & (inside != inside.columns)), lives, rules.freedom)
+    merged = inside.notna() & (inside != inside.columns)
+    trends = _trends(judged.mask(merged | (shown < rules.least_shown)), lives, rules.freedom)
     tables = []
     for known, life in lives.items():
-        own = pd.DataFrame({"own": areas[known], "judged": judged[known], "err": errors[known], "inside": inside[known]})[life]
+        columns = {"own": areas, "judged": judged, "err": errors, "shown": shown, "inside": inside}
+        own = pd.DataFrame({name: values[known] for name, values in columns.items()})[life]
         table = _judge_object(own.reset_index(), int(known), rules, trends[known])
         tables.append(table.assign(id=int(known), name=names.get(known, ""), family=who.families[known]))
     objects = pd.concat(tables, ignore_index=True)
@@ -193,11 +207,12 @@ def _judge_object(rows: pd.DataFrame, known: int, rules: Rules, trend: Trend) ->
     """Judge an object on what it is judged on, and repair its own outline's area where that says so."""
     merged = (rows["inside"].notna() & (rows["inside"] != known)).to_numpy()
     years = decimal_years(rows["date"].tolist())
-    table = judge(years, rows["judged"].to_numpy(), rules, merged, trend).rename(columns={"area_km2": "judged_km2"})
+    inferred = (rows["shown"] < rules.least_shown).to_numpy()
+    table = judge(years, rows["judged"].to_numpy(), rules, merged, trend, inferred).rename(columns={"area_km2": "judged_km2"})
     table.insert(0, "date", rows["date"])
     table.insert(1, "area_km2", rows["own"])
     table["repaired_km2"] = repair(years, rows["own"].to_numpy(), table["status"].to_numpy(dtype=object))
-    table["area_err_km2"] = rows["err"]
+    table["area_err_km2"], table["shown"] = rows["err"], rows["shown"]
     table["inside"] = rows["inside"].fillna(0).astype(int)
     return _with_repaired_errors(table)
 

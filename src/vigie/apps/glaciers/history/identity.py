@@ -36,8 +36,8 @@ Shapes = NDArray[np.object_]
 class Identity:
     """Who is who: three tables.
 
-    `outlines` (GeoDataFrame): one row an outline: `date`, `row` (its place in its epoch), `id` (owner), `area_km2`, and
-    `area_err_km2` (NaN where its epoch brings none).
+    `outlines` (GeoDataFrame): one row an outline: `date`, `row` (its place in its epoch), `id` (owner), `area_km2`,
+    and what its epoch brings of it: `area_err_km2` (else NaN), `shown` (else 1) and `guess_err_km2` (else 0), see `shown`.
     `sightings` (DataFrame): one row an object and date it was seen: `date`, `id`, `inside` (the owner it is merged into, or
     its own id). `events` (DataFrame): `date`, `kind` (birth, continue, merge, split, death), `id`, `other` (the object merged
     into or split from, 0 when there is none). `families` maps every id to its family (the smallest id in it).
@@ -69,7 +69,8 @@ def identify(epochs: Mapping[date, gpd.GeoDataFrame], rules: Rules | None = None
     Parameters
     ----------
     epochs: outlines by date, polygons in one projected CRS in metres; an empty frame is a date on which nothing was found.
-        Columns `area_km2` and `area_err_km2` are taken over; areas are the polygons' on the plane where there are none.
+        Columns `area_km2`, `area_err_km2`, `shown` and `guess_err_km2` are taken over; without them areas are the polygons' on
+        the plane.
     rules: `least_overlap`, `remembered` and `longest_glitch` (for deaths) matter here.
 
     Raises
@@ -181,12 +182,13 @@ def names_from_points(who: Identity, points: gpd.GeoDataFrame, name_column: str)
     return dict(sorted((ids[j], names[i]) for i, j in chosen if counts[i, j] > 0))
 
 
-def _measures(epoch: gpd.GeoDataFrame) -> list[tuple[float, float]]:
-    """Area (km2) of each outline, its own or on the plane, and its error where it has one."""
+def _measures(epoch: gpd.GeoDataFrame) -> list[tuple[float, float, float, float]]:
+    """Area (km2) of each outline, its own or on the plane, its error, the share that its map shows, the error of the rest."""
     plane = pd.Series(epoch.area / 1e6, index=epoch.index)
     areas = epoch["area_km2"].fillna(plane) if "area_km2" in epoch else plane
-    errors = epoch["area_err_km2"] if "area_err_km2" in epoch else pd.Series(np.nan, index=epoch.index)
-    return list(zip(areas.astype(float).tolist(), errors.astype(float).tolist(), strict=True))
+    missing = {"area_err_km2": np.nan, "shown": 1.0, "guess_err_km2": 0.0}
+    brought = (epoch[name] if name in epoch else pd.Series(value, index=epoch.index) for name, value in missing.items())
+    return list(zip(*(column.astype(float).tolist() for column in (areas, *brought)), strict=True))
 
 
 def _place(shapes: Shapes) -> NDArray[np.int64]:
@@ -238,14 +240,14 @@ def _events(seen: Mapping[int, int], objects: Mapping[int, _Object]) -> list[tup
 
 
 def _tables(
-    outlines: list[tuple[date, int, int, float, float, shapely.Geometry]],
+    outlines: list[tuple[date, int, int, float, float, float, float, shapely.Geometry]],
     sightings: list[tuple[date, int, int]],
     events: list[tuple[date, str, int, int]],
     epochs: Mapping[date, gpd.GeoDataFrame],
     longest_glitch: int,
 ) -> Identity:
     crs = next(iter(epochs.values())).crs
-    columns = ["date", "row", "id", "area_km2", "area_err_km2", "geometry"]
+    columns = ["date", "row", "id", "area_km2", "area_err_km2", "shown", "guess_err_km2", "geometry"]
     table = gpd.GeoDataFrame(outlines, columns=columns, geometry="geometry", crs=crs)
     seen = pd.DataFrame(sightings, columns=["date", "id", "inside"])
     last = seen.groupby("id")["date"].max()

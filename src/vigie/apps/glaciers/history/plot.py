@@ -1,9 +1,10 @@
-"""Area series as a figure: what was seen, the trend with its interval, and flagged dates hollow, never hidden."""
+"""Area series as a figure: observed, inferred (hollow) and flagged (crossed) dates, and the trend with its interval."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from vigie.apps.glaciers.history.build import History
 from vigie.apps.glaciers.history.series import FLAGGED, REPAIRED
 from vigie.core.store import whole_file
+from vigie.publish.charts import MARKS
 
 SERIES, REPAIR, TREND = "#1b6ca8", "#d1495b", "#7d8597"
 
@@ -30,23 +32,25 @@ def plot_history(history: History, names: Sequence[str] = ()) -> Figure:
     for ax, (title, table) in zip(axes, panels, strict=True):
         draw_series(ax, table)
         ax.set_title(title, loc="left", fontsize=10, fontweight="bold")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    key = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(key.values()), list(key), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     return figure
 
 
 def draw_series(ax: Axes, table: pd.DataFrame) -> None:
-    """Draw one series: observed filled, flagged hollow with the year beside it, repaired as crosses, trend as a band."""
+    """Draw one series: observed filled, inferred hollow, flagged crossed with the year beside it, repaired, trend as a band."""
     table = table.assign(date=pd.to_datetime(table["date"]))
-    dates, flagged = table["date"], table["status"].isin(FLAGGED)
+    dates, flagged, inferred = table["date"], table["status"].isin(FLAGGED), table["status"] == "inferred"
     ax.fill_between(dates, table["level_low_km2"], table["level_high_km2"], color=TREND, alpha=0.2, lw=0, label="trend, 95 %")
     ax.plot(dates, table["level_km2"], color=TREND, lw=1)
     ax.plot(dates, table["repaired_km2"], color=SERIES, lw=0.8, alpha=0.6)
-    _dots(ax, table[~flagged], SERIES, "observed")
-    _dots(ax, table[flagged], "white", "flagged")
+    _dots(ax, table[~flagged & ~inferred], "observed", fmt="o", ms=4.5, mfc=SERIES)
+    _dots(ax, table[inferred], MARKS["inferred"], fmt="o", ms=4.5, mfc="white")
+    _dots(ax, table[flagged], "flagged", fmt="X", ms=6, mfc="black", mec="white")
     mended = table[table["status"].isin(REPAIRED) & table["repaired_km2"].notna()]
-    values, errors = mended["repaired_km2"], mended["repaired_err_km2"]
-    ax.errorbar(mended["date"], values, errors, fmt="x", ms=4.5, lw=0.8, color=REPAIR, label="repaired")
+    if len(mended):
+        values, errors = mended["repaired_km2"], mended["repaired_err_km2"]
+        ax.errorbar(mended["date"], values, errors, fmt="x", ms=4.5, lw=0.8, color=REPAIR, label="repaired")
     _mark_years(ax, table[flagged])
     ax.set_ylabel("area (km²)")
     ax.set_ylim(bottom=0)
@@ -54,11 +58,11 @@ def draw_series(ax: Axes, table: pd.DataFrame) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _dots(ax: Axes, rows: pd.DataFrame, fill: str, label: str) -> None:
-    """Draw areas with their one-sigma errors."""
-    ax.errorbar(
-        rows["date"], rows["area_km2"], rows["area_err_km2"], fmt="o", ms=4.5, lw=1, color=SERIES, mfc=fill, label=label
-    )
+def _dots(ax: Axes, rows: pd.DataFrame, label: str, **look: Any) -> None:
+    """Draw areas with their one-sigma errors; marks that nothing has are not in the key."""
+    shown = rows[rows["area_km2"].notna()]
+    if len(shown):
+        ax.errorbar(shown["date"], shown["area_km2"], shown["area_err_km2"], lw=1, color=SERIES, label=label, **look)
 
 
 def _mark_years(ax: Axes, flagged: pd.DataFrame) -> None:
@@ -69,7 +73,8 @@ def _mark_years(ax: Axes, flagged: pd.DataFrame) -> None:
             ax.annotate(text, (at, area), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7)
     dates = flagged["date"][flagged["area_km2"].isna()]
     ground = ax.get_xaxis_transform()
-    ax.scatter(dates, [0.0] * len(dates), s=80, c="black", marker="|", transform=ground, label="not mapped", clip_on=False)
+    if len(dates):
+        ax.scatter(dates, [0.0] * len(dates), s=80, c="black", marker="|", transform=ground, label="not mapped", clip_on=False)
 
 
 def write_plot(figure: Figure, path: Path, dpi: int) -> None:

@@ -19,6 +19,7 @@ class Rules:
     least_overlap: common area over the smaller of two outlines from which they are taken for the same place.
     remembered: how many of an object's latest outlines make up the place where it is looked for.
     freedom: degrees of freedom nu of the Student-t noise of the trend.
+    least_shown: share of an area that the map of its own date must show; with less it is inferred from other dates.
 
     Examples
     --------
@@ -32,6 +33,7 @@ class Rules:
     least_overlap: float = 0.25
     remembered: int = 3
     freedom: float = 4.0
+    least_shown: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse numbers that contradict each other."""
@@ -43,11 +45,12 @@ class Rules:
             and 0 < self.least_overlap <= 1
             and self.remembered >= 1
             and self.freedom > 2
+            and 0 <= self.least_shown <= 1
         )
         if not sound:
             raise VigieError(
                 "rules of a history contradict each other",
                 found=self,
                 expected="0 < largest_departure < 1, median_samples odd and >= 3, 1 <= longest_glitch <= median_samples // 2, "
-                "0 < least_overlap <= 1, remembered >= 1, freedom > 2",
+                "0 < least_overlap <= 1, remembered >= 1, freedom > 2, 0 <= least_shown <= 1",
             )

@@ -28,6 +28,7 @@ STATUSES = {
     "unconfirmed": "departs at the end of the series, where no later (earlier) date can tell a glitch from a change: kept",
     "gap": "nothing was mapped for more dates than a glitch lasts: gone or missed, not repaired",
     "merged": "inside another object's outline: counted there",
+    "inferred": "the map of that date does not show it, other dates say that it was there: kept, but no evidence",
 }
 """What can be said of one object on one date."""
 
@@ -56,6 +57,7 @@ def judge(
     rules: Rules | None = None,
     merged: NDArray[np.bool_] | None = None,
     trend: Trend | None = None,
+    inferred: NDArray[np.bool_] | None = None,
 ) -> pd.DataFrame:
     """Judge every sample of one object's area series, repair what is a glitch, and give the trend under it.
 
@@ -65,8 +67,9 @@ def judge(
     areas: areas in km2 (T,), NaN on dates when nothing was mapped.
     rules: thresholds.
     merged: dates on which the object was inside another's outline (T,): neither missing nor judged.
-    trend: the trend under the areas that are not merged, if it is known already; fitting many series together is much faster
-        (`local_trends`).
+    trend: the trend under the areas that are neither merged nor inferred, if it is known already; fitting many series together
+        is much faster (`local_trends`).
+    inferred: dates on which the area comes from other dates (T,): kept, but evidence neither of the trend nor against others.
 
     Returns
     -------
@@ -92,13 +95,14 @@ def judge(
             "as many areas as dates, dates ascending, no negative area"))  # fmt: skip
     merged = np.zeros(len(areas), dtype=bool) if merged is None else merged
     areas = np.where(merged, np.nan, areas)
-    seen = np.isfinite(areas)
+    inferred = np.isfinite(areas) & (False if inferred is None else inferred)
+    seen = np.isfinite(areas) & ~inferred
     departure = np.full(len(areas), np.nan)
     departure[seen] = median_departure(areas[seen], rules.median_samples)
-    status = _absences(seen | merged, rules.longest_glitch)
+    status = _absences(seen | merged | inferred, rules.longest_glitch)
     status[seen] = _verdicts(years[seen], areas[seen], departure[seen], rules)
-    status[merged] = "merged"
-    trend = trend or local_trend(years, areas, rules.freedom)
+    status[merged], status[inferred] = "merged", "inferred"
+    trend = trend or local_trend(years, np.where(seen, areas, np.nan), rules.freedom)
     reach = NORMAL_95 * trend.level_sd
     return pd.DataFrame(
         {

@@ -13,6 +13,8 @@ from vigie.apps.glaciers.inventory.centreline import Centreline
 from vigie.apps.glaciers.inventory.topography import Relief, filled
 
 LAND, MARINE, LAKE, SHELF, NOT_ASSIGNED = 0, 1, 2, 3, 9
+TERMINI = {LAND: "land", MARINE: "marine", LAKE: "lake", SHELF: "shelf", NOT_ASSIGNED: "not assigned"}
+"""What the codes of `term_type` mean."""
 
 
 def terminus(local: Relief, line: Centreline, relief_m: float) -> NDArray[np.float64]:
