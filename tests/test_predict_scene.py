@@ -155,7 +155,9 @@ def test_tiling_changes_no_byte(tmp_path: Path, model: Path) -> None:
         assert filled(tmp_path / str(number), scene, model, settings, Serial(), tiles_a_job) == whole
 
 
-@pytest.mark.parametrize("scaling", [RobustScaling(), RobustScaling(reflectances="colour")], ids=["percentiles", "colour"])
+@pytest.mark.parametrize(
+    "scaling", [RobustScaling(reflectances=kind) for kind in ("percentiles", "colour")], ids=["percentiles", "colour"]
+)
 def test_threads_change_no_byte(tmp_path: Path, scaling: RobustScaling) -> None:
     scene, model = noisy(100, 600), save(tmp_path / "model", scaling=scaling)
     here = filled(tmp_path / "serial", scene, model, FINE, Serial())
@@ -420,8 +422,9 @@ def test_batches_of_a_row_have_one_size_and_padding_is_dropped(model: Path) -> N
     from vigie.predict.scene import cached_model
 
     scene, network = noisy(32, 200), cached_model(model, "cpu", "32-true")
-    statistics = measure(scene, {"y": 32, "x": 200}, RobustScaling())
-    row = Look(scene, scene.sizes, statistics, RobustScaling(), 32)(0, np.arange(0, 161, 40))
+    scaling = RobustScaling(reflectances="percentiles")
+    statistics = measure(scene, {"y": 32, "x": 200}, scaling)
+    row = Look(scene, scene.sizes, statistics, scaling, 32)(0, np.arange(0, 161, 40))
     batches = list(row.batches(even_batch(5, 4)))
     assert [batch.inputs[0].shape for batch in batches] == [(3, 4, 32, 32)] * 2
     alone = [run(network, batch)[1][0] for batch in row.batches(1)]

@@ -74,7 +74,7 @@ class RobustScaling(BaseModel):
         default=(16.0, 50.0, 84.0), description="lower, middle and upper percentile by which a scene's bands are standardised"
     )
     reflectances: Literal["colour", "percentiles"] = Field(
-        default="percentiles",
+        default="colour",
         description="three calibrated bands or more: as 'colour' and brightness, or by band with 'percentiles' as all others",
     )
     clip: float = Field(default=10.0, gt=0, description="bound of standardised values")

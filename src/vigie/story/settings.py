@@ -43,7 +43,7 @@ class TrainSettings(Settings):
     loss: LossSettings = Field(default_factory=LossSettings, description="what is minimised")
     windows: WindowSettings = Field(default_factory=WindowSettings, description="how training windows are drawn")
     augment: AugmentSettings = Field(default_factory=AugmentSettings, description="how far windows are changed")
-    scaling: RobustScaling = Field(default=RobustScaling(reflectances="colour"), description="how scenes are standardised")
+    scaling: RobustScaling = Field(default=RobustScaling(), description="how scenes are standardised")
     fit: FitSettings = Field(default_factory=FitSettings, description="how the network is trained")
     calibrate: Literal["held-out", "none"] = Field(
         default="held-out", description="temperature and biases of each model, from what models of other folds did not see"
