@@ -167,6 +167,10 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
     "nothing matches": (lambda _: image("none*"), ("nothing matches 'none*.tif'", "found no file under")),
     "truncated file": (truncated, ("cannot be read as a raster", "expected a whole GeoTIFF", "download the file again")),
     "not a raster": (not_a_raster, ("cannot be read as a raster; found the file not recognized",)),
+    "complex numbers": (
+        lambda f: rewritten(f, lambda b: b.astype("complex64")),
+        (f"{SCENE}.tif does not hold real", "complex64"),
+    ),
     "no CRS": (lambda f: rewritten(f, crs=None), ("has no CRS", "found no georeferencing", "gdal_edit.py -a_srs")),
     "rotated": (rotated, ("is not on a north-up grid", "found transform (28.19", "gdalwarp")),
     "in degrees": (in_degrees, ("grid is not in metres; found EPSG:4326", "--set harmonize.grid.crs=EPSG:32645")),
