@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from odc.geo.geobox import GeoBox
+
 from vigie.acquire.catalog import catalog_hash, write_catalog
 from vigie.acquire.files import local_path
 from vigie.acquire.sources import gather, sensor_files
 from vigie.core.cube import FLAGS
 from vigie.core.errors import VigieError
-from vigie.core.scene import Scene
-from vigie.core.tiles import Tile
+from vigie.core.scene import Scene, Truth
+from vigie.core.tiles import Tile, tiles
 from vigie.harmonize.cube import Fill, begin
 from vigie.harmonize.grids import target_grid
+from vigie.harmonize.labels import BACKGROUND, read_truth
 from vigie.harmonize.reader import SceneReader
 from vigie.harmonize.settings import HarmonizeSettings
 from vigie.story import limits
@@ -27,12 +31,10 @@ def acquire(run: Run, classes: Classes) -> None:
     """Find the scenes that the experiment names and leave them in `catalog.parquet`."""
     settings = settings_of(run)
     scenes = gather(settings.acquire.sources, run.base)
-    for scene in scenes:
-        if scene.truth is not None:
-            classes.label(scene.truth.legend)
     check_scenes(scenes, settings.train)
     check_growable(scenes, settings.harmonize, settings.train)
     limits.check(run, scenes)
+    check_codes(scenes, classes, settings.harmonize)
     write_catalog(scenes, run.artefact("acquire"))
     files = filter(None, (local_path(href) for scene in scenes for href in scene.sha256))
     run.note_files("acquire", [*files, *sensor_files(settings.acquire.sources, run.base)])
@@ -64,6 +66,26 @@ def check_scenes(scenes: Sequence[Scene], train: TrainSettings) -> None:
             expected="names that differ from another scene's by more than a dot and a number",
             do="rename the image, or choose another train.folds.by",
         )
+
+
+def check_codes(scenes: Sequence[Scene], classes: Classes, settings: HarmonizeSettings) -> None:
+    """Refuse labels that hold, on the grid of their scene, a code that their legend does not know."""
+    for scene in scenes:
+        if scene.truth is not None:
+            legend, seen = (
+                classes.label(scene.truth.legend),
+                codes_of(scene.truth, target_grid([scene], settings.grid), settings),
+            )
+            legend.rows(np.array(sorted(seen), dtype=np.uint8), f"labels {scene.truth.href} of scene '{scene.id}'")
+
+
+def codes_of(truth: Truth, grid: GeoBox, settings: HarmonizeSettings) -> set[int]:
+    """Codes that labels hold on a grid: of a vector layer those that it can burn, of a raster those that are read there."""
+    if truth.burn is not None:
+        return {BACKGROUND, truth.burn}
+    sides = dict.fromkeys(("y", "x"), settings.tile)
+    todo = tiles({"y": int(grid.shape[0]), "x": int(grid.shape[1])}, sides)
+    return {code for tile in todo for code in np.unique(read_truth(truth, grid, tile.keep)).tolist()}
 
 
 def harmonize(run: Run) -> None:
