@@ -146,10 +146,15 @@ def wrapped(lon: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.where(lon > 180.0, lon - 360.0, lon))
 
 
-def lonlat(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Bring a table to EPSG:4326, shapes in one piece; one without a CRS is refused, because nobody can guess it."""
+def lonlat(table: gpd.GeoDataFrame, called: str = "geometries") -> gpd.GeoDataFrame:
+    """Bring a table to EPSG:4326, shapes in one piece; one without a CRS, which nobody can guess, is refused as `called`."""
     if table.crs is None:
-        raise VigieError("geometries have no CRS", expected="a CRS in the file", do="assign it: ogr2ogr -a_srs")
+        raise VigieError(
+            f"{called} have no CRS",
+            found="numbers without a coordinate system",
+            expected="a CRS in the file",
+            do="assign it with `ogr2ogr -a_srs EPSG:...`",
+        )
     moved = table if table.crs == CRS.from_epsg(4326) else table.to_crs(WGS84)
     return moved.set_geometry(gpd.GeoSeries(_in_one_piece(moved.geometry.to_numpy()), index=moved.index, crs=moved.crs))
 

@@ -55,7 +55,7 @@ def read_outlines(path: Path, layer: str | None = None) -> Outlines:
     if not path.exists():
         raise VigieError(f"no outlines at {path}", expected="a .gpkg, .shp, .geojson or .parquet file")
     table = gpd.read_parquet(path) if path.suffix in (".parquet", ".geoparquet") else _read_layer(path, layer)
-    flat, report = repair(earth.lonlat(table))
+    flat, report = repair(earth.lonlat(table, f"outlines {path}"))
     if flat.empty:
         raise VigieError(f"no polygon in {path}", found=f"{len(table)} rows", expected="at least one polygon")
     return Outlines(rename(flat), report)
