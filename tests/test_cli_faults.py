@@ -182,6 +182,18 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
     "no CRS": (lambda f: rewritten(f, crs=None), ("has no CRS", "found no georeferencing", "gdal_edit.py -a_srs")),
     "rotated": (rotated, ("is not on a north-up grid", "found transform (28.19", "gdalwarp")),
     "in degrees": (in_degrees, ("grid is not in metres; found EPSG:4326", "--set harmonize.grid.crs=EPSG:32645")),
+    "in feet": (
+        lambda f: rewritten(f, crs="EPSG:2225"),
+        ("grid is not in metres; found EPSG:2225", "harmonize.grid.crs=EPSG:"),
+    ),
+    "grid in degrees": (
+        lambda _: image() + '[harmonize.grid]\ncrs = "EPSG:4326"',
+        ("a grid needs metres; found EPSG:4326", "choose another CRS"),
+    ),
+    "grid without pixel size": (
+        lambda f: in_degrees(f) + '[harmonize.grid]\ncrs = "EPSG:32645"',
+        ("grid is not in metres; found EPSG:4326", "to mend it: add --set harmonize.grid.resolution_m=30 with"),
+    ),
     "band missing": (lambda f: rewritten(f, lambda b: b[:3]), ("lacks bands", "found 3 band(s)", "expected 7: blue")),
     "unknown band": (lambda _: image() + 'bands = ["redd"]', ("has no band 'redd'", "did you mean 'red'?")),
     "unknown sensor": (lambda _: image() + 'sensor = "sentinel-3"', ("is unknown", "did you mean 'sentinel-2'?")),
@@ -283,7 +295,7 @@ def test_an_elevation_model_serves_scenes_without_elevation(vigie, data):
     assert film["band"].values.tolist()[:2] == ["pan", "elevation"]
     assert np.allclose(film["observation"].sel(band="elevation").values[20:-20, 20:-20], elevation[20:-20, 20:-20])
     assert np.isfinite(film["observation"].sel(band="slope").values[20:-20, 20:-20]).all()
-    refused(vigie("acquire", image() + 'dem = "dem.tif"'), "has elevation already", "leave dem out")
+    refused(vigie("acquire", image() + 'dem = "dem.tif"'), "has elevation already", "leave out the DEM")
 
 
 def test_codes_outside_the_grid_do_not_count(vigie, data):
@@ -452,7 +464,7 @@ def test_a_changed_input_is_noticed_and_one_that_is_gone_is_not_asked_for(vigie,
     labels.touch()
     told = vigie("acquire", source, log=True)[1]
     assert f"acquire: {labels} has changed since it was read" in told
-    assert "acquire: 1 scenes" in told
+    assert "acquire: 1 scene, 1 with labels" in told
     assert "done already" in vigie("harmonize", source, log=True)[1]
     with rasterio.open(labels, "r+") as file:
         file.write(np.zeros_like(file.read()))

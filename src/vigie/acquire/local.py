@@ -18,6 +18,8 @@ from vigie.core.scene import Band, QualityMask, Reseau, Scene
 
 DATE_TAGS = ("DATE", "ACQUISITION_DATE", "ACQUISITIONDATETIME")
 """Raster tags that hold the date of acquisition; TIFFTAG_DATETIME is not one: software writes the file's date there."""
+WITHOUT = "leave its bands out: bands = [...] in an experiment's source, a sensor .toml of your own for `vigie apply`"
+"""How to do without a file."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def recognise(hrefs: Sequence[str], sensors: Sequence[Sensor], named: bool) -> l
                 raise VigieError(
                     f"scene '{name}' could be of two sensors",
                     found=f"{scenes[name].sensor.name}, {sensor.name}",
-                    do="name the sensor",
+                    do="name the sensor (`sensor`, or --sensor of `vigie apply`)",
                 )
             scenes[name] = entry
     return [scenes[name] for name in sorted(scenes, key=_natural)]
@@ -209,7 +211,7 @@ def _file(found: Recognised, layer: str, bands: Sequence[str]) -> str:
         f"scene '{found.scene}' ({found.sensor.name}, {found.product.name}) lacks the file of {', '.join(bands)}",
         found=f"files of {', '.join(known)}",
         expected=f"a file named ...{layer}...",
-        do="add the file, or say which bands to use with bands = [...]",
+        do=f"add the file, or {WITHOUT}",
     )
 
 
@@ -261,7 +263,7 @@ def _scale_offset(
         raise VigieError(
             f"scene '{found.scene}': its metadata gives no coefficients for {entry.layer}",
             found=", ".join(coefficients) or "none",
-            do="leave the band out with bands = [...], or use another product",
+            do=f"use another product, or {WITHOUT}",
         )
     offset = next((level.offset for level in levels if level.offset is not None), None)
     return None if scale is None and offset is None else (1.0 if scale is None else scale, offset or 0.0)
@@ -307,7 +309,7 @@ def _date(found: Recognised, header: Header) -> str | None:
             f"{header.href}: its tag {tagged} holds no date",
             found=header.tags[tagged],
             expected="ISO 8601, for instance 2000-10-30",
-            do="mend the tag, or say the date with `date`",
+            do="mend the tag, or say the date (`date`, or --date of `vigie apply`)",
         ) from error
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import segmentation_models_pytorch as smp
 import timm
 import torch
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,7 +62,7 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     name: str = "unet-groupnorm"
     encoder: str = ""
     weights: str = "none"
-    widths: tuple[int, ...] = Field(default=(32, 64, 128, 256, 512), min_length=1)
+    widths: tuple[PositiveInt, ...] = Field(default=(32, 64, 128, 256, 512), min_length=1)
     sides: tuple[int, ...] = (5, 11, 25)
     splits: Literal["best", "random"] = "random"
     trees: int = Field(default=60, ge=1)
@@ -81,7 +81,7 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     @classmethod
     def _sides_have_a_middle(cls, sides: tuple[int, ...]) -> tuple[int, ...]:
         if any(side < 3 or side % 2 == 0 for side in sides):
-            raise ValueError(f"sides are odd numbers from 3, found {sides}")
+            raise ValueError("odd numbers from 3")
         return sides
 
 

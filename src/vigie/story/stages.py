@@ -11,7 +11,7 @@ from vigie.acquire.catalog import catalog_hash, write_catalog
 from vigie.acquire.files import local_path
 from vigie.acquire.sources import gather, sensor_files
 from vigie.core.cube import FLAGS
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, counted
 from vigie.core.scene import Scene, Truth
 from vigie.core.tiles import Tile, tiles
 from vigie.harmonize.cube import Fill, begin
@@ -40,7 +40,8 @@ def acquire(run: Run, classes: Classes) -> None:
     run.note_files("acquire", [*files, *sensor_files(settings.acquire.sources, run.base)])
     run.note_digest(catalog_hash(scenes))
     labelled = sum(scene.truth is not None for scene in scenes)
-    log.info("acquire: %d scenes, %d with labels, in %s", len(scenes), labelled, ", ".join(sorted({s.crs for s in scenes})))
+    systems = ", ".join(sorted({scene.crs for scene in scenes}))
+    log.info("acquire: %s, %d with labels, in %s", counted(len(scenes), "scene"), labelled, systems)
 
 
 def check_scenes(scenes: Sequence[Scene], train: TrainSettings) -> None:
@@ -138,7 +139,7 @@ def moves_of(run: Run, scenes: list[Scene]) -> dict[str, Moved]:
                 log.info("harmonize: %s %s", scene.id, moves[scene.id])
                 advance(note=scene.id)
     kept = [scene.id for scene in scenes if scene.id not in moves]
-    log.info("harmonize: %d scenes stay where they are: %s", len(kept), ", ".join(kept))
+    log.info("harmonize: %s not moved: %s", counted(len(kept), "scene"), ", ".join(kept))
     return moves
 
 
@@ -161,5 +162,5 @@ def filled(task: tuple[Fill, Tile]) -> str:
 def _tell(scene: Scene, counts: dict[str, int]) -> None:
     told = [f"{name} {100 * counts[name] / counts['pixels']:.1f} %" for name in FLAGS if counts.get(name)]
     if counts["infinite_values"]:
-        told.append(f"{counts['infinite_values']} infinite values taken as missing")
+        told.append(f"{counted(counts['infinite_values'], 'infinite value')} taken as missing")
     log.info("harmonize: %s, %d pixels, %s", scene.id, counts["pixels"], ", ".join(told) or "nothing flagged")
