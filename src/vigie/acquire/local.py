@@ -14,7 +14,7 @@ from vigie.acquire.offsets import Offsets, check_offset
 from vigie.acquire.raster import Header, band_count_error, footprint, read_header
 from vigie.acquire.sensor import BandFile, Product, Radiometry, Sensor, SensorBand
 from vigie.core.errors import VigieError, nearest
-from vigie.core.scene import Band, QualityMask, Reseau, Scene
+from vigie.core.scene import Band, QualityMask, Scene
 
 DATE_TAGS = ("DATE", "ACQUISITION_DATE", "ACQUISITIONDATETIME")
 """Raster tags that hold the date of acquisition; TIFFTAG_DATETIME is not one: software writes the file's date there."""
@@ -247,7 +247,7 @@ def _band(found: Recognised, entry: BandFile, name: str, index: int, header: Hea
         offset=offset,
         nodata=in_file if in_file is not None else next((v.nodata for v in levels if v.nodata is not None), None),
         saturated=next((level.saturated for level in levels if level.saturated is not None), None),
-        reseau=Reseau(**marks.model_dump()) if (marks := found.sensor.reseau) and declared.kind == "pan" else None,
+        reseau=found.sensor.reseau if declared.kind == "pan" else None,
     )
 
 

@@ -110,8 +110,7 @@ class SceneReader:
 
     def _measured(self, band: Band) -> Band:
         levels, crosses = dict(self.levels.saturated), dict(self.levels.crosses)
-        reseau = band.reseau and replace(band.reseau, crosses=crosses.get(band.name, ()))
-        return replace(band, saturated=levels.get(band.name, band.saturated), reseau=reseau)
+        return replace(band, saturated=levels.get(band.name, band.saturated), crosses=crosses.get(band.name, ()))
 
     @property
     def bands(self) -> tuple[Band, ...]:
