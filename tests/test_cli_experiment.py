@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from vigie import __version__
 from vigie.cli import main
 from vigie.story.app import app_names, find_app
 from vigie.story.experiment import to_toml
@@ -55,6 +56,16 @@ MISTAKES = {
     "unknown variant": ('engine.kind = "dusk"', ("'engine' is wrong; found {'kind': 'dusk'}", "'serial', 'threads', 'dask'")),
     "unknown word": ('harmonize.shadow = "gan"', ("'harmonize.shadow' is wrong; found 'gan'; expected 'none', 'gain' or",)),
     "keys that contradict": ("harmonize.tile = 100", ("'harmonize' is wrong", "tile (100) must be a multiple of chunk (256)")),
+    "a table without its fellow": (
+        'acquire.sources = [{ images = "a.tif", truth = "b.tif" }]',
+        ("'acquire.sources.0' is wrong; expected a legend beside truth: the name of", "codes follow; to mend it: correct it; "),
+    ),
+    "a list that is too short": ("harmonize.grid.bounds = [1, 2, 3]", ("'harmonize.grid.bounds.3' is missing; ",)),
+    "even sides": ("train.network.sides = [4]", ("'train.network.sides' is wrong; found [4]; expected odd numbers from 3; ",)),
+    "width below zero": (
+        "train.network.widths = [-4]",
+        ("'train.network.widths.0' is wrong; found -4; expected greater than 0",),
+    ),
     "unknown method": (
         'verify.baselines = ["random-forrest"]',
         ("'verify.baselines' is wrong", "did you mean 'random-forest'?"),
@@ -70,7 +81,8 @@ MISTAKES = {
 @pytest.mark.parametrize(("line", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_mistakes_in_an_experiment(vigie, tmp_path, line, words):
     key = line.split()[0]
-    plain = "".join(row for row in PLAIN.splitlines(keepends=True) if row.split()[0] != key)
+    given = PLAIN.split("[[")[0] if key == "acquire.sources" else PLAIN
+    plain = "".join(row for row in given.splitlines(keepends=True) if row.split()[0] != key)
     (tmp_path / "page.toml").write_text(f"{line}\n{plain}")
     refused(vigie("run", "page.toml"), *words)
     assert [path.name for path in tmp_path.iterdir()] == ["page.toml"]
@@ -121,6 +133,10 @@ def test_mistakes_on_the_command_line(vigie, tmp_path, words, told):
     (tmp_path / "page.toml").write_text(PLAIN)
     refused(vigie(*words), *told)
     assert [path.name for path in tmp_path.iterdir()] == ["page.toml"]
+
+
+def test_the_version_is_told(vigie):
+    assert vigie("--version") == (0, f"vigie {__version__}\n", "")
 
 
 def test_help_is_given_without_words(vigie):

@@ -137,6 +137,14 @@ def far_labels(folder: Path) -> str:
     return image() + TRUTH
 
 
+def strange_labels(folder: Path) -> str:
+    with rasterio.open(folder / "truth_2021-08-21_almaz.tif", "r+") as labels:
+        codes = labels.read()
+        codes[0, 30:60, 30:60] = 77
+        labels.write(codes)
+    return image() + TRUTH
+
+
 def vector(*shapes: shapely.Geometry | None, crs: str | None = "EPSG:32645") -> Make:
     def write(folder: Path) -> str:
         with warnings.catch_warnings():
@@ -167,9 +175,25 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
     "nothing matches": (lambda _: image("none*"), ("nothing matches 'none*.tif'", "found no file under")),
     "truncated file": (truncated, ("cannot be read as a raster", "expected a whole GeoTIFF", "download the file again")),
     "not a raster": (not_a_raster, ("cannot be read as a raster; found the file not recognized",)),
+    "complex numbers": (
+        lambda f: rewritten(f, lambda b: b.astype("complex64")),
+        (f"{SCENE}.tif does not hold real", "complex64"),
+    ),
     "no CRS": (lambda f: rewritten(f, crs=None), ("has no CRS", "found no georeferencing", "gdal_edit.py -a_srs")),
     "rotated": (rotated, ("is not on a north-up grid", "found transform (28.19", "gdalwarp")),
     "in degrees": (in_degrees, ("grid is not in metres; found EPSG:4326", "--set harmonize.grid.crs=EPSG:32645")),
+    "in feet": (
+        lambda f: rewritten(f, crs="EPSG:2225"),
+        ("grid is not in metres; found EPSG:2225", "harmonize.grid.crs=EPSG:"),
+    ),
+    "grid in degrees": (
+        lambda _: image() + '[harmonize.grid]\ncrs = "EPSG:4326"',
+        ("a grid needs metres; found EPSG:4326", "choose another CRS"),
+    ),
+    "grid without pixel size": (
+        lambda f: in_degrees(f) + '[harmonize.grid]\ncrs = "EPSG:32645"',
+        ("grid is not in metres; found EPSG:4326", "to mend it: add --set harmonize.grid.resolution_m=30 with"),
+    ),
     "band missing": (lambda f: rewritten(f, lambda b: b[:3]), ("lacks bands", "found 3 band(s)", "expected 7: blue")),
     "unknown band": (lambda _: image() + 'bands = ["redd"]', ("has no band 'redd'", "did you mean 'red'?")),
     "unknown sensor": (lambda _: image() + 'sensor = "sentinel-3"', ("is unknown", "did you mean 'sentinel-2'?")),
@@ -179,6 +203,14 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
     "empty layer": (vector(), ("are of no use; found no feature",)),
     "empty geometries": (vector(shapely.Polygon(), None), ("found no polygon among its features",)),
     "lines": (vector(shapely.LineString([(WEST, NORTH), (WEST + 900, NORTH - 900)])), ("expected a layer with polygons",)),
+    "unknown codes": (
+        strange_labels,
+        (f"truth_2021-08-21_almaz.tif of scene '{SCENE}' hold codes that", "found [77]; expected [0,"),
+    ),
+    "unknown burn": (
+        lambda f: vector(FIELD)(f)[:-1] + "7",
+        ("labels.gpkg of scene", "'glacier-or-not' does not know; found [7]"),
+    ),
     "outlines without CRS": (vector(FIELD, crs=None), ("found no CRS", "ogr2ogr -a_srs")),
     "outlines elsewhere": (vector(shapely.affinity.translate(FIELD, 2e5)), ("do not touch the image",)),
     "DEM elsewhere": (
@@ -263,17 +295,16 @@ def test_an_elevation_model_serves_scenes_without_elevation(vigie, data):
     assert film["band"].values.tolist()[:2] == ["pan", "elevation"]
     assert np.allclose(film["observation"].sel(band="elevation").values[20:-20, 20:-20], elevation[20:-20, 20:-20])
     assert np.isfinite(film["observation"].sel(band="slope").values[20:-20, 20:-20]).all()
-    refused(vigie("acquire", image() + 'dem = "dem.tif"'), "has elevation already", "leave dem out")
+    refused(vigie("acquire", image() + 'dem = "dem.tif"'), "has elevation already", "leave out the DEM")
 
 
-def test_unknown_codes_in_labels_are_refused(vigie, data):
+def test_codes_outside_the_grid_do_not_count(vigie, data):
     with rasterio.open(data / "truth_2021-08-21_almaz.tif", "r+") as labels:
         codes = labels.read()
-        codes[0, 30:60, 30:60] = 77
+        codes[0, :20] = 77
         labels.write(codes)
-    told = vigie("run", image() + TRUTH, SMALL + 'folds = { by = "none" }')
-    refused(told, "labels hold codes that legend 'classes' does not know; found [77]; expected [0, 1, 2, 3]")
-    assert not (data.parent / "runs" / "run" / "model").exists()
+    grid = f"[harmonize.grid]\nbounds = [{WEST}, {NORTH - 2880}, {WEST + 2880}, {NORTH - 900}]"
+    assert vigie("acquire", image() + TRUTH, grid) == (None, "")
 
 
 def test_a_fold_without_a_class_is_refused(vigie, data):
@@ -433,7 +464,7 @@ def test_a_changed_input_is_noticed_and_one_that_is_gone_is_not_asked_for(vigie,
     labels.touch()
     told = vigie("acquire", source, log=True)[1]
     assert f"acquire: {labels} has changed since it was read" in told
-    assert "acquire: 1 scenes" in told
+    assert "acquire: 1 scene, 1 with labels" in told
     assert "done already" in vigie("harmonize", source, log=True)[1]
     with rasterio.open(labels, "r+") as file:
         file.write(np.zeros_like(file.read()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +25,7 @@ from vigie.harmonize.grids import target_grid
 from vigie.harmonize.inpaint import fill_crosses, inpaint
 from vigie.harmonize.levels import measured
 from vigie.harmonize.reader import Levels, SceneReader
-from vigie.harmonize.reseau import MARGIN_PX, find_crosses, likeness
+from vigie.harmonize.reseau import MARGIN_PX, Search, find_crosses, likeness
 from vigie.harmonize.settings import GridSettings, HarmonizeSettings
 from vigie.harmonize.warp import whole
 
@@ -55,11 +56,11 @@ def landscape(seed: int = 0, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     return np.clip(np.rint(120 + 30 * hills / hills.std() + rng.normal(0, 5, shape)), 1, 254).astype(np.float32)
 
 
-def lattice_of(tilt_deg: float) -> list[Cross]:
+def lattice_of(tilt_deg: float, arm_px: float = ARM, width_px: float = WIDTH) -> list[Cross]:
     """Four crosses of a tilted lattice, within the film."""
     turn = np.exp(1j * np.radians(tilt_deg))
     places = [turn * 200 * (x + 1j * y) + 250.3 + 215.8j for x in (-0.5, 0.5) for y in (-0.5, 0.5)]
-    return [Cross(place.imag, place.real, tilt_deg, ARM, WIDTH) for place in places]
+    return [Cross(place.imag, place.real, tilt_deg, arm_px, width_px) for place in places]
 
 
 def crossed(film: np.ndarray, crosses: Sequence[Cross], dn: float = 25.0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,6 +68,16 @@ def crossed(film: np.ndarray, crosses: Sequence[Cross], dn: float = 25.0) -> tup
     span = (0, film.shape[0]), (0, film.shape[1])
     mask = np.any([drawn(cross, *span) for cross in crosses], axis=0)
     return np.where(mask, np.float32(dn), film), mask
+
+
+def exposed(film: np.ndarray, crosses: Sequence[Cross], dn: float = 25.0, fine: int = 5) -> np.ndarray:
+    """Draw crosses as a scanner sees them: a pixel is darkened by the share of it that they cover."""
+    shape = tuple(fine * n for n in film.shape)
+    span = (0, shape[0]), (0, shape[1])
+    scaled = [Cross(fine * c.row, fine * c.column, c.tilt_deg, fine * c.arm_px, fine * c.width_px) for c in crosses]
+    mask = np.any([drawn(cross, *span) for cross in scaled], axis=0)
+    share = mask.reshape(film.shape[0], fine, film.shape[1], fine).mean(axis=(1, 3))
+    return (film * (1 - share) + dn * share).astype(np.float32)
 
 
 def looking_at(film: np.ndarray) -> Look:
@@ -86,19 +97,46 @@ def test_every_cross_and_nothing_else_is_found(tilt):
     for cross in found:
         known = min(lattice_of(tilt), key=lambda c: np.hypot(c.row - cross.row, c.column - cross.column))
         assert np.hypot(known.row - cross.row, known.column - cross.column) < 0.5
-        assert abs((known.tilt_deg - cross.tilt_deg + 45) % 90 - 45) < 0.5 and 28 <= cross.arm_px <= 38
+        assert abs((known.tilt_deg - cross.tilt_deg + 45) % 90 - 45) < 0.5 and 29.5 <= cross.arm_px <= 34.5
     gained = found_on(0.4 * film + 70)
     assert [(c.row, c.column, c.tilt_deg) for c in gained] == [(c.row, c.column, c.tilt_deg) for c in found]
+
+
+@pytest.mark.parametrize(("width", "arm"), [(1.0, 20.0), (1.5, 20.0), (1.9, 20.0), (2.5, 60.0)])
+@pytest.mark.parametrize("tilt", [7.3, -33.0, 44.0])
+def test_every_cross_is_found_whatever_the_width_of_its_lines(width, arm, tilt):
+    lattice = lattice_of(tilt, arm, width)
+    film = exposed(landscape(seed=1), lattice)
+    found = find_crosses(looking_at(film), film.shape, Reseau(GSD_M * arm, GSD_M * width, 1600), GSD_M)
+    assert len(found) == 4
+    for cross in found:
+        known = min(lattice, key=lambda c: np.hypot(c.row - cross.row, c.column - cross.column))
+        assert np.hypot(known.row - cross.row, known.column - cross.column) < 0.5
+        assert abs(cross.arm_px - arm) < max(2, 0.08 * arm)
+
+
+def test_the_search_takes_no_more_memory_on_a_finer_scan():
+    reseau = Reseau(760, 11, 6000)
+
+    def look(rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+        return np.full((rows[1] - rows[0], columns[1] - columns[0]), 100, np.float32)
+
+    tracemalloc.start()
+    Search(look, (9000, 9000), reseau, 0.9).seen({"y": slice(0, 8000), "x": slice(0, 8000)}, np.array([7.0]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6
 
 
 def test_scratches_roads_and_plain_film_are_no_crosses():
     film = landscape()
     assert found_on(film) == () and found_on(np.full(SHAPE, 100, np.float32)) == ()
     assert found_on(np.full(SHAPE, np.nan, np.float32)) == ()
-    scratch, road = Cross(200, 220, 3.0, 400, WIDTH), Cross(200, 300, 48.0, 0, WIDTH)
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    film[np.abs((x - scratch.column) * np.cos(0.05) - (y - scratch.row) * np.sin(0.05)) <= 1.5] = 20
-    film[np.abs((y - road.row) - 0.9 * (x - road.column)) <= 2] = 30
+    scratch = (x - 220) * np.cos(0.05) - (y - 200) * np.sin(0.05)
+    road = (y - 200) - 0.9 * (x - 300)
+    film[np.abs(scratch) <= 1.5] = 20
+    film[np.abs(road) <= 2] = 30
     assert found_on(film) == ()
 
 
@@ -118,8 +156,9 @@ def test_likeness_is_the_lesser_correlation_with_two_lines():
         expected = []
         for turn in np.radians([20.0, 110.0]):
             along, across = np.abs(x * np.cos(turn) + y * np.sin(turn)), np.abs(y * np.cos(turn) - x * np.sin(turn))
-            beside = (along <= 12) & (across <= 1 + MARGIN_PX)
-            expected.append(np.corrcoef(around[beside], -((along <= 12) & (across <= 1))[beside].astype(float))[0, 1])
+            beside = np.clip(12.5 - along, 0, 1) * np.clip(1.5 + MARGIN_PX - across, 0, 1) >= 0.5
+            covered = np.clip(12.5 - along, 0, 1) * np.clip(1.5 - across, 0, 1)
+            expected.append(np.corrcoef(around[beside], -covered[beside])[0, 1])
         assert like[row, column] == pytest.approx(min(expected), abs=1e-9)
     with pytest.raises(VigieError, match="smaller than the cross"):
         next(likeness(np.zeros((20, 20)), 12.0, 2.0, [0.0]))

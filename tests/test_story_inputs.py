@@ -12,7 +12,8 @@ import pytest
 from vigie.core.errors import VigieError
 from vigie.story.app import App, perform, perform_alone
 from vigie.story.experiment import Experiment
-from vigie.story.run import STAGES, Run
+from vigie.story.run import AHEAD, STAGES, Run
+from vigie.story.settings import MapExperiment
 
 
 def acquire(run: Run) -> None:
@@ -118,3 +119,15 @@ def test_a_run_begun_before_the_replacement_does_not_go_on_from_it(run: Run, cap
     replaced(run.base / "image.tif", "fog")
     assert again(run, caplog)[0] == list(STAGES)
     assert run.artefact("train").read_text() == "fog"
+
+
+def test_a_misspelt_setting_of_a_later_stage_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = {"app": "glaciers", "name": "run", "acquire": {"sources": [{"images": "a.tif"}]}}
+    run = Run(MapExperiment.model_validate(content), tmp_path)
+    with run.doing("train"):
+        run.artefact("train").mkdir()
+    assert run.done("train")
+    monkeypatch.setitem(AHEAD, "train", ("predict", "pach"))
+    with pytest.raises(AttributeError, match="pach"):
+        run.done("train")
+    assert {stage for stage, _ in AHEAD.values()} < set(STAGES)

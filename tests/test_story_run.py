@@ -510,7 +510,33 @@ def test_apply_refuses_outlines_of_another_place_before_work(vigie, finished, ow
     assert code == 2
     assert err.count("\n") == 1
     assert "touch none of the images; found outlines at lon/lat" in err
-    assert not (tmp_path / "map" / "cube.zarr").exists()
+    assert not (tmp_path / "map").exists()
+
+
+REFUSED = {
+    "nothing there": (["none.tif"], "check the path; relative ones start from "),
+    "no sensor": (["synthetic_2015-08-21_dolma.tif"], "name the sensor (`sensor`, or --sensor of `vigie apply`)"),
+    "no grid": (["kh9_1973-08-20_dolma.tif", "--set", "harmonize.grid.crs=EPSG:4326"], "a grid needs metres; found EPSG:4326"),
+    "elsewhere": (
+        ["kh9_1973-08-20_dolma.tif", "--set", "harmonize.grid.bounds=[0, 0, 30, 30]"],
+        "to 542880 E, 3097120 to 3100000 N in EPSG:32645, grid 0 to 30 E",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "told"), REFUSED.values(), ids=REFUSED)
+def test_a_refused_apply_leaves_nothing_and_takes_nothing_away(vigie, finished, own, tmp_path, words, told):
+    mine = tmp_path / "mine" / "model"
+    mine.mkdir(parents=True)
+    (mine / "notes.txt").write_text("my own")
+    (mine.parent / "catalog.parquet.txt").write_text("my own")
+    before = {path: path.stat().st_mtime_ns for path in mine.parent.rglob("*") if path.is_file()}
+    for out in (tmp_path / "new" / "map", mine.parent):
+        code, _, err = vigie("apply", finished, own / words[0], *words[1:], "--out", out, "--quiet")
+        assert (code, err.count("\n")) == (2, 1)
+        assert told in err
+    assert sorted(tmp_path.rglob("*")) == sorted([mine.parent, mine, *before])
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_apply_refuses_a_folder_that_holds_maps_of_another_model(vigie, copied, mapped, own):
@@ -541,6 +567,7 @@ def test_truncated_weights_are_refused(vigie, copied, own, tmp_path):
     assert code == 2
     assert err.count("\n") == 1
     assert "are not those of the card; found sha256" in err
+    assert not (tmp_path / "map").exists()
 
 
 def test_a_truncated_checkpoint_is_refused(vigie, experiment, copied):
@@ -562,3 +589,4 @@ def test_compare_gives_one_table_and_one_figure(vigie, finished, copied, tmp_pat
     assert len(table) == 1 + 2 * 4
     assert "tiny" in out
     assert "other" in out
+    assert out.endswith("table: {0}/comparison.csv\nfigure: {0}/comparison.png\n".format(tmp_path / "comparison"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import vigie
 from vigie.core.errors import VigieError
 from vigie.story.run import STAGES, Run
 
@@ -31,6 +32,19 @@ Out = Annotated[Path, typer.Option("--out", help="folder that holds the runs")]
 Set = Annotated[list[str], typer.Option("--set", help="override a key: train.fit.steps=20 (may be repeated)")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars and no log, only errors")]
 Names = Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders")]
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vigie {vigie.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="tell the version")] = False,
+) -> None:
+    """Take the options that come before a verb."""
 
 
 @app.command()
@@ -113,9 +127,11 @@ def compare(
     out: Annotated[Path, typer.Option("--out", help="folder for the table and the figure")] = Path("comparison"),
 ) -> None:
     """Compare the scores of several runs: one table and one figure."""
+    from vigie.story.compare import FIGURE, TABLE
     from vigie.story.compare import compare as compare_runs
 
     typer.echo(compare_runs(runs, out))
+    typer.echo(f"table: {out / TABLE}\nfigure: {out / FIGURE}")
 
 
 @app.command()

@@ -14,10 +14,12 @@ from vigie.acquire.offsets import Offsets, check_offset
 from vigie.acquire.raster import Header, band_count_error, footprint, read_header
 from vigie.acquire.sensor import BandFile, Product, Radiometry, Sensor, SensorBand
 from vigie.core.errors import VigieError, nearest
-from vigie.core.scene import Band, QualityMask, Reseau, Scene
+from vigie.core.scene import Band, QualityMask, Scene
 
 DATE_TAGS = ("DATE", "ACQUISITION_DATE", "ACQUISITIONDATETIME")
 """Raster tags that hold the date of acquisition; TIFFTAG_DATETIME is not one: software writes the file's date there."""
+WITHOUT = "leave its bands out: bands = [...] in an experiment's source, a sensor .toml of your own for `vigie apply`"
+"""How to do without a file."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def recognise(hrefs: Sequence[str], sensors: Sequence[Sensor], named: bool) -> l
                 raise VigieError(
                     f"scene '{name}' could be of two sensors",
                     found=f"{scenes[name].sensor.name}, {sensor.name}",
-                    do="name the sensor",
+                    do="name the sensor (`sensor`, or --sensor of `vigie apply`)",
                 )
             scenes[name] = entry
     return [scenes[name] for name in sorted(scenes, key=_natural)]
@@ -209,7 +211,7 @@ def _file(found: Recognised, layer: str, bands: Sequence[str]) -> str:
         f"scene '{found.scene}' ({found.sensor.name}, {found.product.name}) lacks the file of {', '.join(bands)}",
         found=f"files of {', '.join(known)}",
         expected=f"a file named ...{layer}...",
-        do="add the file, or say which bands to use with bands = [...]",
+        do=f"add the file, or {WITHOUT}",
     )
 
 
@@ -245,7 +247,7 @@ def _band(found: Recognised, entry: BandFile, name: str, index: int, header: Hea
         offset=offset,
         nodata=in_file if in_file is not None else next((v.nodata for v in levels if v.nodata is not None), None),
         saturated=next((level.saturated for level in levels if level.saturated is not None), None),
-        reseau=Reseau(**marks.model_dump()) if (marks := found.sensor.reseau) and declared.kind == "pan" else None,
+        reseau=found.sensor.reseau if declared.kind == "pan" else None,
     )
 
 
@@ -261,7 +263,7 @@ def _scale_offset(
         raise VigieError(
             f"scene '{found.scene}': its metadata gives no coefficients for {entry.layer}",
             found=", ".join(coefficients) or "none",
-            do="leave the band out with bands = [...], or use another product",
+            do=f"use another product, or {WITHOUT}",
         )
     offset = next((level.offset for level in levels if level.offset is not None), None)
     return None if scale is None and offset is None else (1.0 if scale is None else scale, offset or 0.0)
@@ -307,7 +309,7 @@ def _date(found: Recognised, header: Header) -> str | None:
             f"{header.href}: its tag {tagged} holds no date",
             found=header.tags[tagged],
             expected="ISO 8601, for instance 2000-10-30",
-            do="mend the tag, or say the date with `date`",
+            do="mend the tag, or say the date (`date`, or --date of `vigie apply`)",
         ) from error
 
 

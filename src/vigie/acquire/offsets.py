@@ -51,7 +51,7 @@ def check_offset(scene: str, bands: Sequence[Band], metadata: Metadata | None, o
             f"scene '{scene}': metadata and pixels disagree about the Sentinel-2 offset",
             found=f"{verdict}; darkest DN by band {dark}",
             do="correct the offset in the product's metadata (earthsearch:boa_offset_applied, or BOA_ADD_OFFSET), or set "
-            "offsets = 'trusted' in the source where the metadata is right",
+            "offsets = 'trusted' in the experiment's source where the metadata is right",
         )
 
 

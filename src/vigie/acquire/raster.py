@@ -20,6 +20,8 @@ from shapely.geometry.base import BaseGeometry
 
 from vigie.core.errors import VigieError
 
+REAL = ("int", "uint", "float")
+"""Beginnings of the names of the types of real numbers."""
 _EDGE_POINTS = 20
 _DEGREES_DIGITS = 7
 
@@ -57,7 +59,7 @@ def read_header(href: str, check_whole: bool = True) -> Header:
 
     Raises
     ------
-    VigieError: missing, not a raster, truncated, without CRS, or on a rotated or south-up grid.
+    VigieError: missing, not a raster, truncated, of complex numbers, without CRS, or on a rotated or south-up grid.
     """
     try:
         with warnings.catch_warnings():
@@ -124,6 +126,7 @@ def _as_lists(geometry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _header(source: Any, href: str) -> Header:
+    _check_numbers(source, href)
     if source.crs is None:
         raise VigieError(
             f"{href} has no CRS",
@@ -163,6 +166,17 @@ def _declared(scale: float, offset: float, href: str) -> tuple[float, float] | N
             do="mend it with `gdal_edit.py -scale ... -offset ...`",
         )
     return None if (scale, offset) == (1.0, 0.0) else (float(scale), float(offset))
+
+
+def _check_numbers(source: Any, href: str) -> None:
+    strange = sorted({dtype for dtype in source.dtypes if not dtype.startswith(REAL)})
+    if strange:
+        raise VigieError(
+            f"{href} does not hold real numbers",
+            found=", ".join(strange),
+            expected="bands of whole or floating-point numbers",
+            do="write what you need of it, such as its amplitude, to a file of its own, for instance with `gdal_calc.py`",
+        )
 
 
 def _check_whole(source: Any) -> None:

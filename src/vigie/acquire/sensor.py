@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from vigie.core.cube import FLAGS
 from vigie.core.errors import VigieError, nearest
-from vigie.core.scene import KINDS
+from vigie.core.scene import KINDS, Reseau
 
 ENTRY_POINTS = "vigie.sensors"
 """Third parties add sensors with this entry point group: each name points at the path of a TOML file."""
@@ -62,23 +62,6 @@ class SensorBand(Radiometry):
         if kind not in KINDS:
             raise ValueError(f"unknown kind '{kind}', expected one of {', '.join(KINDS)}; {nearest(kind, KINDS)}")
         return kind
-
-
-class ReseauMarks(_Declared):
-    """The crosses that a mapping camera exposes onto its film, as large as on the ground at its usual height.
-
-    `arm_m` is half the length of a cross, `width_m` the width of its lines, `spacing_m` the distance of neighbours.
-    """
-
-    arm_m: Annotated[float, Field(gt=0)]
-    width_m: Annotated[float, Field(gt=0)]
-    spacing_m: Annotated[float, Field(gt=0)]
-
-    @model_validator(mode="after")
-    def _crosses_stand_alone(self) -> Self:
-        if not 2 * self.width_m < self.arm_m < self.spacing_m / 3:
-            raise ValueError("a cross has 2 * width_m < arm_m < spacing_m / 3")
-        return self
 
 
 class BandFile(Radiometry):
@@ -164,7 +147,7 @@ class Sensor(_Declared):
     licence: str = ""
     bands: Annotated[tuple[SensorBand, ...], Field(min_length=1)]
     products: Annotated[tuple[Product, ...], Field(min_length=1)]
-    reseau: ReseauMarks | None = None
+    reseau: Reseau | None = None
 
     @model_validator(mode="after")
     def _bands_are_declared(self) -> Self:

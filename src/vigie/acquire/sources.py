@@ -73,7 +73,7 @@ class SourceSettings(BaseModel):
         if self.stac and self.truth and "*" in self.truth:
             raise ValueError("with stac, a truth names its scene by {scene}, not by *")
         if self.truth and not self.legend:
-            raise ValueError("truth needs a legend: the name of the label legend its codes follow")
+            raise ValueError("a legend beside truth: the name of the label legend its codes follow")
         if (self.burn is not None or self.layer or self.epoch or self.legend) and not self.truth:
             raise ValueError("burn, layer, epoch and legend describe a truth, and there is none")
         if self.layer and self.burn is None:
@@ -131,7 +131,7 @@ def expand(pattern: str, base: Path) -> list[Path]:
     full = (base / pattern).absolute()
     if full.exists() or not has_magic(pattern):
         if not full.exists():
-            raise VigieError(f"{full} does not exist", do="check the path; relative ones start from the experiment's folder")
+            raise VigieError(f"{full} does not exist", do=f"check the path; relative ones start from {base.absolute()}")
         return [full]
     root = Path(full.anchor) if Path(pattern).is_absolute() else base.absolute()
     found = sorted(root.glob(str(full.relative_to(root))))
@@ -200,7 +200,7 @@ def _refuse_unclaimed(source: SourceSettings, origins: dict[str, tuple[str, Path
         f"no product of {'any known sensor' if source.sensor == AUTO else source.sensor} is named like this",
         found=", ".join(strange or list(origins)[:3]) or "no file",
         expected="the producers' file names",
-        do="name the sensor with sensor = ..., or declare the files in a sensor .toml of your own",
+        do="name the sensor (`sensor`, or --sensor of `vigie apply`), or declare the files in a sensor .toml of your own",
     )
 
 
@@ -217,7 +217,7 @@ def _with_elevation(scene: Scene, source: SourceSettings, base: Path) -> Scene:
     """Add the band 'elevation' from a DEM of any grid and CRS."""
     file = expand(source.dem or "", base)[0].absolute().as_posix()
     if any(band.name == "elevation" for band in scene.bands):
-        raise VigieError(f"scene '{scene.id}' has elevation already", found=f"dem = {file}", do="leave dem out")
+        raise VigieError(f"scene '{scene.id}' has elevation already", found=f"dem = {file}", do="leave out the DEM")
     header = read_header(file)
     if not shape(footprint(header)).intersects(shape(dict(scene.footprint))):
         raise VigieError(f"the DEM {file} does not touch scene '{scene.id}'", do="give a DEM of the same place")

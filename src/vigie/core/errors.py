@@ -36,6 +36,17 @@ def _rebuild(kind: type[VigieError], problem: str, found: object, expected: obje
     return kind(problem, found=found, expected=expected, do=do)
 
 
+def counted(number: int, noun: str) -> str:
+    """Put a number before a noun that takes an s.
+
+    Examples
+    --------
+    >>> counted(1, "scene"), counted(2, "scene")
+    ('1 scene', '2 scenes')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
     """Name the known word nearest to a misspelt one, as a hint for an error message ('' when none is near).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,9 @@ from odc.geo.geom import BoundingBox
 
 from vigie.core.errors import VigieError
 from vigie.core.tiles import Window
+
+if TYPE_CHECKING:
+    from odc.geo.crs import CRS
 
 CRS_VARIABLE = "spatial_ref"
 
@@ -31,9 +34,19 @@ def cover(bounds: tuple[float, float, float, float], crs: str, resolution_m: flo
     """
     from odc.geo.crs import CRS
 
-    if not CRS(crs).projected:
-        raise VigieError("a grid needs metres", found=crs, expected="a projected CRS such as a UTM zone", do="set `crs`")
+    if not in_metres(CRS(crs)):
+        raise VigieError(
+            "a grid needs metres",
+            found=crs,
+            expected="a projected CRS in metres, such as the UTM zone of the place",
+            do="choose another CRS, for instance --set harmonize.grid.crs=EPSG:32645",
+        )
     return GeoBox.from_bbox(BoundingBox(*bounds, crs=crs), resolution=resolution_m, tight=False, anchor="edge")
+
+
+def in_metres(crs: CRS | None) -> bool:
+    """Say that a coordinate system counts in metres."""
+    return crs is not None and crs.projected and set(crs.units) <= {"metre", "meter", "m"}
 
 
 def crop(grid: GeoBox, window: Window) -> GeoBox:

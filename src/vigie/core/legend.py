@@ -143,8 +143,8 @@ class LabelLegend:
             )
         return matrix
 
-    def rows(self, truth: NDArray[np.uint8]) -> NDArray[np.int16]:
-        """Turn raster codes into rows of `matrix` (-1 where unknown); a code nobody declared is refused."""
+    def rows(self, truth: NDArray[np.uint8], called: str = "labels") -> NDArray[np.int16]:
+        """Turn raster codes into rows of `matrix` (-1 where unknown); a code nobody declared is refused, as `called`."""
         lookup = np.full(256, -2, dtype=np.int16)
         lookup[list(self.unknown)] = -1
         lookup[self.codes] = np.arange(len(self.groups))
@@ -152,7 +152,7 @@ class LabelLegend:
         if (rows == -2).any():
             strange = sorted(set(np.unique(truth).tolist()) - set(self.groups) - set(self.unknown))
             raise VigieError(
-                f"labels hold codes that legend '{self.name}' does not know",
+                f"{called} hold codes that legend '{self.name}' does not know",
                 found=strange,
                 expected=f"{sorted(self.groups)} or {list(self.unknown)} for unknown",
                 do="add the codes to the legend, or to its 'unknown' list",

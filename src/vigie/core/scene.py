@@ -27,16 +27,23 @@ class Cross:
 
 @dataclass(frozen=True)
 class Reseau:
-    """The lattice of crosses that a mapping camera exposes onto its film, as large as on the ground.
+    """The lattice of crosses that a mapping camera exposes onto its film, as large as on the ground at its usual height.
 
-    `arm_m` is half the length of a cross, `width_m` the width of its lines, `spacing_m` the distance of neighbours; `crosses`
-    are those that were found on the scan.
+    `arm_m` is half the length of a cross, `width_m` the width of its lines, `spacing_m` the distance of neighbours.
+
+    Raises
+    ------
+    ValueError: crosses would touch, or are no crosses; reading a sensor file, pydantic says so with the file's name.
     """
 
     arm_m: float
     width_m: float
     spacing_m: float
-    crosses: tuple[Cross, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse crosses that do not stand alone."""
+        if not 0 < 2 * self.width_m < self.arm_m < self.spacing_m / 3:
+            raise ValueError("a cross has 0 < 2 * width_m < arm_m < spacing_m / 3")
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Band:
 
     physical = stored * scale + offset, where stored is neither `nodata` nor NaN; stored >= `saturated` is flagged.
     `index` counts from 1, as GDAL does. Wavelength and bandwidth are None for kinds that have none, `reseau` but on film of a
-    mapping camera.
+    mapping camera; `crosses` are those that were found on the scan.
     """
 
     name: str
@@ -61,6 +68,7 @@ class Band:
     nodata: float | None = None
     saturated: float | None = None
     reseau: Reseau | None = None
+    crosses: tuple[Cross, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,8 +143,5 @@ class Scene:
 
 
 def _band(record: Mapping[str, Any]) -> Band:
-    reseau = record.get("reseau")
-    if not reseau:
-        return Band(**record)
-    crosses = tuple(Cross(**cross) for cross in reseau["crosses"])
-    return Band(**{**record, "reseau": Reseau(**{**reseau, "crosses": crosses})})
+    reseau, crosses = record.get("reseau"), tuple(Cross(**cross) for cross in record.get("crosses", ()))
+    return Band(**{**record, "reseau": reseau and Reseau(**reseau), "crosses": crosses})

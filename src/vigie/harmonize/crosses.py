@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil, cos, floor, radians, sin
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ DARK_SHARE = 0.7
 SHORTEST, LONGEST = 0.6, 1.35
 """Arms of a cross, in arms that are declared: the scale of film changes with the height of the flight and of the ground."""
 SEEN = 0.5
-"""An arm that the edge of the scan cuts off is believed when at least this share of it is seen."""
+"""An arm that the edge of the scan, or missing data, cuts off is believed when at least this share of it is seen."""
 
 
 def turned(y: Image, x: Image, tilt_deg: float) -> tuple[Image, Image]:
@@ -74,18 +75,15 @@ def measured_cross(look: Look, guess: Cross, slack_px: float) -> Cross | None:
     strips, cross = Strips(look(rows, columns), (rows[0], columns[0]), guess.width_px, ceil(slack_px)), guess
     for span_deg, step_deg, part in TURNS_DEG:
         tilts = cross.tilt_deg + np.arange(-span_deg, span_deg + step_deg / 2, step_deg)
-        depth, cross = max((strips.fitted(cross, float(tilt), ceil(part * guess.arm_px)) for tilt in tilts), key=_depth)
+        depth, cross = max((strips.fitted(cross, float(tilt), ceil(part * guess.arm_px)) for tilt in tilts), key=itemgetter(0))
         if not depth > 0:
             return None
-    arms = sorted(_dark_length(half, guess.arm_px) for half in strips.arms(cross, arm))
-    if arms[0] < SHORTEST * guess.arm_px:
+    arms = [_dark_length(half, guess.arm_px) for half in strips.arms(cross, arm)]
+    if min(arms) < SHORTEST * guess.arm_px:
         return None
-    # The arms are equal on film; dark ground may lengthen one.
-    return Cross(round(cross.row, 2), round(cross.column, 2), round(cross.tilt_deg, 2), arms[2], guess.width_px)
-
-
-def _depth(fit: tuple[float, Cross]) -> float:
-    return fit[0]
+    # The arms are equal on film: dark ground lengthens some, and hides the ends of others.
+    usual = float(np.median(arms))
+    return Cross(round(cross.row, 2), round(cross.column, 2), round(cross.tilt_deg, 2), usual, guess.width_px)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from vigie.core.errors import VigieError
-from vigie.core.grid import cover
+from vigie.core.grid import cover, in_metres
 from vigie.core.scene import Scene
 from vigie.harmonize.settings import GridSettings
 
@@ -58,26 +58,27 @@ def target_grid(scenes: Sequence[Scene], settings: GridSettings | None = None) -
     settings = settings or GridSettings()
     grids = [scene_grid(scene) for scene in scenes]
     if settings == GridSettings() and grids and all(grid == grids[0] for grid in grids):
-        _resolution_m(grids[0])
+        _resolution_m(grids[0], settings)
         return grids[0]
     if not grids and (settings.crs is None or settings.resolution_m is None or settings.bounds is None):
         raise VigieError("no grid can be chosen without a scene", expected="crs, resolution_m and bounds")
     if settings.crs is None:
-        _resolution_m(grids[0])
+        _resolution_m(grids[0], settings)
     crs = settings.crs or str(grids[0].crs)
-    resolution_m = settings.resolution_m or min(_resolution_m(grid) for grid in grids)
+    resolution_m = settings.resolution_m or min(_resolution_m(grid, settings) for grid in grids)
     return cover(settings.bounds or _bounds(grids, crs), crs, resolution_m)
 
 
-def _resolution_m(grid: GeoBox) -> float:
-    if grid.crs is None or not grid.crs.projected:
+def _resolution_m(grid: GeoBox, settings: GridSettings) -> float:
+    if not in_metres(grid.crs):
         lon, lat = grid.footprint("EPSG:4326").centroid.coords[0]
         utm = (32600 if lat >= 0 else 32700) + int((lon + 180) % 360 // 6) + 1
+        crs = f"--set harmonize.grid.crs=EPSG:{utm} " if settings.crs is None else ""
         raise VigieError(
             "the image's grid is not in metres",
             found=grid.crs,
             expected="a grid in metres, for instance in the UTM zone of the place",
-            do=f"add --set harmonize.grid.crs=EPSG:{utm} --set harmonize.grid.resolution_m=30 with the pixel size you want",
+            do=f"add {crs}--set harmonize.grid.resolution_m=30 with the pixel size you want",
         )
     return float(np.sqrt(abs(grid.affine.determinant)))
 

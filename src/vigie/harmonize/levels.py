@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
 from vigie.core.cube import flagged
-from vigie.core.scene import Band, Cross
+from vigie.core.scene import Band, Cross, Reseau
 from vigie.harmonize.crosses import LONGEST, Span
 from vigie.harmonize.grids import bounds_in
 from vigie.harmonize.lattice import lattice
@@ -55,28 +55,27 @@ def sample(reader: SceneReader, band: Band) -> Float:
 def _crosses(reader: SceneReader) -> Iterator[tuple[str, tuple[Cross, ...]]]:
     """Find the reseau crosses of every film, where the grid shows it; say why none is looked for."""
     for band in reader.scene.bands:
-        if band.reseau is None or reader.settings.reseau == "none":
+        reseau = band.reseau
+        if reseau is None or reader.settings.reseau == "none":
             continue
         told = f"harmonize: {reader.scene.id}, reseau crosses on {band.name}"
         with opened(band.href) as dataset:
             if dataset.crs is not None and dataset.crs.is_geographic:
                 log.info("%s stay: the scan counts in degrees, in which a cross is none", told)
-            elif too_thin(band.reseau, band.gsd_m):
-                log.info("%s stay: their lines are %.2f px wide at %g m", told, band.reseau.width_m / band.gsd_m, band.gsd_m)
+            elif too_thin(reseau, band.gsd_m):
+                log.info("%s stay: their lines are %.2f px wide at %g m", told, reseau.width_m / band.gsd_m, band.gsd_m)
             else:
-                found = _found(dataset, band, reader.image_grid)
+                found = _found(dataset, band, reseau, reader.image_grid)
                 log.info("%s: %d found and filled", told, len(found))
                 yield band.name, found
 
 
-def _found(dataset: DatasetReader, band: Band, grid: GeoBox) -> tuple[Cross, ...]:
+def _found(dataset: DatasetReader, band: Band, reseau: Reseau, grid: GeoBox) -> tuple[Cross, ...]:
     """Find crosses on the part of a scan that a grid shows, and an arm around it."""
-    if band.reseau is None:
-        return ()
     scan = grid_of(dataset)
     west, south, east, north = bounds_in(grid, str(scan.crs))
     (x0, y0), (x1, y1) = (~scan.affine @ corner for corner in ((west, north), (east, south)))
-    arm = LONGEST * band.reseau.arm_m / band.gsd_m
+    arm = LONGEST * reseau.arm_m / band.gsd_m
     rows, columns = (_span(a - arm, b + arm, n) for a, b, n in ((y0, y1, scan.shape[0]), (x0, x1, scan.shape[1])))
     whole = look_at(dataset, band)
 
@@ -85,7 +84,7 @@ def _found(dataset: DatasetReader, band: Band, grid: GeoBox) -> tuple[Cross, ...
         return whole((a + rows[0], b + rows[0]), (c + columns[0], d + columns[0]))
 
     shape = rows[1] - rows[0], columns[1] - columns[0]
-    crosses = find_crosses(look, shape, band.reseau, band.gsd_m)
+    crosses = find_crosses(look, shape, reseau, band.gsd_m)
     return tuple(replace(c, row=c.row + rows[0], column=c.column + columns[0]) for c in crosses)
 
 

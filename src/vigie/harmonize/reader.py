@@ -84,7 +84,7 @@ class SceneReader:
         if apart(scene_grid(self.scene), self.grid):
             raise VigieError(
                 f"scene '{self.scene.id}' does not touch the grid",
-                found=f"scene {scene_grid(self.scene).boundingbox}, grid {self.grid.boundingbox}",
+                found=f"scene {_told(scene_grid(self.scene))}, grid {_told(self.grid)}",
                 expected="some overlap",
                 do="choose another grid, or leave the scene out",
             )
@@ -110,8 +110,7 @@ class SceneReader:
 
     def _measured(self, band: Band) -> Band:
         levels, crosses = dict(self.levels.saturated), dict(self.levels.crosses)
-        reseau = band.reseau and replace(band.reseau, crosses=crosses.get(band.name, ()))
-        return replace(band, saturated=levels.get(band.name, band.saturated), reseau=reseau)
+        return replace(band, saturated=levels.get(band.name, band.saturated), crosses=crosses.get(band.name, ()))
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -190,7 +189,7 @@ class SceneReader:
     def explaining(self, terrain: list[Float], window: Window) -> NDArray[np.float64]:
         """What temperature is explained by (5, y, x), from the derived terrain bands of a window and its elevation."""
         if self.elevation is None:
-            raise VigieError("thermal anomalies need an elevation band", do="give `harmonize.dem`")
+            raise VigieError("thermal anomalies need an elevation band", do="give a DEM (`dem`, --dem)")
         height = read_bands([self.elevation], self.grid, window, self.settings.refine_elevation).values[0]
         return explained_by(height, *(terrain[DERIVED.index(name)] for name in ("slope", "aspect_sin", "aspect_cos")))
 
@@ -233,6 +232,12 @@ def quality_flags(mask: QualityMask, grid: GeoBox, window: Window) -> Flags:
     for name, values in mask.values.items():
         flags[np.isin(codes, values) & known] |= FLAGS[name]
     return flags
+
+
+def _told(grid: GeoBox) -> str:
+    """A grid's bounds, for people."""
+    west, south, east, north = grid.boundingbox.bbox
+    return f"{west:.12g} to {east:.12g} E, {south:.12g} to {north:.12g} N in {grid.crs}"
 
 
 def terrain_bands(elevation: Band | None, grid: GeoBox) -> tuple[Band, ...]:

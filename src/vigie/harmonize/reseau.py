@@ -55,12 +55,15 @@ def too_thin(reseau: Reseau, gsd_m: float) -> bool:
 
 
 def find_crosses(look: Look, shape: tuple[int, int], reseau: Reseau, gsd_m: float) -> tuple[Cross, ...]:
-    """Find the crosses of a scan whose middle and all four arms are seen, in the order of their rows.
+    """Find the crosses of a scan, in the order of their rows.
+
+    A cross counts when its middle lies on the scan and all four arms are seen, or at least half of each that the edge of the
+    scan or missing data cuts off.
 
     Parameters
     ----------
     look
-        Reads the scan, in blocks of at most 1024 pixels and squares of 1.2 spacings.
+        Reads the scan, in parts of about 1024 lines of squares of 1.2 spacings, and of blocks of 1024 pixels with a margin.
     shape
         Rows and columns of the scan.
     reseau
@@ -111,8 +114,13 @@ class Search:
 
     @property
     def step(self) -> int:
-        """Pixels that are averaged along each side before crosses are looked for: lines become about one pixel wide."""
-        return max(1, round(self.width_px))
+        """Pixels that are averaged along each side before crosses are looked for: lines become one to two pixels wide."""
+        return max(1, int(self.width_px))
+
+    @property
+    def _block_side(self) -> int:
+        """Side of a block, in whole steps."""
+        return max(1, BLOCK // self.step) * self.step
 
     def tilt(self) -> float | None:
         """Find the tilt of the crosses; None where none is seen."""
@@ -124,12 +132,12 @@ class Search:
         return _middle_tilt(found) if found else None
 
     def crosses(self, tilt_deg: float) -> tuple[Cross, ...]:
-        """Find all crosses of about one tilt; of two that are nearer than half a spacing, the one with longer arms counts."""
-        side = max(1, BLOCK // self.step) * self.step
-        blocks = tiles(self.sizes, {"y": side, "x": side})
+        """Find all crosses of about one tilt; of two that are nearer than half a spacing, the more usual arms count."""
+        blocks = tiles(self.sizes, dict.fromkeys(("y", "x"), self._block_side))
         found = [cross for block in blocks for cross in self.seen(block.keep, np.array([tilt_deg]))]
+        usual = float(np.median([cross.arm_px for cross in found])) if found else 0.0
         nearest, kept = self.reseau.spacing_m / self.gsd_m / 2, list[Cross]()
-        for cross in sorted(found, key=lambda c: (-c.arm_px, c.row, c.column)):
+        for cross in sorted(found, key=lambda c: (abs(c.arm_px - usual), c.row, c.column)):
             if all(hypot(cross.row - other.row, cross.column - other.column) >= nearest for other in kept):
                 kept.append(cross)
         return tuple(sorted(kept, key=lambda c: (c.row, c.column)))
@@ -139,7 +147,7 @@ class Search:
         arm, width = (px / self.step for px in (min(TEMPLATE_ARM * self.width_px, self.arm_px), self.width_px))
         margin = ceil(arm + MARGIN_PX) + 1
         rows, columns = (self._with_margin(window[d], margin * self.step) for d in ("y", "x"))
-        coarse = _averaged(self.look(rows, columns), self.step)
+        coarse = self._averaged(rows, columns)
         if not np.isfinite(coarse).any():
             return []
         like, tilt = _best(np.where(np.isfinite(coarse), coarse, np.nanmedian(coarse)), arm, width, tilts_deg)
@@ -157,6 +165,12 @@ class Search:
         ]
         measured = (measured_cross(self.look, guess, slack_px=2.0 * self.step) for guess in guesses)
         return [cross for cross in measured if cross is not None and self._inside(cross)]
+
+    def _averaged(self, rows: Span, columns: Span) -> NDArray[np.float64]:
+        """Average squares of step x step pixels, NaN where any is missing; a fine scan is read in strips."""
+        side, across = self._block_side, (columns[1] - columns[0]) // self.step
+        strips = (self.look((top, min(top + side, rows[1])), columns) for top in range(*rows, side))
+        return np.concatenate([s.reshape(-1, self.step, across, self.step).mean((1, 3), np.float64) for s in strips])
 
     def _with_margin(self, part: slice, margin: int) -> Span:
         """Widen a part to whole steps, and by a margin on both sides."""
@@ -198,7 +212,7 @@ def likeness(image: Image, arm_px: float, width_px: float, tilts_deg: Sequence[f
         return np.asarray(fft.irfft2(spectrum * fft.rfft2(kernel, size), size)[inner])
 
     def correlation(tilt_deg: float) -> NDArray[np.float64]:
-        support, dark = (_line(half, arm_px, width_px / 2 + beside, tilt_deg) for beside in (MARGIN_PX, 0.0))
+        support, dark = _line(half, arm_px, width_px + 2 * MARGIN_PX, tilt_deg) >= 0.5, _line(half, arm_px, width_px, tilt_deg)
         template = np.where(support, dark[support].mean() - dark, 0.0)
         spread = sums(squared, support.astype(np.float64)) - sums(once, support.astype(np.float64)) ** 2 / support.sum()
         norm = np.sqrt(np.maximum(spread, 0.0) * (template**2).sum())
@@ -209,12 +223,12 @@ def likeness(image: Image, arm_px: float, width_px: float, tilts_deg: Sequence[f
         yield np.minimum(correlation(tilt), correlation(tilt + 90.0))
 
 
-def _line(half: int, arm_px: float, half_width_px: float, tilt_deg: float) -> NDArray[np.bool_]:
-    """Draw a line through the middle of a square."""
+def _line(half: int, arm_px: float, width_px: float, tilt_deg: float) -> NDArray[np.float64]:
+    """Draw a line through the middle of a square: about the share of every pixel that it covers."""
     place = np.arange(-half, half + 1, dtype=np.float64)
     y, x = place[:, None], place[None, :]
-    along, across = turned(y, x, tilt_deg)
-    return np.asarray((np.abs(along) <= arm_px) & (np.abs(across) <= half_width_px))
+    along, across = (np.abs(part) for part in turned(y, x, tilt_deg))
+    return np.asarray(np.clip(arm_px + 0.5 - along, 0, 1) * np.clip(width_px / 2 + 0.5 - across, 0, 1))
 
 
 def _best(
@@ -229,14 +243,8 @@ def _best(
 
 
 def _peaks(like: NDArray[np.float64], side: int) -> NDArray[np.bool_]:
-    """Places that are likely enough, and the likeliest of the square around them."""
+    """Places that are likely enough, and the likeliest of the square around them: crosses are three arms apart at least."""
     return np.asarray((like > LIKENESS) & (like == ndimage.maximum_filter(like, side)))
-
-
-def _averaged(image: Image, step: int) -> NDArray[np.float64]:
-    """Average squares of step x step pixels, NaN where any is missing."""
-    y, x = image.shape[0] // step, image.shape[1] // step
-    return np.asarray(image.astype(np.float64).reshape(y, step, x, step).mean(axis=(1, 3)))
 
 
 def _middle_tilt(tilts_deg: Sequence[float]) -> float:

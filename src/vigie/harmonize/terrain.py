@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from vigie.core.errors import VigieError
+from vigie.core.grid import in_metres
 from vigie.core.scene import Band
 from vigie.core.tiles import Window
 from vigie.harmonize.landform import box_mean, height, roughness, trim
@@ -62,12 +63,12 @@ def derive(elevation: Band, grid: GeoBox, window: Window, settings: HarmonizeSet
 
 def box_reach(grid: GeoBox, box_m: float) -> int:
     """Count the pixels from the middle of the relief box to its side, at least the one that gradients need."""
-    if grid.crs is None or not grid.crs.projected or set(grid.crs.units) - {"metre", "meter", "m"}:
+    if not in_metres(grid.crs):
         raise VigieError(
             "slopes need a grid in metres",
             found=grid.crs,
             expected="a projected CRS in metres",
-            do="set `grid.crs` to a UTM zone, or `terrain` to 'none'",
+            do="add --set harmonize.grid.crs=EPSG:... with a UTM zone, or --set harmonize.terrain=none",
         )
     return max(1, round(box_m / 2 / float(np.sqrt(abs(grid.affine.determinant)))))
 

@@ -132,8 +132,8 @@ def _read_pixels(dataset: DatasetReader, bands: Sequence[Band], rows: tuple[int,
     values, saturated, infinite, impossible = physical(raw, missing, bands, nodata)
     filled = np.zeros_like(saturated)
     for i, band in enumerate(bands):
-        if band.reseau is not None:
-            filled[i] = fill_crosses(values[i], (rows[0], columns[0]), band.reseau.crosses, look_at(dataset, band))
+        if band.crosses:
+            filled[i] = fill_crosses(values[i], (rows[0], columns[0]), band.crosses, look_at(dataset, band))
     return Pixelwise(values, saturated, filled, infinite, impossible)
 
 

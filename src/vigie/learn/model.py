@@ -165,9 +165,9 @@ def load(
             expected=f"'{legend.name}': {', '.join(legend.names)}",
             do="train a model for this legend, or predict with the model's own",
         )
+    check_files(folder, card)
     members = []
-    for (name, record), settings in zip(card["members"].items(), declared, strict=True):
-        _verify(folder / name, record["sha256"])
+    for name, settings in zip(card["members"], declared, strict=True):
         with torch.random.fork_rng([]):
             # The member's weights follow: the encoder's initial ones need not be fetched.
             network = build(settings.model_copy(update={"weights": "none"}), ClassHead(own).channels)
@@ -175,6 +175,12 @@ def load(
         network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         members.append(network.eval().requires_grad_(False))
     return Model(members, declared, own, scaling, calibration, card["facts"], precision)
+
+
+def check_files(folder: Path, card: Mapping[str, Any]) -> None:
+    """Refuse a model whose weights are missing, truncated, or others than its card lists."""
+    for name, member in card["members"].items():
+        _verify(folder / name, member["sha256"])
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import segmentation_models_pytorch as smp
 import timm
 import torch
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,7 +43,7 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
         default="none",
         description="first weights of the encoder: 'none' (random), 'hub' (timm's download), or a safetensors file",
     )
-    widths: tuple[int, ...] = Field(
+    widths: tuple[PositiveInt, ...] = Field(
         default=(32, 64, 128, 256, 512), min_length=1, description="channels of each level of our U-Nets, finest first"
     )
     sides: tuple[int, ...] = Field(
@@ -72,7 +72,7 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     @classmethod
     def _sides_have_a_middle(cls, sides: tuple[int, ...]) -> tuple[int, ...]:
         if any(side < 3 or side % 2 == 0 for side in sides):
-            raise ValueError(f"sides are odd numbers from 3, found {sides}")
+            raise ValueError("odd numbers from 3")
         return sides
 
 

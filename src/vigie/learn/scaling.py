@@ -197,13 +197,13 @@ def _unmeasurable(read: Reader, sizes: Mapping[str, int], scaling: RobustScaling
             "a scene has no pixel whose colour is known",
             found=f"reflectances without data: {[str(name) for name, size in reflectances if not size]} in {dict(sizes)}",
             expected="pixels where every reflectance has data",
-            do="leave the empty band out, or set train.scaling.reflectances = 'percentiles', which takes each band alone",
+            do="leave the empty band out, or train with train.scaling.reflectances = 'percentiles': each band alone",
         )
     return VigieError(
         "a scene has no pixel to measure its brightness on",
         found=f"no pixel free of {', '.join(scaling.exclude)} in {dict(sizes)}",
         expected="some clear land or ice",
-        do="leave the scene out of the experiment, or mend its nodata and quality masks",
+        do="leave the scene out, or mend its nodata and quality masks",
     )
 
 

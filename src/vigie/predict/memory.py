@@ -112,5 +112,6 @@ def check_memory(settings: PredictSettings, sizes: tuple[int, int], classes: int
             "a tile of predict does not fit in memory",
             found=f"about {gib:.2f} GiB for panels of {min(sizes[1], settings.panel)} px, {networks:.2f} of it in the network",
             expected=f"at most predict.memory_gib = {settings.memory_gib:g}",
-            do="lower predict.panel or predict.patch, work in fewer threads (OMP_NUM_THREADS), or raise predict.memory_gib",
+            do="lower predict.panel or predict.patch, work in fewer threads (OMP_NUM_THREADS), or raise predict.memory_gib "
+            "(for instance --set predict.panel=512)",
         )

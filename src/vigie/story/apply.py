@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ from typing import Any
 from vigie.core.errors import VigieError
 from vigie.core.store import write_text
 from vigie.learn.folds import NEVER
-from vigie.learn.model import read_card
+from vigie.learn.model import check_files, read_card
 from vigie.learn.networks import FOREST
 from vigie.predict.scene import cached_model
 from vigie.story.app import App, perform
 from vigie.story.forests import check_known
 from vigie.story.progress import Progress
 from vigie.story.reading import override, validate
-from vigie.story.run import ARTEFACTS, Run, log
+from vigie.story.run import ARTEFACTS, NOTES, Run, log
 from vigie.story.scenes import catalogued, fold_name, settings_of
 
 TRAINED = "train"
@@ -54,20 +55,22 @@ def apply(model: Path, request: Request, out: Path, progress: Progress) -> Run:
 
     Raises
     ------
-    VigieError: there is no model, it is for another legend or for other bands, an image cannot be read, or `out` holds maps
-        of another model.
+    VigieError: there is no model, its files are broken, it is for another legend or for other bands, an image cannot be read,
+        or `out` holds maps of another model.
     """
     folder = find_model(model)
     card = read_card(folder)
     app, experiment = validate(experiment_of(card, request, out), "vigie apply")
     check_legend(folder, card, app)
+    check_files(folder, card)
     _tell_grid(card)
     run = Run(experiment, out, progress, base=Path.cwd())
-    _borrow(folder, card, run)
-    write_text(_command_note(run), command_of(model, request, out))
-    perform(app, run, ("acquire",))
-    _check_bands(run)
-    perform(app, run, ("harmonize",))
+    with _leaving_nothing(run):
+        _borrow(folder, card, run)
+        write_text(_command_note(run), command_of(model, request, out))
+        perform(app, run, ("acquire",))
+        _check_bands(run)
+        perform(app, run, ("harmonize",))
     for warning in unseen(card, (scene.sensor for scene in catalogued(run))):
         log.info("apply: %s", warning)
     perform(app, run, ("predict", "publish"))
@@ -101,7 +104,7 @@ def used_tables(run: Run) -> tuple[str, ...] | None:
 
 
 def _command_note(run: Run) -> Path:
-    return run.folder / ".stages" / "apply.txt"
+    return run.folder / NOTES / "apply.txt"
 
 
 def find_model(path: Path) -> Path:
@@ -171,9 +174,33 @@ def check_legend(model: Path, card: dict[str, Any], app: App) -> None:
         )
 
 
+@contextmanager
+def _leaving_nothing(run: Run) -> Iterator[None]:
+    """Remove what was written when the work inside is refused before there is a cube; what was there before stays."""
+    before = _written(run)
+    try:
+        yield
+    except VigieError:
+        if not run.artefact("harmonize").exists():
+            for path in sorted(_written(run) - before, reverse=True):
+                if path.is_symlink() or path.is_file():
+                    path.unlink()
+                elif not any(path.iterdir()):
+                    path.rmdir()
+        raise
+
+
+def _written(run: Run) -> set[Path]:
+    """The run folder and those it lies in, as far as they are there, and in it what is written before the cube."""
+    places = {run.folder, *run.folder.parents, run.artefact("acquire")}
+    for folder in (run.folder / NOTES, run.artefact(TRAINED)):
+        places |= {folder, *folder.rglob("*")}
+    return {place for place in places if place.exists() or place.is_symlink()}
+
+
 def _borrow(model: Path, card: dict[str, Any], run: Run) -> None:
     """Point the run's model at the trained one: a link, so that weights are not copied."""
-    place, note = run.artefact(TRAINED) / fold_name(NEVER), run.folder / ".stages" / "borrowed.json"
+    place, note = run.artefact(TRAINED) / fold_name(NEVER), run.folder / NOTES / "borrowed.json"
     weights = json.dumps({"members": card["members"], "calibration": card["calibration"]}, sort_keys=True)
     if (place.is_symlink() or place.exists()) and not (note.is_file() and note.read_text(encoding="utf-8") == weights):
         raise VigieError(

@@ -21,8 +21,11 @@ SHOWN = "iou"
 """The score that the figure shows."""
 
 
+TABLE, FIGURE = "comparison.csv", "comparison.png"
+
+
 def compare(runs: Sequence[Path], out: Path) -> str:
-    """Write `comparison.csv` and `comparison.png`; give the table as text, and what to mind of its intervals.
+    """Write the table and the figure into a folder; give the table as text, and what to mind of its intervals.
 
     A run's model takes the run's name; a reference method to which several runs gave the same scores appears once, another of
     that name with its run's.
@@ -39,9 +42,9 @@ def compare(runs: Sequence[Path], out: Path) -> str:
             tables.append(frame.assign(legend=legend, label=label).reset_index())
             panels.append((f"{legend}: {label}", merged, label))
     everything = pd.concat(tables, ignore_index=True)[["legend", "label", "model", *tables[0].columns[1:-2]]]
-    with whole_file(out / "comparison.csv") as draft:
+    with whole_file(out / TABLE) as draft:
         everything.to_csv(draft, index=False)
-    with whole_file(out / "comparison.png") as draft:
+    with whole_file(out / FIGURE) as draft:
         figure_of(panels, names_of(runs)).savefig(draft, dpi=150)
     return "\n".join([everything.to_string(index=False), *cautions_of(panels)])
 

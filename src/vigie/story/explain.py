@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vigie.acquire.sources import gather
+from vigie.core.errors import counted
 from vigie.core.scene import Scene
 from vigie.learn.networks import FOREST
 from vigie.predict.lattice import Lattice
@@ -35,7 +36,8 @@ def _acquire(scenes: list[Scene]) -> list[str]:
     files = {band.href for scene in scenes for band in scene.bands}
     sensors = sorted({scene.sensor for scene in scenes})
     labelled = sum(scene.truth is not None for scene in scenes)
-    return [f"acquire    {len(scenes)} scenes in {len(files)} files, {labelled} with labels; {', '.join(sensors)}"]
+    there = f"{counted(len(scenes), 'scene')} in {counted(len(files), 'file')}"
+    return [f"acquire    {there}, {labelled} with labels; {', '.join(sensors)}"]
 
 
 def _harmonize(run: Run, scenes: list[Scene]) -> list[str]:
@@ -64,7 +66,8 @@ def _predict(run: Run, scenes: list[Scene]) -> list[str]:
     shapes = shapes_of(run, scenes)
     patches = sum(len(lattice.starts(y)) * len(lattice.starts(x)) for y, x in shapes)
     memory = predict_gib(run, scenes)
-    return [f"predict    {patches} patches of {settings.patch} px in {len(shapes)} scenes; memory about {memory:.2f} GiB"]
+    there = f"in {counted(len(shapes), 'scene')}"
+    return [f"predict    {patches} patches of {settings.patch} px {there}; memory about {memory:.2f} GiB"]
 
 
 def _bytes(count: float) -> str:

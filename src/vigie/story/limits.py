@@ -85,7 +85,7 @@ def check(run: Run, scenes: Sequence[Scene]) -> None:
             "a tile of harmonize does not fit in memory",
             found=f"about {tile / 2**30:.1f} GiB for {settings_of(run).harmonize.tile} px",
             expected=f"at most {whole / 2**30:.1f} GiB, all that this machine has",
-            do="lower harmonize.tile",
+            do="lower harmonize.tile, for instance with --set harmonize.tile=512",
         )
     predict, kinds = settings_of(run).predict, settings_of(run).train.networks
     memory.check_memory(predict, widest(run, scenes), CLASSES, kinds)

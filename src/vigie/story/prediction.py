@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.core import store
+from vigie.core.errors import counted
 from vigie.core.grid import coordinates
 from vigie.core.tiles import Window
 from vigie.harmonize.cube import CubeReader
@@ -58,7 +59,8 @@ def predict_parts(run: Run, models: Path, parts: list[Part]) -> None:
         work = prepared(run, models / fold_name(part.fold), part, opened(run, scenes[part.scene]))
         jobs = work.jobs(tiles_a_job)
         tasks += [Task(part.name, work, job) for job in jobs]
-        log.info("predict: %s, %d tiles to do with model %s", part.name, sum(len(j.tiles) for j in jobs), work.model.name)
+        todo = counted(sum(len(job.tiles) for job in jobs), "tile")
+        log.info("predict: %s, %s to do with model %s", part.name, todo, work.model.name)
     with run.progress.task("predict", sum(len(task.job.tiles) for task in tasks)) as advance:
         for name, count in run.experiment.engine.start().map(perform, tasks):
             advance(count, name)

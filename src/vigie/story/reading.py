@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from vigie.core.errors import VigieError, nearest
 from vigie.story.app import App, app_names, find_app
@@ -68,7 +69,7 @@ def override(content: dict[str, Any], text: str) -> None:
 
 def _explain(error: ValidationError, origin: str, settings: type[BaseModel], content: object) -> VigieError:
     """Say the first fault of a validation, and how many others there are, in one line."""
-    faults = error.errors()
+    faults = _own_faults(error.errors())
     first = faults[0]
     place = _place(first["loc"], content)
     others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -78,13 +79,27 @@ def _explain(error: ValidationError, origin: str, settings: type[BaseModel], con
     if first["type"] == "missing":
         return VigieError(f"{origin}: key '{place}' is missing{others}", do="add it; `vigie schema` tells what it means")
     wanted = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    found = repr(first["input"])
     return VigieError(
         f"{origin}: key '{place}' is wrong{others}",
-        found=found if len(found) < 80 else f"{found[:77]}...",
+        found=_found(first),
         expected=wanted,
         do="correct it; `vigie schema` tells what it means",
     )
+
+
+def _own_faults(faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out what is only said of a table or list because something in it is wrong."""
+    inner = [fault["loc"] for fault in faults]
+    return [f for f in faults if not any(len(at) > len(f["loc"]) and at[: len(f["loc"])] == f["loc"] for at in inner)]
+
+
+def _found(fault: ErrorDetails) -> str | None:
+    """Show a wrong value; of a table whose keys contradict each other the message says enough."""
+    value = fault["input"]
+    if fault["type"] == "value_error" and isinstance(value, Mapping):
+        return None
+    text = repr(value)
+    return text if len(text) < 80 else f"{text[:77]}..."
 
 
 def _place(location: tuple[int | str, ...], content: object) -> str:
@@ -101,7 +116,7 @@ def _place(location: tuple[int | str, ...], content: object) -> str:
 def _inside(content: object, part: int | str) -> object:
     if isinstance(content, Mapping):
         return content.get(part)
-    return content[part] if isinstance(content, list | tuple) and isinstance(part, int) else None
+    return content[part] if isinstance(content, list | tuple) and isinstance(part, int) and part < len(content) else None
 
 
 def _keys(settings: type[BaseModel]) -> list[str]:

@@ -33,6 +33,9 @@ AHEAD = {"train": ("predict", "patch")}
 """The setting of a later stage that a stage reads: models are calibrated on patches of the side that they predict on. With
 another one the stage is done again, but what it left stays for it to go on from: weights do not depend on it."""
 
+NOTES = ".stages"
+"""Folder in the run folder that holds what each stage notes of itself."""
+
 DRAFT = f".{'[0-9a-f]' * 32}.*"
 """Name of a file that is being written: see `core.store.whole_file`."""
 
@@ -112,11 +115,15 @@ class Run:
 
     def _ahead(self, stage: str) -> object:
         """The setting of a later stage that a stage reads, None where there is none."""
-        later, key = AHEAD.get(stage, ("", ""))
-        return getattr(getattr(self.experiment, later, None), key, None)
+        if stage not in AHEAD:
+            return None
+        later, key = AHEAD[stage]
+        settings = getattr(self.experiment, later, None)
+        # An application may have no settings of that stage; settings without the key are a mistake of ours.
+        return None if settings is None else getattr(settings, key)
 
     def _note(self, name: str) -> Path:
-        return self.folder / ".stages" / f"{name}.json"
+        return self.folder / NOTES / f"{name}.json"
 
     def _read(self, name: str) -> dict[str, Any]:
         """Read a note; one that is not there is empty."""
@@ -128,7 +135,7 @@ class Run:
 
     def _clear_if_changed(self, stage: str) -> None:
         """Half-done work is kept only when it was begun with the same settings and inputs, and is still there."""
-        begun = self.folder / ".stages" / f"{stage}.begun"
+        begun = self.folder / NOTES / f"{stage}.begun"
         self._clear_drafts()
         replaced = self.changed_files(stage)
         for file in replaced:

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from vigie.acquire.catalog import read_catalog
 from vigie.core.cube import Reader
-from vigie.core.errors import VigieError, nearest
+from vigie.core.errors import VigieError, counted, nearest
 from vigie.core.grid import crop
 from vigie.core.legend import LabelLegend, Legend
 from vigie.core.scene import Scene
@@ -139,7 +139,7 @@ def labelled(run: Run, classes: Classes, scaling: RobustScaling) -> list[Labelle
     if not found:
         raise VigieError(
             "no scene has labels to learn from",
-            found=f"{len(catalogued(run))} scenes, {len(left_out(run))} of them without a clear pixel",
+            found=f"{counted(len(catalogued(run)), 'scene')}, {len(left_out(run))} of them without a clear pixel",
             expected="`truth` and `legend` in at least one of [[acquire.sources]]",
             do="add labels, or use a trained model with `vigie apply`",
         )

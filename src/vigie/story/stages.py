@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from odc.geo.geobox import GeoBox
+
 from vigie.acquire.catalog import catalog_hash, write_catalog
 from vigie.acquire.files import local_path
 from vigie.acquire.sources import gather, sensor_files
 from vigie.core.cube import FLAGS
-from vigie.core.errors import VigieError
-from vigie.core.scene import Scene
-from vigie.core.tiles import Tile
+from vigie.core.errors import VigieError, counted
+from vigie.core.scene import Scene, Truth
+from vigie.core.tiles import Tile, tiles
 from vigie.harmonize.cube import Fill, begin
 from vigie.harmonize.grids import target_grid
+from vigie.harmonize.labels import BACKGROUND, read_truth
 from vigie.harmonize.reader import SceneReader
 from vigie.harmonize.settings import HarmonizeSettings
 from vigie.story import limits
@@ -27,18 +31,17 @@ def acquire(run: Run, classes: Classes) -> None:
     """Find the scenes that the experiment names and leave them in `catalog.parquet`."""
     settings = settings_of(run)
     scenes = gather(settings.acquire.sources, run.base)
-    for scene in scenes:
-        if scene.truth is not None:
-            classes.label(scene.truth.legend)
     check_scenes(scenes, settings.train)
     check_growable(scenes, settings.harmonize, settings.train)
     limits.check(run, scenes)
+    check_codes(scenes, classes, settings.harmonize)
     write_catalog(scenes, run.artefact("acquire"))
     files = filter(None, (local_path(href) for scene in scenes for href in scene.sha256))
     run.note_files("acquire", [*files, *sensor_files(settings.acquire.sources, run.base)])
     run.note_digest(catalog_hash(scenes))
     labelled = sum(scene.truth is not None for scene in scenes)
-    log.info("acquire: %d scenes, %d with labels, in %s", len(scenes), labelled, ", ".join(sorted({s.crs for s in scenes})))
+    systems = ", ".join(sorted({scene.crs for scene in scenes}))
+    log.info("acquire: %s, %d with labels, in %s", counted(len(scenes), "scene"), labelled, systems)
 
 
 def check_scenes(scenes: Sequence[Scene], train: TrainSettings) -> None:
@@ -64,6 +67,26 @@ def check_scenes(scenes: Sequence[Scene], train: TrainSettings) -> None:
             expected="names that differ from another scene's by more than a dot and a number",
             do="rename the image, or choose another train.folds.by",
         )
+
+
+def check_codes(scenes: Sequence[Scene], classes: Classes, settings: HarmonizeSettings) -> None:
+    """Refuse labels that hold, on the grid of their scene, a code that their legend does not know."""
+    for scene in scenes:
+        if scene.truth is not None:
+            legend, seen = (
+                classes.label(scene.truth.legend),
+                codes_of(scene.truth, target_grid([scene], settings.grid), settings),
+            )
+            legend.rows(np.array(sorted(seen), dtype=np.uint8), f"labels {scene.truth.href} of scene '{scene.id}'")
+
+
+def codes_of(truth: Truth, grid: GeoBox, settings: HarmonizeSettings) -> set[int]:
+    """Codes that labels hold on a grid: of a vector layer those that it can burn, of a raster those that are read there."""
+    if truth.burn is not None:
+        return {BACKGROUND, truth.burn}
+    sides = dict.fromkeys(("y", "x"), settings.tile)
+    todo = tiles({"y": int(grid.shape[0]), "x": int(grid.shape[1])}, sides)
+    return {code for tile in todo for code in np.unique(read_truth(truth, grid, tile.keep)).tolist()}
 
 
 def harmonize(run: Run) -> None:
@@ -116,7 +139,7 @@ def moves_of(run: Run, scenes: list[Scene]) -> dict[str, Moved]:
                 log.info("harmonize: %s %s", scene.id, moves[scene.id])
                 advance(note=scene.id)
     kept = [scene.id for scene in scenes if scene.id not in moves]
-    log.info("harmonize: %d scenes stay where they are: %s", len(kept), ", ".join(kept))
+    log.info("harmonize: %s not moved: %s", counted(len(kept), "scene"), ", ".join(kept))
     return moves
 
 
@@ -139,5 +162,5 @@ def filled(task: tuple[Fill, Tile]) -> str:
 def _tell(scene: Scene, counts: dict[str, int]) -> None:
     told = [f"{name} {100 * counts[name] / counts['pixels']:.1f} %" for name in FLAGS if counts.get(name)]
     if counts["infinite_values"]:
-        told.append(f"{counts['infinite_values']} infinite values taken as missing")
+        told.append(f"{counted(counts['infinite_values'], 'infinite value')} taken as missing")
     log.info("harmonize: %s, %d pixels, %s", scene.id, counts["pixels"], ", ".join(told) or "nothing flagged")

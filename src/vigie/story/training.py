@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 
+from vigie.core.errors import counted
 from vigie.core.tiles import Window, tiles, window_sizes
 from vigie.learn import networks
 from vigie.learn.augment import augment, radiometry
@@ -145,7 +146,7 @@ def fit_one(run: Run, task: Task, folder: Path, fabric: Fabric) -> None:
             steps.append(int(told["step"]))
 
         fitted = fit(task, settings, folder, fabric, report)
-    log.info("%s: %d steps, %.1f s, in %s", title, fitted.steps, time.monotonic() - started, folder)
+    log.info("%s: %s, %.1f s, in %s", title, counted(fitted.steps, "step"), time.monotonic() - started, folder)
 
 
 def grow_one(forest: Forest, source: WindowSource, settings: TrainSettings, seed: int, folder: Path) -> None:

@@ -286,7 +286,7 @@ def _areas(
     size = pixel_counts(labels, count + 1)[1:]
     debris = np.bincount(labels[found.world.debris], minlength=count + 1)[1:]
     out = glaciers.copy()
-    out["debris_area_km2"] = out["area_km2"] * debris / np.maximum(size, 1)
+    out["debris_area_km2"] = out["area_km2"] * (debris / np.maximum(size, 1))
     out["truncated"] = np.bincount(labels[found.world.cut], minlength=count + 1)[1:] > 0
     out["area_mean_km2"], out["area_std_km2"] = _expected(out, found, near, settings)
     number = _complex_of(labels, found.complexes, count)
