@@ -128,7 +128,7 @@ def test_deep_shadow_in_some_bands_contradicts_no_offset(tmp_path):
 
 def test_a_contradicted_offset_can_be_trusted_and_is_told(tmp_path, caplog):
     path = safe(tmp_path, dark=200)
-    with pytest.raises(VigieError, match="or set offsets = 'trusted' in the source"):
+    with pytest.raises(VigieError, match="or set offsets = 'trusted' in the experiment's source"):
         scenes_of(path)
     with caplog.at_level("INFO", "vigie"):
         assert {b.offset for b in scenes_of(path, offsets="trusted")[0].bands} == {-0.1}

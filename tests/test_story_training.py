@@ -20,6 +20,7 @@ from vigie.core.cube import band_coordinates
 from vigie.core.scene import Band
 from vigie.learn.bands import describe
 from vigie.learn.calibration import EVERY_SENSOR, Calibration, LogitSample
+from vigie.learn.fit import connect
 from vigie.learn.folds import Region
 from vigie.learn.model import Model
 from vigie.learn.networks import NetworkSettings
@@ -28,6 +29,7 @@ from vigie.learn.scaling import RobustScaling, measure
 from vigie.learn.windows import Batch
 from vigie.predict.settings import PredictSettings
 from vigie.story import training
+from vigie.story.progress import Silent
 from vigie.story.settings import TrainSettings
 from vigie.story.training import Lesson, block, calibrations, fit_members, grow_one, held_out_logits, set_aside
 from vigie.synthetic.files import sensor_file, write_multispectral
@@ -200,11 +202,25 @@ def test_logits_are_computed_on_patches_like_those_of_prediction(monkeypatch):
 
 def test_a_finished_model_waits_on_the_cpu(monkeypatch, tmp_path):
     """Nothing is left on the device, which is not there: the models of all folds together may not fit it."""
+    tiny = {"name": "unet-groupnorm", "widths": [4, 8], "stem_channels": 4}
     forest = {"name": "forest", "sides": (3,), "trees": 2, "leaves": 4}
-    run = fake_run(monkeypatch, {"a": ""}, network=forest, windows={"size": 16, "batch": 2}, fit={"steps": 2})
-    run.artefact = tmp_path.joinpath
+    fit = {"steps": 2, "warmup_steps": 0}
+    run = fake_run(monkeypatch, {"a": ""}, network=tiny, beside=[forest], windows={"size": 16, "batch": 2}, fit=fit)
+    run.artefact, run.progress = tmp_path.joinpath, Silent()
+    trained, brought, learn = [], [], training.fit_one
+
+    def fit_there(run, task, folder, fabric):
+        """Train here; the network is said to be on the device until it is brought to the CPU."""
+        learn(run, task, folder, connect(run.experiment.train.fit, "cpu"))
+        back = task.network.cpu
+        monkeypatch.setattr(task.network, "cpu", lambda: brought.append(task.network) or back())
+        trained.append(task.network)
+
+    monkeypatch.setattr(training, "fit_one", fit_there)
     lesson = Lesson(0, [region("a", (0, 64), (0, 64))], [])
     model = fit_members(run, CLASSES, [film(64)], lesson, SimpleNamespace(device=torch.device("cuda:7")))
+    assert [type(member).__name__ for member in model.members] == ["SegmentationNetwork", "Forest"]
+    assert brought == trained == [model.members[0]]
     assert model.device == torch.device("cpu")
 
 

@@ -45,8 +45,8 @@ def cover(bounds: tuple[float, float, float, float], crs: str, resolution_m: flo
 
 
 def in_metres(crs: CRS | None) -> bool:
-    """Say that a coordinate system counts in metres."""
-    return crs is not None and crs.projected and set(crs.units) <= {"metre", "meter", "m"}
+    """Say that a coordinate system counts in metres, whatever its axes are called and wherever they point."""
+    return crs is not None and crs.projected and all(axis.unit_conversion_factor == 1 for axis in crs.proj.axis_info[:2])
 
 
 def crop(grid: GeoBox, window: Window) -> GeoBox:

@@ -73,20 +73,17 @@ def check_codes(scenes: Sequence[Scene], classes: Classes, settings: HarmonizeSe
     """Refuse labels that hold, on the grid of their scene, a code that their legend does not know."""
     for scene in scenes:
         if scene.truth is not None:
-            legend, seen = (
-                classes.label(scene.truth.legend),
-                codes_of(scene.truth, target_grid([scene], settings.grid), settings),
-            )
-            legend.rows(np.array(sorted(seen), dtype=np.uint8), f"labels {scene.truth.href} of scene '{scene.id}'")
+            legend = classes.label(scene.truth.legend)
+            codes = codes_of(scene.truth, target_grid([scene], settings.grid), settings.tile)
+            legend.rows(np.array(sorted(codes), dtype=np.uint8), f"labels {scene.truth.href} of scene '{scene.id}'")
 
 
-def codes_of(truth: Truth, grid: GeoBox, settings: HarmonizeSettings) -> set[int]:
+def codes_of(truth: Truth, grid: GeoBox, tile: int) -> set[int]:
     """Codes that labels hold on a grid: of a vector layer those that it can burn, of a raster those that are read there."""
     if truth.burn is not None:
         return {BACKGROUND, truth.burn}
-    sides = dict.fromkeys(("y", "x"), settings.tile)
-    todo = tiles({"y": int(grid.shape[0]), "x": int(grid.shape[1])}, sides)
-    return {code for tile in todo for code in np.unique(read_truth(truth, grid, tile.keep)).tolist()}
+    todo = tiles({"y": int(grid.shape[0]), "x": int(grid.shape[1])}, {"y": tile, "x": tile})
+    return {code for part in todo for code in np.unique(read_truth(truth, grid, part.keep)).tolist()}
 
 
 def harmonize(run: Run) -> None:
