@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,3 +18,13 @@ def samples() -> Path:
     if not (folder / "manifest.csv").is_file():
         pytest.skip(f"real samples: nothing at {folder}; set VIGIE_SAMPLES to a folder that mirrors them")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _loud_again() -> Iterator[None]:
+    """Undo what a command with --quiet does to the log: in one process with other tests, it would silence their warnings."""
+    loggers = [logging.getLogger(name) for name in ("", "vigie")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)

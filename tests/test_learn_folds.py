@@ -105,7 +105,7 @@ def test_sensors_and_none():
     train, test = split(assign(scenes, FoldSettings(by="sensor")), 0)
     assert {r.scene for r in test} == {"film0", "film1"} and {r.scene for r in train} == {"s20", "s21"}
     everything = assign(scenes, FoldSettings(by="none"))
-    assert folds_of(everything) == [-1] and split(everything, -1) == (everything, [])
+    assert folds_of(everything) == [] and split(everything, -1) == (everything, [])
 
 
 @settings(max_examples=60, deadline=None)
@@ -133,6 +133,25 @@ def test_a_class_that_only_the_test_shows_is_refused():
     check_classes(regions, split(regions, 2)[0], lambda region: shown[region.scene])
     with pytest.raises(VigieError, match="debris from ice"):
         check_classes(regions, [r for r in regions if r.scene == "film"], lambda region: shown[region.scene])
+
+
+@pytest.mark.parametrize("by", ["scene", "block"])
+def test_what_is_always_learnt_from_is_never_held_out(by):
+    scenes = [SceneInfo(n, {"y": 8, "x": 8}, sensor="s2", region=n) for n in "abc"] + [SceneInfo("f", {"y": 8, "x": 8}, "film")]
+    regions = assign(scenes, FoldSettings(by=by, always=("film", "c"), buffer_px=0))
+    assert folds_of(regions) == ([0, 1] if by == "scene" else [0, 1, 2, 3])
+    for fold in folds_of(regions):
+        train, test = split(regions, fold)
+        assert {"c", "f"} <= {r.scene for r in train} and {r.scene for r in test} <= {"a", "b"}
+    assert total(regions) == 4 * 64
+
+
+def test_what_is_always_learnt_from_is_known_and_other_ground():
+    scenes = [SceneInfo(n, {"y": 8, "x": 8}, sensor, group=g) for n, sensor, g in [("a", "s2", "g"), ("b", "film", "g")]]
+    with pytest.raises(VigieError, match=r"no labelled scene is of 'flim'; expected of film, s2; .*did you mean 'film'"):
+        assign(scenes, FoldSettings(always=("flim",)))
+    with pytest.raises(VigieError, match="scene 'a' would be tested on ground that every fold learns from; found scene 'b'"):
+        assign(scenes, FoldSettings(always=("film",)))
 
 
 def test_errors_teach():

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, nearest
 from vigie.core.tiles import Window
 
 NEVER = -1
@@ -58,6 +58,9 @@ class FoldSettings(BaseModel):
         default=None, ge=2, description="number of folds; left out, one for each scene, block, region or sensor"
     )
     blocks: tuple[int, int] = Field(default=(2, 2), description="rows and columns of blocks that scenes are cut into")
+    always: tuple[str, ...] = Field(
+        default=(), description="sensors or regions whose scenes every fold learns from and none is tested on"
+    )
     buffer_px: int = Field(
         default=64, ge=0, description="training stays this far from what is held out in the same scene, pixels"
     )
@@ -67,7 +70,7 @@ def assign(scenes: Sequence[SceneInfo], settings: FoldSettings) -> list[Region]:
     """Give every part of every scene to the fold that will test on it.
 
     Scenes of one group are always held out together; under 'block' a group of several scenes, whose blocks could overlap on the
-    ground, is one block.
+    ground, is one block. Scenes of `settings.always` are in fold -1: never held out.
 
     Examples
     --------
@@ -76,9 +79,11 @@ def assign(scenes: Sequence[SceneInfo], settings: FoldSettings) -> list[Region]:
     [('a', 0), ('b', 1), ('c', 1)]
     """
     _check(scenes, settings)
+    kept = [scene for scene in scenes if settings.by == "none" or _is_always(scene, settings)]
+    learnt = [Region(scene.id, _whole(scene), NEVER) for scene in kept]
     if settings.by == "none":
-        return [Region(scene.id, _whole(scene), NEVER) for scene in scenes]
-    units = _units(scenes, settings)
+        return learnt
+    units = _units([scene for scene in scenes if scene not in kept], settings)
     parts = [part for unit in units for part in _parts(unit, settings)]
     count = settings.count or (len(units) if settings.by != "block" else max(settings.blocks[0] * settings.blocks[1], 2))
     if len(parts) < max(2, count):
@@ -93,12 +98,12 @@ def assign(scenes: Sequence[SceneInfo], settings: FoldSettings) -> list[Region]:
     for number in sorted(range(len(parts)), key=lambda n: (-_pixels(parts[n]), n)):
         folds[number] = load.index(min(load))
         load[folds[number]] += _pixels(parts[number])
-    return _renumber([replace(region, fold=folds[n]) for n, part in enumerate(parts) for region in part])
+    return _renumber([replace(region, fold=folds[n]) for n, part in enumerate(parts) for region in part]) + learnt
 
 
 def folds_of(regions: Sequence[Region]) -> list[int]:
-    """List the folds, in order; [-1] when nothing is ever held out."""
-    return sorted({region.fold for region in regions})
+    """List the folds that something is tested in, in order; none when nothing is ever held out."""
+    return sorted({region.fold for region in regions} - {NEVER})
 
 
 def split(regions: Sequence[Region], fold: int, buffer_px: int = 0) -> tuple[list[Region], list[Region]]:
@@ -198,6 +203,25 @@ def _check(scenes: Sequence[SceneInfo], settings: FoldSettings) -> None:
             found=f"{len(scenes)} scenes, ids used twice {twice}, without a {settings.by} {nameless}, blocks {settings.blocks}",
             expected=f"scenes with an id of their own{' and a ' + settings.by if nameless else ''}, blocks of at least 1 x 1",
         )
+    known = sorted({name for scene in scenes for name in (scene.sensor, scene.region) if name})
+    for name in settings.always:
+        if name not in known:
+            raise VigieError(
+                f"folds.always: no labelled scene is of '{name}'", expected=f"of {', '.join(known)}", do=nearest(name, known)
+            )
+    always = {scene.group: scene.id for scene in scenes if scene.group and _is_always(scene, settings)}
+    for scene in scenes:
+        if scene.group in always and not _is_always(scene, settings):
+            raise VigieError(
+                f"scene '{scene.id}' would be tested on ground that every fold learns from",
+                found=f"scene '{always[scene.group]}' of folds.always in the same group '{scene.group}'",
+                expected="other ground in what is always learnt from",
+                do="leave one of them out, or name other sensors or regions in folds.always",
+            )
+
+
+def _is_always(scene: SceneInfo, settings: FoldSettings) -> bool:
+    return scene.sensor in settings.always or scene.region in settings.always
 
 
 def _units(scenes: Sequence[SceneInfo], settings: FoldSettings) -> list[list[SceneInfo]]:

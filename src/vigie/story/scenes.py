@@ -19,7 +19,7 @@ from vigie.core.legend import LabelLegend, Legend
 from vigie.core.scene import Scene
 from vigie.core.tiles import Window
 from vigie.harmonize.cube import CubeReader, open_scene, pixels_done, pixels_with
-from vigie.learn.folds import NEVER, FoldSettings, Region, SceneInfo, assign
+from vigie.learn.folds import NEVER, FoldSettings, Region, SceneInfo, assign, folds_of
 from vigie.learn.networks import NetworkSettings
 from vigie.learn.patches import LabelledScene
 from vigie.learn.scaling import RobustScaling, measure
@@ -156,7 +156,10 @@ def regions_of(run: Run, folds: FoldSettings) -> list[Region]:
 
 
 def parts_of(run: Run, folds: FoldSettings) -> list[Part]:
-    """Cut scenes into the parts that are predicted: labelled ones by the model that did not see them, others by the final."""
+    """Cut scenes into the parts that are predicted: labelled ones by the model that did not see them, others by the final.
+
+    What every fold learns from is mapped by the final model, or by none where no such model is trained.
+    """
     scenes = taking_part(run)
     regions = regions_of(run, folds) if any(scene.truth for scene in scenes) else []
     cut: dict[str, list[Region]] = {}
@@ -170,7 +173,9 @@ def parts_of(run: Run, folds: FoldSettings) -> list[Part]:
         else:
             sizes = opened(run, scene).sizes
             whole = {d: slice(0, sizes[d]) for d in ("y", "x")}
-            parts.append(Part(scene.id, scene.id, whole, pieces[0].fold if pieces else NEVER))
+            fold = pieces[0].fold if pieces else NEVER
+            if fold != NEVER or settings_of(run).train.final or not folds_of(regions):
+                parts.append(Part(scene.id, scene.id, whole, fold))
     return parts
 
 

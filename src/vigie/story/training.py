@@ -85,7 +85,7 @@ def lessons(run: Run, settings: TrainSettings) -> Iterator[Lesson]:
     for fold in folds_of(regions):
         learn, held_out = split(regions, fold, settings.folds.buffer_px)
         yield Lesson(fold, learn, held_out)
-    if settings.final and folds_of(regions) != [NEVER]:
+    if settings.final or not folds_of(regions):
         yield Lesson(NEVER, regions, [])
 
 
