@@ -196,10 +196,16 @@ def test_headlines_count_ground_once_at_its_latest_date():
     _, glaciers, lakes, _ = headlines(found_on(new, old))
     assert (glaciers.value, glaciers.note) == ("1", "0.2 km² on 2021-08-21")
     assert (lakes.value, lakes.note) == ("0", "0.00 km² on 2021-08-21")
-    other = seen_on("2019-08-25", "other", grid, slice(5, 25))
-    other = replace(other, scene=replace(other.scene, group="elsewhere"))
+    other = seen_on("2019-08-25", "other", cover((900, 0, 1800, 900), "EPSG:32645", 30.0), slice(5, 25))
     _, glaciers, *_ = headlines(found_on(old, new, other))
     assert (glaciers.value, glaciers.note) == ("2", "0.5 km² at the latest date of each area (2019 to 2021)")
+
+
+def test_neighbours_of_one_group_both_count():
+    west, east = (cover((x, 0, x + 900, 900), "EPSG:32645", 30.0) for x in (0, 900))
+    tiles = [seen_on("2021-08-21", name, grid, slice(5, 25)) for name, grid in (("west", west), ("east", east))]
+    _, glaciers, *_ = headlines(found_on(*tiles))
+    assert (glaciers.value, glaciers.note) == ("2", "0.7 km² on 2021-08-21")
 
 
 def test_termini_are_told_in_words():

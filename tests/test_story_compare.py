@@ -47,11 +47,15 @@ def test_models_share_what_their_cards_agree_on():
     assert shared_facts([card, other]) == {name: text for name, text in alike.items() if name != "sensors"}
 
 
-def test_what_to_mind_of_intervals_is_said_once_below_the_figure():
-    names = {"model": ["model"], "bound": ["low", "high"], "scene": ["a"]}
-    values = {"iou": ("model", [0.8]), "iou_interval": (("model", "bound"), [[0.7, 0.9]])}
-    scores = xr.Dataset(values | {"iou_by_scene": (("model", "scene"), [[0.8]])}, names, {"caution": "few groups"})
-    panels = [(label, scores.expand_dims(label=[label]), label) for label in ("ice", "water")]
-    assert cautions_of(panels) == ["few groups"]
-    assert figure_of(panels, {}).get_supxlabel().endswith("\nfew groups")
-    assert cautions_of([("ice", scores.assign_attrs(caution=""), "ice")]) == []
+def test_what_to_mind_of_any_runs_intervals_is_said_once(tmp_path):
+    names = {"model": ["model"], "label": ["ice"], "bound": ["low", "high"], "scene": ["a"]}
+    values = {"iou": (("model", "label"), [[0.8]]), "iou_interval": (("model", "label", "bound"), [[[0.7, 0.9]]])}
+    scores = xr.Dataset(values | {"iou_by_scene": (("model", "label", "scene"), [[[0.8]]])}, names)
+    for run, caution in (("one", ""), ("two", "few groups"), ("three", "few groups")):
+        (tmp_path / run).mkdir()
+        content = {"/ice": scores.assign_attrs(caution=caution)}
+        xr.DataTree.from_dict(content).to_netcdf(tmp_path / run / "scores.nc", engine="h5netcdf")
+    runs = [tmp_path / run for run in ("one", "two", "three")]
+    assert cautions_of(runs) == ["few groups"] and cautions_of(runs[:1]) == []
+    panels = [("ice", scores, "ice")]
+    assert figure_of(panels, {}, ["few groups"]).get_supxlabel().endswith("\nfew groups")

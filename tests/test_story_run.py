@@ -539,6 +539,50 @@ def test_a_refused_apply_leaves_nothing_and_takes_nothing_away(vigie, finished, 
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_a_refused_apply_leaves_finished_maps_as_they_are(vigie, finished, mapped, own):
+    before = {path: path.read_bytes() for path in mapped[0].rglob("*") if path.is_file() and not path.name.endswith(".begun")}
+    code, _, err = vigie("apply", finished, own / "nothere.tif", "--out", mapped[0], "--quiet")
+    assert (code, err.count("\n")) == (2, 1)
+    left = {path: path.read_bytes() for path in before if path.exists()}
+    # The stage that was refused is not done any more.
+    assert {path for path in before if path not in left} == {mapped[0] / ".stages" / "acquire.json"}
+    assert all(left[path] == before[path] for path in left)
+
+
+@pytest.mark.parametrize("name", ["catalog.parquet", "cube.zarr/mine.txt", "products/mine.txt"])
+def test_what_no_run_has_left_is_not_removed(vigie, experiment, finished, own, tmp_path, name):
+    for out, words in (
+        (tmp_path / "map", ("apply", finished, own / "kh9_1973-08-20_dolma.tif", "--out", tmp_path / "map")),
+        (tmp_path / "tiny", ("run", experiment, "--out", tmp_path)),
+    ):
+        (out / name).parent.mkdir(parents=True)
+        (out / name).write_text("my own")
+        code, _, err = vigie(*words, "--quiet")
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"would remove what a run did not make; found {out / Path(name).parts[0]}; expected a new folder" in err
+        assert [path.name for path in out.rglob("*") if path.is_file()] == [Path(name).name]
+
+
+@pytest.mark.parametrize("verb", ["run", "apply", "compare"])
+def test_a_file_is_no_folder_to_write_to(vigie, experiment, finished, own, tmp_path, verb):
+    (tmp_path / "file").write_text("my own")
+    words = {"run": [experiment], "apply": [finished, own / "kh9_1973-08-20_dolma.tif"], "compare": [finished]}[verb]
+    code, _, err = vigie(verb, *words, "--out", tmp_path / "file")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{tmp_path / 'file'} is a file; to mend it: choose another folder for --out" in err
+    assert (tmp_path / "file").read_text() == "my own"
+
+
+def test_runs_and_models_of_other_versions_are_told(vigie, experiment, copied, own, tmp_path, monkeypatch):
+    monkeypatch.setattr("vigie.story.run.FORMAT", 1)
+    code, _, err = vigie("publish", experiment, "--out", copied.parent)
+    assert code == 2 and "'publish' works on what 'acquire' leaves, which is not done; found" in err
+    card = copied / "model" / "all" / "card.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"format": 3}))
+    code, _, err = vigie("apply", copied, own / "kh9_1973-08-20_dolma.tif", "--out", tmp_path / "map")
+    assert code == 2 and "is of another version of vigie; found format 3" in err and "train it again" in err
+
+
 def test_apply_refuses_a_folder_that_holds_maps_of_another_model(vigie, copied, mapped, own):
     before = newest(mapped[0])
     card = copied / "model" / "all" / "card.json"

@@ -108,8 +108,21 @@ def scene_to_item(scene: Scene) -> dict[str, Any]:
 
 
 def item_to_scene(item: Mapping[str, Any]) -> Scene:
-    """Read the scene back from an item that `scene_to_item` wrote."""
-    return Scene.from_dict(json.loads(item["properties"][SCENE_PROPERTY]))
+    """Read the scene back from an item that `scene_to_item` wrote.
+
+    Raises
+    ------
+    VigieError: another version of vigie wrote it, whose scenes were described otherwise.
+    """
+    try:
+        return Scene.from_dict(json.loads(item["properties"][SCENE_PROPERTY]))
+    except (TypeError, KeyError, ValueError) as error:
+        raise VigieError(
+            f"scene '{item['id']}' of the catalogue cannot be read",
+            found=f"{type(error).__name__}: {error}",
+            expected="a catalogue that this version of vigie wrote",
+            do="run the acquire stage again",
+        ) from error
 
 
 def _assets(scene: Scene) -> dict[str, Any]:

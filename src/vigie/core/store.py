@@ -138,6 +138,20 @@ def write_text(path: Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a path that is not, and cannot become, a folder.
+
+    Raises
+    ------
+    VigieError: it, or what it lies in, is a file.
+    """
+    for place in (path, *path.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise VigieError(f"{path} cannot be a folder", found=f"{place} is a file", do="choose another folder for --out")
+            return
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a draft path to write to, and rename it into place only when the block succeeded.

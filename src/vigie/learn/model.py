@@ -194,7 +194,12 @@ def read_card(folder: Path) -> dict[str, Any]:
     if missing:
         raise _no_card(path, f"no {', '.join(sorted(missing))}")
     if card["format"] != FORMAT:
-        raise _no_card(path, f"format {card['format']}")
+        raise VigieError(
+            f"the model in {folder} is of another version of vigie",
+            found=f"format {card['format']}, written by vigie {card.get('vigie', 'of unknown version')}",
+            expected=f"format {FORMAT}",
+            do="train it again with this version, or use the version that trained it",
+        )
     if not card["members"]:
         raise _no_card(path, "no member")
     outside = [name for name in card["members"] if Path(name).name != name]
@@ -207,7 +212,7 @@ def _no_card(path: Path, found: object) -> VigieError:
     return VigieError(
         f"{path} is not the card of a model",
         found=found,
-        expected=f"a card of format {FORMAT}, written by `vigie run`",
+        expected="a card written by `vigie run`",
         do="copy the whole model folder again, or train again",
     )
 

@@ -56,7 +56,13 @@ def find_app(name: str) -> App:
 
 
 def perform(app: App, run: Run, stages: tuple[str, ...] = STAGES) -> None:
-    """Run stages in order, skipping what is done and unchanged."""
+    """Run stages in order, skipping what is done and unchanged.
+
+    Raises
+    ------
+    VigieError: a stage would remove what is not of a run, see `Run.check_own`; and what the stages refuse.
+    """
+    run.check_own(stages)
     for name in stages:
         if run.done(name):
             log.info("%s: done already, unchanged (%s)", name, run.artefact(name))

@@ -24,6 +24,8 @@ from vigie.story.run import ARTEFACTS, NOTES, Run, log
 from vigie.story.scenes import catalogued, fold_name, settings_of
 
 TRAINED = "train"
+OWN = ("acquire", "harmonize", "predict", "publish")
+"""Stages that leave an artefact of their own: the model is borrowed, and there is nothing to verify."""
 OF_THE_MODEL = ("patch", "overlap")
 """Settings of prediction that the maps depend on; the others belong to the machine that trained the model."""
 USED = ("app", "name", "summary", "seed", "engine", "acquire", "harmonize", "predict", "publish")
@@ -65,11 +67,12 @@ def apply(model: Path, request: Request, out: Path, progress: Progress) -> Run:
     check_files(folder, card)
     _tell_grid(card)
     run = Run(experiment, out, progress, base=Path.cwd())
+    run.check_own(OWN)
     with _leaving_nothing(run):
         _borrow(folder, card, run)
-        write_text(_command_note(run), command_of(model, request, out))
         perform(app, run, ("acquire",))
         _check_bands(run)
+        write_text(_command_note(run), command_of(model, request, out))
         perform(app, run, ("harmonize",))
     for warning in unseen(card, (scene.sensor for scene in catalogued(run))):
         log.info("apply: %s", warning)
@@ -180,7 +183,7 @@ def _leaving_nothing(run: Run) -> Iterator[None]:
     before = _written(run)
     try:
         yield
-    except VigieError:
+    except BaseException:
         if not run.artefact("harmonize").exists():
             for path in sorted(_written(run) - before, reverse=True):
                 if path.is_symlink() or path.is_file():

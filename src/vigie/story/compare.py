@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from vigie.core.errors import VigieError
-from vigie.core.store import whole_file
+from vigie.core.store import check_folder, whole_file
 from vigie.story.run import ARTEFACTS
 from vigie.verify import scores
 from vigie.verify.figures import BARS_TELL, draw_bars
@@ -42,19 +42,26 @@ def compare(runs: Sequence[Path], out: Path) -> str:
             tables.append(frame.assign(legend=legend, label=label).reset_index())
             panels.append((f"{legend}: {label}", merged, label))
     everything = pd.concat(tables, ignore_index=True)[["legend", "label", "model", *tables[0].columns[1:-2]]]
+    check_folder(out)
+    cautions = cautions_of(runs)
     with whole_file(out / TABLE) as draft:
         everything.to_csv(draft, index=False)
     with whole_file(out / FIGURE) as draft:
-        figure_of(panels, names_of(runs)).savefig(draft, dpi=150)
-    return "\n".join([everything.to_string(index=False), *cautions_of(panels)])
+        figure_of(panels, names_of(runs), cautions).savefig(draft, dpi=150)
+    return "\n".join([everything.to_string(index=False), *cautions])
 
 
-def cautions_of(panels: Sequence[tuple[str, xr.Dataset, str]]) -> list[str]:
-    """What to mind of the intervals that are shown, each once."""
-    return list(dict.fromkeys(caution for _, merged, _ in panels if (caution := str(merged.attrs.get("caution", "")))))
+def cautions_of(runs: Sequence[Path]) -> list[str]:
+    """What to mind of the intervals of some run, each once."""
+    told = [
+        str(read_group(run / ARTEFACTS["verify"], legend).attrs.get("caution", ""))
+        for run in runs
+        for legend in shared_legends(runs)
+    ]
+    return [caution for caution in dict.fromkeys(told) if caution]
 
 
-def figure_of(panels: Sequence[tuple[str, xr.Dataset, str]], names: Mapping[Path, str]) -> Figure:
+def figure_of(panels: Sequence[tuple[str, xr.Dataset, str]], names: Mapping[Path, str], cautions: Sequence[str]) -> Figure:
     """Draw one score of every class and run: a panel a class, two beside each other."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -68,7 +75,7 @@ def figure_of(panels: Sequence[tuple[str, xr.Dataset, str]], names: Mapping[Path
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     told = f"intersection over union; {BARS_TELL}; in colour: the runs, in grey: reference methods"
-    figure.supxlabel("\n".join([told, *cautions_of(panels)]), fontsize=8)
+    figure.supxlabel("\n".join([told, *cautions]), fontsize=8)
     return figure
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import vigie
-from vigie.core.store import markers, write_text
+from vigie.core.errors import VigieError
+from vigie.core.store import check_folder, markers, write_text
 from vigie.story.experiment import Experiment
 from vigie.story.progress import Progress, Silent
 
@@ -38,6 +39,9 @@ NOTES = ".stages"
 
 DRAFT = f".{'[0-9a-f]' * 32}.*"
 """Name of a file that is being written: see `core.store.whole_file`."""
+
+FORMAT = 2
+"""Raised when artefacts of older code can no longer be read: runs that hold such are done again."""
 
 log = logging.getLogger("vigie")
 
@@ -68,7 +72,7 @@ class Run:
             "other": {key: value for key, value in settings.items() if key not in own},
             "app": self.experiment.app,
             "seed": self.experiment.seed,
-            "version": vigie.__version__,
+            "version": [vigie.__version__, FORMAT],
             "inputs": self._read("inputs").get("digest") if stage != STAGES[0] else None,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -95,6 +99,23 @@ class Run:
         """Files that a stage has read and that are others now; one that is gone has been read, and is not asked for."""
         stamps = {Path(name): stamp for name, stamp in self._read(f"{stage}.files").items()}
         return [file for file, stamp in stamps.items() if file.exists() and _stamp(file) != stamp]
+
+    def check_own(self, stages: Iterable[str]) -> None:
+        """Refuse a folder where these stages would remove what no run has left there.
+
+        Raises
+        ------
+        VigieError: the run's folder is a file, or something lies where a stage puts its artefact and is not of a run.
+        """
+        check_folder(self.folder)
+        for stage in stages:
+            if self.artefact(stage).exists() and not self._begun(stage).is_file():
+                raise VigieError(
+                    f"the stage '{stage}' would remove what a run did not make",
+                    found=self.artefact(stage),
+                    expected="a new folder, or the folder of a run",
+                    do="choose another --out, or move this away",
+                )
 
     @contextmanager
     def doing(self, stage: str) -> Iterator[None]:
@@ -125,6 +146,9 @@ class Run:
     def _note(self, name: str) -> Path:
         return self.folder / NOTES / f"{name}.json"
 
+    def _begun(self, stage: str) -> Path:
+        return self.folder / NOTES / f"{stage}.begun"
+
     def _read(self, name: str) -> dict[str, Any]:
         """Read a note; one that is not there is empty."""
         note = self._note(name)
@@ -135,14 +159,17 @@ class Run:
 
     def _clear_if_changed(self, stage: str) -> None:
         """Half-done work is kept only when it was begun with the same settings and inputs, and is still there."""
-        begun = self.folder / NOTES / f"{stage}.begun"
+        begun = self._begun(stage)
         self._clear_drafts()
         replaced = self.changed_files(stage)
         for file in replaced:
             log.info("%s: %s has changed since it was read", stage, file)
         same = begun.is_file() and begun.read_text() == self.fingerprint(stage)
-        # Acquire leaves one file, whole, and what it finds may be the same in spite of all: then later stages are still done.
-        if same and self.artefact(stage).exists() and (stage == STAGES[0] or not replaced):
+        if stage == STAGES[0]:
+            # Acquire replaces one file, whole, once it has found all. That may be what was there: then later stages are done.
+            write_text(begun, self.fingerprint(stage))
+            return
+        if same and self.artefact(stage).exists() and not replaced:
             return
         if begun.is_file() and not same:
             log.info("%s: settings or inputs have changed, what was there is removed", stage)

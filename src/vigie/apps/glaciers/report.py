@@ -21,7 +21,6 @@ from vigie.apps.glaciers.inventory.build import Inventory
 from vigie.apps.glaciers.inventory.deviation import summarise
 from vigie.apps.glaciers.inventory.strips import held
 from vigie.apps.glaciers.inventory.termini import TERMINI
-from vigie.core.scene import Scene
 from vigie.core.tiles import Window
 from vigie.core.vocabulary import named
 from vigie.publish.charts import series_chart
@@ -70,10 +69,11 @@ def report_of(run: Run, found: Findings, began: float) -> Report:
 
 
 def headlines(found: Findings) -> tuple[Number, ...]:
-    """What was mapped, in four numbers: ground that several scenes see counts at its latest date."""
-    latest = latest_scenes([surface.scene for surface in found.surfaces])
-    when = told_dates(sorted({scene.datetime[:10] if scene.datetime else "" for scene in latest.values()}))
-    newest = [inventory for surface, inventory in _pairs(found) if surface.scene.id in latest]
+    """What was mapped, in four numbers: of maps on one grid the latest counts."""
+    latest = latest_surfaces(found.surfaces)
+    when = told_dates(sorted({(surface.scene.datetime or "")[:10] for surface in latest}))
+    names = {surface.part.name for surface in latest}
+    newest = [inventory for surface, inventory in _pairs(found) if surface.part.name in names]
     glaciers, lakes = [i.glaciers["area_km2"] for i in newest], [i.lakes["area_km2"] for i in newest]
     return (
         Number("maps", str(len(found.surfaces)), _counted(len({s.scene.sensor for s in found.surfaces}), "sensor")),
@@ -83,12 +83,10 @@ def headlines(found: Findings) -> tuple[Number, ...]:
     )
 
 
-def latest_scenes(scenes: Sequence[Scene]) -> dict[str, Scene]:
-    """Keep the latest of the scenes that see the same ground (`group`), by their ids."""
-    latest: dict[str, Scene] = {}
-    for scene in sorted(scenes, key=lambda scene: (scene.datetime or "", scene.id)):
-        latest[scene.group or scene.id] = scene
-    return {scene.id: scene for scene in latest.values()}
+def latest_surfaces(surfaces: Sequence[Surface]) -> list[Surface]:
+    """Keep the latest of the surfaces that lie on the same grid, as histories do; an undated one is not the latest."""
+    by_date = sorted(surfaces, key=lambda surface: (surface.scene.datetime or "", surface.scene.id))
+    return list({surface.grid: surface for surface in by_date}.values())
 
 
 def told_dates(days: Sequence[str]) -> str:
@@ -98,11 +96,14 @@ def told_dates(days: Sequence[str]) -> str:
     --------
     >>> told_dates(["2021-08-21"]), told_dates(["2019-08-25", "2021-08-21"]), told_dates([""])
     ('on 2021-08-21', 'at the latest date of each area (2019 to 2021)', 'at an unknown date')
+    >>> told_dates(["", "2021-08-21"])
+    'at the latest date of each area (2021, or unknown)'
     """
+    known = [day for day in days if day]
     if len(days) == 1:
-        return f"on {days[0]}" if days[0] else "at an unknown date"
-    years = " to ".join(dict.fromkeys(days[n][:4] or "unknown" for n in (0, -1)))
-    return f"at the latest date of each area ({years})"
+        return f"on {known[0]}" if known else "at an unknown date"
+    years = " to ".join(dict.fromkeys(day[:4] for day in (known[0], known[-1])))
+    return f"at the latest date of each area ({years}{', or unknown' if len(known) < len(days) else ''})"
 
 
 def _counted(number: int, word: str) -> str:

@@ -39,5 +39,10 @@ def with_shown(
     pixels, seen, guessed = (
         np.bincount(labels.ravel(), weights, minlength=len(outlines) + 1)[1:] for weights in (None, own.ravel(), doubt.ravel())
     )
+    # Outlines under another, or smaller than a pixel, are as the pixel that they lie in.
+    inside = outlines.geometry.representative_point()
+    columns, rows = ~grid.affine * (inside.x.to_numpy(), inside.y.to_numpy())
+    at = (np.clip(rows.astype(int), 0, labels.shape[0] - 1), np.clip(columns.astype(int), 0, labels.shape[1] - 1))
     whole = np.maximum(pixels, 1)
-    return outlines.assign(shown=np.where(pixels, seen / whole, 1.0), guess_err_km2=outlines["area_km2"] * guessed / whole)
+    shown, guess = np.where(pixels, seen / whole, own[at]), np.where(pixels, guessed / whole, doubt[at])
+    return outlines.assign(shown=shown, guess_err_km2=outlines["area_km2"] * guess)

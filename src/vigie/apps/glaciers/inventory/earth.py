@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS, Geod, Proj, Transformer
 
 from vigie.core.errors import VigieError
+from vigie.core.grid import in_metres
 
 WGS84 = "EPSG:4326"
 EQUAL_AREA = "+proj=cea +datum=WGS84 +over"
@@ -168,9 +169,8 @@ def pixel_size_m(grid: GeoBox) -> float:
         For degrees, feet, rotated or oblong pixels.
     """
     affine, crs = grid.affine, grid.crs
-    units = CRS.from_user_input(str(crs)).axis_info[0].unit_name if crs is not None else "nothing"
-    if crs is None or not crs.projected or not units.startswith("met"):
-        raise VigieError("an inventory grid needs metres", found=f"{crs} in {units}", expected="a projected CRS in metres")
+    if not in_metres(crs):
+        raise VigieError("an inventory grid needs metres", found=str(crs), expected="a projected CRS in metres")
     if affine.b or affine.d or affine.e >= 0 or not np.isclose(affine.a, -affine.e, rtol=1e-6):
         raise VigieError("an inventory grid needs square north-up pixels", found=tuple(affine)[:6], do="resample the map first")
     return float(affine.a)
