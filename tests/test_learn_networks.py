@@ -241,7 +241,7 @@ class TestSensorNorm:
     def test_tells_one_image_from_the_same_of_another_sensor(self, name):
         """Norms and the last layer alone learn that all is of class 0 on film, and of class 1 on radar."""
         torch.manual_seed(0)
-        network = build(small(name), classes=2)
+        network = build(small(name, norms="sensor"), classes=2)
         film = bands.describe(scene([("pan", "pan", 0.6, 0.2, 6.0)]))
         radar = bands.describe(scene([("vv", "sar", 55_500.0, None, 20.0)]))
         x, mask = torch.randn(2, 1, 16, 16), torch.ones(2, 2, 16, 16)
@@ -253,6 +253,17 @@ class TestSensorNorm:
             optimiser.step()
         assert (network(x, mask, film).argmax(1) == 0).float().mean() > 0.95
         assert (network(x, mask, radar).argmax(1) == 1).float().mean() > 0.95
+
+    def test_plain_norms_are_told_nothing(self):
+        network = build(small("unet-groupnorm"), classes=2)
+        x, mask, described = inputs(1, SENTINEL[:2], (16, 16))
+        network(x, mask, described).sum().backward()
+        told = [p.grad for n, p in network.named_parameters() if n.endswith("modulation.weight")]
+        assert told and all(not grad.any() for grad in told)
+
+    def test_other_networks_have_none_that_know_the_sensor(self):
+        with pytest.raises(ValidationError, match="norms that know the sensor in unet-groupnorm or unet-channelnorm only"):
+            NetworkSettings(name="segformer", norms="sensor")
 
 
 class TestReceptiveField:

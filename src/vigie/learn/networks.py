@@ -57,6 +57,10 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     trees: int = Field(default=60, ge=1, description="trees of a forest")
     leaves: int = Field(default=1024, ge=2, description="leaves that each tree may have")
     stem_channels: int = Field(default=32, ge=1, description="feature maps of the stem that takes any bands")
+    norms: Literal["plain", "sensor"] = Field(
+        default="plain",
+        description="norms of our U-Nets: 'sensor' ones know what the bands are, for networks of several sensors",
+    )
     reduction: Literal[1, 2, 4] = Field(default=1, description="the network works at 1/reduction of the resolution")
     dropout: float = Field(
         default=0.0, ge=0.0, lt=1.0, description="probability of dropping a feature map before the last layer"
@@ -66,6 +70,12 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     def _ours_have_no_encoder(self) -> NetworkSettings:
         if self.name in _OURS and (self.encoder or self.weights != "none"):
             raise ValueError(f"network '{self.name}' has no encoder: leave out 'encoder' and 'weights'")
+        return self
+
+    @model_validator(mode="after")
+    def _only_our_networks_know_the_sensor(self) -> NetworkSettings:
+        if self.norms == "sensor" and self.name not in UNETS:
+            raise ValueError(f"norms that know the sensor in {' or '.join(UNETS)} only: leave out 'norms'")
         return self
 
     @field_validator("sides")
@@ -99,9 +109,9 @@ class SegmentationNetwork(nn.Module):
         One sentence for the model card: where the initial weights come from.
     """
 
-    def __init__(self, stem: BandStem, body: nn.Module, provenance: str) -> None:
+    def __init__(self, stem: BandStem, body: nn.Module, provenance: str, norms: str = "plain") -> None:
         super().__init__()
-        self.stem, self.body, self.provenance = stem, body, provenance
+        self.stem, self.body, self.provenance, self.norms = stem, body, provenance, norms
         r = stem.reduction
         self.multiple = int(body.multiple) * r  # type: ignore[arg-type]
         field = body.receptive_field
@@ -130,7 +140,9 @@ class SegmentationNetwork(nn.Module):
                 expected=f"multiples of {self.multiple}",
                 do="choose another crop or tile size, or pad",
             )
-        logits: Tensor = self.body(self.stem(x, mask, bands), self.stem.context(bands))
+        # Told nothing, norms are plain: all that they learn is one scale and shift.
+        context = self.stem.context(bands) if self.norms == "sensor" else bands.new_zeros(CONTEXT)
+        logits: Tensor = self.body(self.stem(x, mask, bands), context)
         if self.stem.reduction == 1:
             return logits
         return F.interpolate(logits, scale_factor=float(self.stem.reduction), mode="bilinear", align_corners=False)
@@ -155,7 +167,7 @@ def build(settings: NetworkSettings, classes: int) -> SegmentationNetwork | Fore
     factory = _factory(settings.name)
     provenance = _provenance(settings)
     stem = BandStem(settings.stem_channels, CONTEXT, settings.reduction)
-    network = SegmentationNetwork(stem, factory(settings, settings.stem_channels, classes), provenance)
+    network = SegmentationNetwork(stem, factory(settings, settings.stem_channels, classes), provenance, settings.norms)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -232,7 +244,8 @@ FACTORIES: Mapping[str, Factory] = {
     "dpt-dinov3": _dpt_dinov3,
 }
 FOREST = "forest"
-_OURS = ("unet-groupnorm", "unet-channelnorm", FOREST)
+UNETS = ("unet-groupnorm", "unet-channelnorm")
+_OURS = (*UNETS, FOREST)
 
 
 def _with_encoder(

@@ -1,4 +1,4 @@
-"""A U-Net without batch statistics that knows which sensor it looks at: the workhorse, small enough for a laptop's CPU.
+"""A U-Net without batch statistics that can know which sensor it looks at: the workhorse, small enough for a laptop's CPU.
 
 Ronneberger, Fischer & Brox 2015 (arXiv:1505.04597), with normalisation over channels or groups instead of the batch (small
 batches of large crops), SiLU, and bilinear upsampling instead of transposed convolutions (no checkerboard).
