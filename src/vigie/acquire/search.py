@@ -44,9 +44,9 @@ class StacSettings(BaseModel):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.period and self.period[0] > self.period[1]:
-            raise ValueError("the period ends before it begins")
+            raise ValueError("a period that ends after it begins")
         if self.bbox and not (-90 <= self.bbox[1] < self.bbox[3] <= 90 and -180 <= self.bbox[0] < self.bbox[2] <= 180):
-            raise ValueError("bbox is west, south, east, north in degrees, west < east and south < north")
+            raise ValueError("west, south, east, north in degrees, west < east and south < north")
         return self
 
 

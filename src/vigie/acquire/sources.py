@@ -67,17 +67,17 @@ class SourceSettings(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if bool(self.images) == bool(self.stac):
-            raise ValueError("a source needs either images or stac")
+            raise ValueError("either images or stac, and not both")
         if self.stac and self.date:
-            raise ValueError("date is for images: the items of a STAC catalogue carry their own")
+            raise ValueError("no date beside stac: the items of a STAC catalogue carry their own")
         if self.stac and self.truth and "*" in self.truth:
-            raise ValueError("with stac, a truth names its scene by {scene}, not by *")
+            raise ValueError("a truth that names its scene by {scene}, with stac, not by *")
         if self.truth and not self.legend:
             raise ValueError("a legend beside truth: the name of the label legend its codes follow")
         if (self.burn is not None or self.layer or self.epoch or self.legend) and not self.truth:
-            raise ValueError("burn, layer, epoch and legend describe a truth, and there is none")
+            raise ValueError("a truth beside burn, layer, epoch and legend: the labels that they describe")
         if self.layer and self.burn is None:
-            raise ValueError("layer is for vector labels, which need burn")
+            raise ValueError("burn beside layer: the code of what lies inside vector labels")
         return self
 
 
