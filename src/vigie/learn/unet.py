@@ -6,6 +6,7 @@ batches of large crops), SiLU, and bilinear upsampling instead of transposed con
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class SensorNorm(nn.Module):
+class SensorNorm(nn.Module, ABC):
     """Normalise feature maps, then scale and shift each by what the image is made of; the way to normalise is a subclass's.
 
     Bright is snow on one sensor's image and a saturated slope on another's: one network has to know which it looks at, however
@@ -34,9 +35,9 @@ class SensorNorm(nn.Module):
         gain, shift = self.modulation(context).to(self.modulation.weight.dtype).chunk(2)
         return self.normalise(x, 1 + gain, shift)
 
+    @abstractmethod
     def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Normalise (N, C, H, W), times a weight (C,), plus a bias (C,)."""
-        raise NotImplementedError
 
 
 class GroupNorm(SensorNorm):
