@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from vigie.core.cube import band_coordinates
 from vigie.core.errors import VigieError
 from vigie.core.scene import KINDS, Band
-from vigie.learn import bands, networks
+from vigie.learn import bands, encoders, networks
 from vigie.learn.networks import NetworkSettings, build
 from vigie.learn.stem import BandStem
 from vigie.learn.unet import ChannelNorm, GroupNorm, UNet, receptive_field
@@ -54,7 +55,8 @@ def inputs(samples: int, rows: list, size: tuple[int, int], seed: int = 0) -> tu
 def small(name: str, **changes) -> NetworkSettings:
     ours = {"widths": (8, 16, 32)} if name.startswith("unet-") else {}
     ours |= {"encoder": "resnet18"} if name == "deeplabv3plus" else {}
-    return NetworkSettings(name=name, stem_channels=8, **(ours | changes))
+    ours |= {"widths": (8, 8, 16, 16, 32)} if name == "unet" else {}
+    return NetworkSettings(name=name, **({"stem_channels": 8} | ours | changes))
 
 
 class TestDescriptors:
@@ -237,14 +239,14 @@ class TestSensorNorm:
         gain, shift = (layer.modulation.weight @ context).view(2, 16, 1, 1)
         torch.testing.assert_close(layer(x, context), plain * (1 + gain) + shift)
 
-    @pytest.mark.parametrize("name", ["unet-groupnorm", "unet-channelnorm"])
+    @pytest.mark.parametrize("name", ["unet-groupnorm", "unet-channelnorm", "unet"])
     def test_tells_one_image_from_the_same_of_another_sensor(self, name):
         """Norms and the last layer alone learn that all is of class 0 on film, and of class 1 on radar."""
         torch.manual_seed(0)
         network = build(small(name, norms="sensor"), classes=2)
         film = bands.describe(scene([("pan", "pan", 0.6, 0.2, 6.0)]))
         radar = bands.describe(scene([("vv", "sar", 55_500.0, None, 20.0)]))
-        x, mask = torch.randn(2, 1, 16, 16), torch.ones(2, 2, 16, 16)
+        x, mask = torch.randn(2, 1, 32, 32), torch.ones(2, 2, 32, 32)
         optimiser = torch.optim.Adam([p for n, p in network.named_parameters() if "modulation" in n or "head" in n], 0.02)
         for _ in range(30):
             optimiser.zero_grad()
@@ -262,8 +264,31 @@ class TestSensorNorm:
         assert told and all(not grad.any() for grad in told)
 
     def test_other_networks_have_none_that_know_the_sensor(self):
-        with pytest.raises(ValidationError, match="norms that know the sensor in unet-groupnorm or unet-channelnorm only"):
+        with pytest.raises(ValidationError, match="norms that know the sensor in unet-groupnorm, unet-channelnorm, unet only"):
             NetworkSettings(name="segformer", norms="sensor")
+
+
+class TestEncoded:
+    @pytest.mark.parametrize(("weights", "kept"), [("shipped", True), ("none", False)])
+    @pytest.mark.parametrize("name", ["unet", "deeplabv3plus"])
+    def test_pretrained_layers_keep_their_statistics(self, name, weights, kept):
+        network = build(small(name, encoder="tf_efficientnet_lite0", weights=weights), classes=2)
+        before = {n: b.clone() for n, b in network.body.learnt.named_buffers() if "running" in n}
+        for _ in range(2):
+            network(*inputs(2, SENTINEL, (64, 64)))
+            after = dict(network.body.learnt.named_buffers())
+            assert before and all(torch.equal(b, after[n]) == kept for n, b in before.items())
+            network.eval().train()
+        assert network.body.training and all(p.requires_grad for p in network.parameters())
+
+    def test_encoders_may_begin_at_a_quarter_of_the_resolution(self):
+        network = build(small("unet", encoder="convnext_atto", widths=(8, 8, 8, 8)), classes=3).eval()
+        assert network.multiple == 32
+        assert network(*inputs(1, SENTINEL, (32, 64))).shape == (1, 3, 32, 64)
+
+    def test_a_way_up_of_other_levels_is_refused(self):
+        with pytest.raises(VigieError, match="found 3 widths; expected 5, one for each level"):
+            build(small("unet", widths=(8, 8, 8)), classes=2)
 
 
 class TestReceptiveField:
@@ -331,7 +356,8 @@ class TestWeights:
         source = timm.create_model(encoder, pretrained=False, num_classes=0).state_dict()
         save_file({k: v.contiguous() for k, v in source.items()}, tmp_path / "weights.safetensors")
         network = build(small(name, encoder=encoder, weights=str(tmp_path / "weights.safetensors")), classes=2)
-        loaded = network.body.model.encoder.model.state_dict()
+        body = network.body
+        loaded = (body.down if name == "unet" else body.model.encoder.model).state_dict()
         same = [k for k, v in source.items() if k in loaded and v.shape == loaded[k].shape and torch.equal(v, loaded[k])]
         # All but the first convolution, which is adapted from three colours to the stem's channels.
         assert len(source) - len(same) <= 1
@@ -343,6 +369,19 @@ class TestWeights:
             build(small("unet", encoder="resnet18", weights=str(tmp_path / "other.safetensors")), classes=2)
         with pytest.raises(VigieError, match="no weights at"):
             build(small("unet", encoder="resnet18", weights=str(tmp_path / "none.safetensors")), classes=2)
+
+    def test_those_of_the_package_are_what_its_readme_says_and_are_loaded_exactly(self):
+        path = encoders.WITH_THE_PACKAGE["tf_efficientnet_lite0"]
+        assert sha256(path.read_bytes()).hexdigest() in (path.parent / "README.md").read_text()
+        network = build(small("unet", stem_channels=3, weights="shipped"), classes=2)
+        loaded, stored = network.body.down.state_dict(), load_file(path)
+        assert {name for name, _ in network.body.down.named_parameters()} <= set(stored)
+        assert all(torch.equal(loaded[name], tensor.float()) for name, tensor in stored.items())
+        assert "tf_efficientnet_lite0 from vigie (sha256" in network.provenance
+
+    def test_no_other_encoder_has_weights_in_the_package(self):
+        with pytest.raises(VigieError, match="'resnet18' come with vigie; expected tf_efficientnet_lite0"):
+            build(small("unet", encoder="resnet18", weights="shipped"), classes=2)
 
     def test_others_join_by_entry_point(self, monkeypatch):
         class Layer(torch.nn.Conv2d):

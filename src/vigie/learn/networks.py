@@ -1,26 +1,24 @@
 """Segmentation networks behind one interface: any bands in, class logits out at the same resolution.
 
-Each is our band-agnostic stem followed by a body. Bodies are ours (`vigie.learn.unet`) or segmentation-models-pytorch's with
-timm encoders; others come by the entry point group `vigie.networks` (name -> factory, see `Factory`).
+Each is our band-agnostic stem followed by a body. Bodies are ours (`vigie.learn.unet`), or on timm's encoders, ours and those
+of segmentation-models-pytorch (`vigie.learn.encoders`); others come by the entry point group `vigie.networks` (name -> factory,
+see `Factory`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import segmentation_models_pytorch as smp
-import timm
 import torch
 from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vigie.core.errors import VigieError, nearest
+from vigie.learn.encoders import ELSEWHERE, RANDOM, EncodedUNet, Smp, bare, provenance
 from vigie.learn.forest import Forest
 from vigie.learn.stem import BandStem
 from vigie.learn.unet import ChannelNorm, GroupNorm, UNet
@@ -35,16 +33,19 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
 
     name: str = Field(
         default="unet-groupnorm",
-        description="'unet-groupnorm', 'unet-channelnorm', 'forest' (ours), 'unet', 'deeplabv3plus', 'segformer', "
-        "'dpt-dinov3' (timm's encoders), or an entry point of 'vigie.networks'",
+        description="'unet-groupnorm', 'unet-channelnorm', 'forest' (ours), 'unet', 'deeplabv3plus', 'segformer', 'dpt-dinov3' "
+        "(on timm's encoders), or an entry point of 'vigie.networks'",
     )
     encoder: str = Field(default="", description="timm name of the encoder; '' takes the network's own; ours have none")
     weights: str = Field(
-        default="none",
-        description="first weights of the encoder: 'none' (random), 'hub' (timm's download), or a safetensors file",
+        default=RANDOM,
+        description="first weights of the encoder: 'none' (random), 'shipped' (tf_efficientnet_lite0's come with vigie), "
+        "'hub' (timm's download), or a safetensors file",
     )
     widths: tuple[PositiveInt, ...] = Field(
-        default=(32, 64, 128, 256, 512), min_length=1, description="channels of each level of our U-Nets, finest first"
+        default=(32, 64, 128, 256, 512),
+        min_length=1,
+        description="channels of each level of our U-Nets, and of the way up of 'unet', finest first",
     )
     sides: tuple[int, ...] = Field(
         default=(5, 11, 25),
@@ -56,7 +57,11 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     )
     trees: int = Field(default=60, ge=1, description="trees of a forest")
     leaves: int = Field(default=1024, ge=2, description="leaves that each tree may have")
-    stem_channels: int = Field(default=32, ge=1, description="feature maps of the stem that takes any bands")
+    stem_channels: int = Field(
+        default=32,
+        ge=1,
+        description="feature maps of the stem that takes any bands; 3 for pretrained encoders, which know three colours",
+    )
     norms: Literal["plain", "sensor"] = Field(
         default="plain",
         description="norms of our U-Nets: 'sensor' ones know what the bands are, for networks of several sensors",
@@ -68,15 +73,20 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
 
     @model_validator(mode="after")
     def _ours_have_no_encoder(self) -> NetworkSettings:
-        if self.name in _OURS and (self.encoder or self.weights != "none"):
+        if self.name in _WITHOUT_ENCODER and (self.encoder or self.weights != RANDOM):
             raise ValueError(f"network '{self.name}' has no encoder: leave out 'encoder' and 'weights'")
         return self
 
     @model_validator(mode="after")
     def _only_our_networks_know_the_sensor(self) -> NetworkSettings:
-        if self.norms == "sensor" and self.name not in UNETS:
-            raise ValueError(f"norms that know the sensor in {' or '.join(UNETS)} only: leave out 'norms'")
+        if self.norms == "sensor" and self.name not in KNOW_THE_SENSOR:
+            raise ValueError(f"norms that know the sensor in {', '.join(KNOW_THE_SENSOR)} only: leave out 'norms'")
         return self
+
+    @property
+    def weights_file(self) -> str | None:
+        """The user's file of first weights, None where there is none."""
+        return None if self.weights in ELSEWHERE else self.weights
 
     @field_validator("sides")
     @classmethod
@@ -165,9 +175,11 @@ def build(settings: NetworkSettings, classes: int) -> SegmentationNetwork | Fore
     if settings.name == FOREST:
         return Forest(classes, settings.sides, settings.splits, settings.trees, settings.leaves)
     factory = _factory(settings.name)
-    provenance = _provenance(settings)
+    encoder = settings.encoder or ENCODERS.get(settings.name, "")
+    begins = provenance(encoder, settings.weights)
     stem = BandStem(settings.stem_channels, CONTEXT, settings.reduction)
-    network = SegmentationNetwork(stem, factory(settings, settings.stem_channels, classes), provenance, settings.norms)
+    body = factory(settings, settings.stem_channels, classes)
+    network = SegmentationNetwork(stem, body, f"{settings.name}, {begins}", settings.norms)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -190,50 +202,48 @@ def _unet_channelnorm(settings: NetworkSettings, channels: int, classes: int) ->
     return UNet(channels, classes, settings.widths, ChannelNorm, CONTEXT, settings.dropout)
 
 
-class _Body(nn.Module):
-    """A network of segmentation-models-pytorch as a body, with dropout before its last layer.
-
-    It knows what bands the image has from the stem alone: pretrained layers stay as they are.
-    """
-
-    def __init__(self, model: nn.Module, multiple: int, dropout: float) -> None:
-        super().__init__()
-        self.multiple, self.receptive_field = multiple, None
-        self.model = model
-        model.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), model.segmentation_head)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Turn features into logits."""
-        logits: Tensor = self.model(x)
-        return logits
-
-
 def _unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    return _Body(_with_encoder(smp.Unet, settings, "resnet18", channels, classes), 32, settings.dropout)
+    encoder = settings.encoder or ENCODERS["unet"]
+    return EncodedUNet(encoder, settings.weights, channels, classes, settings.widths, GroupNorm, CONTEXT, settings.dropout)
 
 
 def _deeplabv3plus(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
     # Chen et al. 2018 (arXiv:1802.02611): output stride 16, atrous rates 6, 12, 18.
-    special = {"encoder_output_stride": 16, "decoder_atrous_rates": (6, 12, 18)}
-    return _Body(_with_encoder(smp.DeepLabV3Plus, settings, "resnet50", channels, classes, special), 16, settings.dropout)
+    return _smp(smp.DeepLabV3Plus, settings, channels, classes, 16, encoder_output_stride=16, decoder_atrous_rates=(6, 12, 18))
 
 
 def _segformer(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    # timm has no MiT; PVTv2 (Wang et al. 2022) is its twin: overlapping patches, linear spatial reduction, four stages.
-    return _Body(_with_encoder(smp.Segformer, settings, "pvt_v2_b0", channels, classes), 32, settings.dropout)
+    return _smp(smp.Segformer, settings, channels, classes, 32)
 
 
 def _dpt_dinov3(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
     # Widths of the decoder follow the encoder's as in Depth Anything (Yang et al. 2024): d/8, d/4, d/2, d.
-    default = "vit_small_patch16_dinov3"
-    width = _bare_encoder(settings.encoder or default).num_features
-    special: dict[str, Any] = {
-        "decoder_intermediate_channels": (width // 8, width // 4, width // 2, width),
-        "decoder_fusion_channels": width // 4,
-        "dynamic_img_size": True,
-    }
-    return _Body(_with_encoder(smp.DPT, settings, default, channels, classes, special), 32, settings.dropout)
+    width = bare(settings.encoder or ENCODERS["dpt-dinov3"]).num_features
+    widths = (width // 8, width // 4, width // 2, width)
+    special = {"decoder_intermediate_channels": widths, "decoder_fusion_channels": width // 4, "dynamic_img_size": True}
+    return _smp(smp.DPT, settings, channels, classes, 32, **special)
 
+
+def _smp(
+    architecture: Callable[..., nn.Module],
+    settings: NetworkSettings,
+    channels: int,
+    classes: int,
+    multiple: int,
+    **special: object,
+) -> nn.Module:
+    encoder = settings.encoder or ENCODERS[settings.name]
+    return Smp(architecture, encoder, settings.weights, channels, classes, multiple, settings.dropout, **special)
+
+
+ENCODERS: Mapping[str, str] = {
+    "unet": "tf_efficientnet_lite0",
+    "deeplabv3plus": "resnet50",
+    # timm has no MiT; PVTv2 (Wang et al. 2022) is its twin: overlapping patches, linear spatial reduction, four stages.
+    "segformer": "pvt_v2_b0",
+    "dpt-dinov3": "vit_small_patch16_dinov3",
+}
+"""The encoders that networks have where none is named."""
 
 FACTORIES: Mapping[str, Factory] = {
     "unet-groupnorm": _unet_groupnorm,
@@ -245,64 +255,5 @@ FACTORIES: Mapping[str, Factory] = {
 }
 FOREST = "forest"
 UNETS = ("unet-groupnorm", "unet-channelnorm")
-_OURS = (*UNETS, FOREST)
-
-
-def _with_encoder(
-    architecture: Callable[..., nn.Module],
-    settings: NetworkSettings,
-    default: str,
-    channels: int,
-    classes: int,
-    special: Mapping[str, Any] | None = None,
-) -> nn.Module:
-    """Build an smp architecture on a timm encoder, its weights where the settings say; anything but success is an error."""
-    encoder = settings.encoder or default
-    if not timm.is_model(encoder):
-        raise VigieError(f"timm has no encoder '{encoder}'", do=nearest(encoder, timm.list_models()))
-    options: dict[str, Any] = {"encoder_weights": None if settings.weights == "none" else True, **(special or {})}
-    if settings.weights not in ("none", "hub"):
-        _check_weights_file(Path(settings.weights), encoder)
-        options["pretrained_cfg_overlay"] = {"file": settings.weights}
-    try:
-        return architecture(encoder_name=f"tu-{encoder}", in_channels=channels, classes=classes, **options)
-    except Exception as error:  # the hub's client has no common base class of errors
-        if settings.weights == "none":
-            raise
-        raise VigieError(
-            f"weights of encoder '{encoder}' could not be loaded from '{settings.weights}'",
-            found=f"{type(error).__name__}: {error}",
-            do='download them elsewhere and give the path of the safetensors file, or set weights = "none"',
-        ) from error
-
-
-def _bare_encoder(encoder: str) -> Any:
-    """Build an encoder without memory for its parameters, to ask for names and widths."""
-    with torch.device("meta"):
-        return timm.create_model(encoder, pretrained=False, num_classes=0)
-
-
-def _check_weights_file(path: Path, encoder: str) -> None:
-    """Refuse a file that would leave parameters of the encoder random (timm itself only logs that)."""
-    if not path.is_file():
-        raise VigieError(f"no weights at '{path}'", expected='"none", "hub" or the path of a safetensors file')
-    with safe_open(path, framework="pt") as stored:
-        missing = sorted({name for name, _ in _bare_encoder(encoder).named_parameters()} - set(stored.keys()))
-    if missing:
-        raise VigieError(
-            f"'{path}' does not hold all weights of encoder '{encoder}'",
-            found=f"{len(missing)} missing, first {missing[0]}",
-            expected="timm's parameter names",
-            do="name the encoder these weights belong to, or convert them with timm",
-        )
-
-
-def _provenance(settings: NetworkSettings) -> str:
-    """Say for the model card where initial weights come from."""
-    if settings.weights == "none":
-        return f"{settings.name}, random initial weights"
-    if settings.weights == "hub":
-        return f"{settings.name}, encoder weights {settings.encoder or 'default'} from timm's hub, the rest random"
-    path = Path(settings.weights)
-    digest = sha256(path.read_bytes()).hexdigest() if path.is_file() else "?"
-    return f"{settings.name}, encoder weights from {path.name} (sha256 {digest}), the rest random"
+KNOW_THE_SENSOR = (*UNETS, "unet")
+_WITHOUT_ENCODER = (*UNETS, FOREST)

@@ -75,17 +75,17 @@ class DoubleConv(nn.Module):
 
 
 class Up(nn.Module):
-    """Project to the skip's width, upsample twice bilinearly, join the skip, DoubleConv."""
+    """Project to the width out, upsample bilinearly to the skip's size, join the skip, DoubleConv."""
 
-    def __init__(self, inputs: int, outputs: int, norm: Norm, context: int) -> None:
+    def __init__(self, inputs: int, skipped: int, outputs: int, norm: Norm, context: int) -> None:
         super().__init__()
         # A 1x1 convolution and bilinear upsampling commute: projecting first costs a quarter.
         self.project = nn.Conv2d(inputs, outputs, 1)
-        self.conv = DoubleConv(2 * outputs, outputs, norm, context)
+        self.conv = DoubleConv(skipped + outputs, outputs, norm, context)
 
     def forward(self, deep: Tensor, skip: Tensor, context: Tensor) -> Tensor:
-        """Join what is deep (N, inputs, h, w) with its skip (N, outputs, 2h, 2w)."""
-        raised = F.interpolate(self.project(deep), scale_factor=2.0, mode="bilinear", align_corners=False)
+        """Join what is deep (N, inputs, h, w) with its skip (N, skipped, H, W)."""
+        raised = F.interpolate(self.project(deep), size=skip.shape[-2:], mode="bilinear", align_corners=False)
         joined: Tensor = self.conv(torch.cat([skip, raised], dim=1), context)
         return joined
 
@@ -121,7 +121,7 @@ class UNet(nn.Module):
         self.multiple = 2 ** (len(widths) - 1)
         self.receptive_field = None if norm is GroupNorm else receptive_field(len(widths))
         self.down = nn.ModuleList([DoubleConv(a, b, norm, context) for a, b in zip((channels, *widths), widths)])
-        self.up = nn.ModuleList([Up(b, a, norm, context) for a, b in reversed(list(pairwise(widths)))])
+        self.up = nn.ModuleList([Up(b, a, a, norm, context) for a, b in reversed(list(pairwise(widths)))])
         self.head = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(widths[0], classes, 1))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:

@@ -81,15 +81,16 @@ def settings_of(run: Run) -> MapExperiment:
 
 def placed(network: NetworkSettings, base: Path) -> NetworkSettings:
     """Take the path of a network's weights, if it has one, from the experiment's folder."""
-    if network.weights in ("none", "hub"):
+    if network.weights_file is None:
         return network
-    return network.model_copy(update={"weights": str(base / network.weights)})
+    return network.model_copy(update={"weights": str(base / network.weights_file)})
 
 
 def weight_files(run: Run) -> list[Path]:
     """Files outside the run that networks begin with: `train` notes them, so that a replaced one is noticed."""
     train = settings_of(run).train
-    return [Path(kind.weights) for kind in (train.network, *train.beside) if kind.weights not in ("none", "hub")]
+    files = [kind.weights_file for kind in (train.network, *train.beside)]
+    return [Path(file) for file in files if file is not None]
 
 
 def catalogued(run: Run) -> list[Scene]:

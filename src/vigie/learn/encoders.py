@@ -1,0 +1,257 @@
+"""timm's encoders as parts of networks, and the weights that they begin with.
+
+The weights of one small encoder come with the package (`weights/README.md` tells where they are from): a network that has seen
+a million photographs needs no internet. First weights are never silently random.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, Self
+
+import timm
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from vigie.core.errors import VigieError, nearest
+from vigie.learn.unet import Norm, Up
+
+RANDOM: Final = "none"
+SHIPPED: Final = "shipped"
+HUB: Final = "hub"
+ELSEWHERE = (RANDOM, SHIPPED, HUB)
+"""First weights that are no file of the user's: random ones, those that come with the package, those that timm downloads."""
+
+WITH_THE_PACKAGE: Mapping[str, Path] = {
+    path.stem: path for path in (Path(__file__).parent / "weights" / "tf_efficientnet_lite0.safetensors",)
+}
+"""The encoders whose weights come with the package."""
+
+
+class Encoded(nn.Module, ABC):
+    """A body with an encoder of timm's.
+
+    Pretrained layers keep the statistics that they normalise with: those of a batch of few windows, all of one sensor, would be
+    worse.
+    """
+
+    def __init__(self, weights: str, multiple: int) -> None:
+        super().__init__()
+        self.pretrained, self.multiple, self.receptive_field = weights != RANDOM, multiple, None
+
+    @property
+    @abstractmethod
+    def learnt(self) -> nn.Module:
+        """The encoder."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Go into training mode, or out of it, but for the statistics of pretrained layers."""
+        super().train(mode)
+        if self.pretrained:
+            for layer in self.learnt.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
+        return self
+
+
+class EncodedUNet(Encoded):
+    """A U-Net whose way down is an encoder of timm's: few images are enough for one that has learnt to see elsewhere.
+
+    Parameters
+    ----------
+    encoder
+        timm's name of it.
+    weights
+        "none", "shipped", "hub", or the path of a safetensors file.
+    channels
+        Feature maps in. 3 keep the first layer of a pretrained encoder as it was learnt, on red, green and blue.
+    classes
+        Logits out.
+    widths
+        Channels of the way up, finest first, one for each level of the encoder.
+    norm
+        Of the way up, see `vigie.learn.unet`.
+    context
+        Width of what describes the bands of the image, see `vigie.learn.unet.SensorNorm`.
+    dropout
+        Probability of dropping a whole feature map before the last layer.
+
+    Raises
+    ------
+    VigieError: the encoder or its weights cannot be had, or there are not as many widths as levels.
+
+    Examples
+    --------
+    >>> from vigie.learn.unet import GroupNorm
+    >>> network = EncodedUNet("resnet18", "none", 8, 4, (8, 8, 8, 16, 16), GroupNorm, context=5)
+    >>> network(torch.zeros(1, 8, 32, 64), torch.zeros(5)).shape
+    torch.Size([1, 4, 32, 64])
+    """
+
+    def __init__(
+        self,
+        encoder: str,
+        weights: str,
+        channels: int,
+        classes: int,
+        widths: Sequence[int],
+        norm: Norm,
+        context: int,
+        dropout: float = 0.0,
+    ) -> None:
+        with first_weights(encoder, weights) as options:
+            down: Any = timm.create_model(encoder, features_only=True, in_chans=channels, **options)
+        super().__init__(weights, multiple=max(down.feature_info.reduction()))
+        levels = down.feature_info.channels()
+        if len(widths) != len(levels):
+            raise VigieError(
+                f"train.network.widths do not fit encoder '{encoder}'",
+                found=f"{len(widths)} widths",
+                expected=f"{len(levels)}, one for each level of the encoder, finest first",
+            )
+        self.down = down
+        inputs, skipped = (*widths[1:], levels[-1]), (channels, *levels[:-1])
+        ups = [Up(deep, skip, width, norm, context) for deep, skip, width in zip(inputs, skipped, widths, strict=True)]
+        self.up = nn.ModuleList(reversed(ups))
+        self.head = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(widths[0], classes, 1))
+        self.train()
+
+    @property
+    def learnt(self) -> nn.Module:
+        """The way down."""
+        down: nn.Module = self.down
+        return down
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Turn features (N, channels, H, W), whose sides are multiples of `multiple`, into logits (N, classes, H, W)."""
+        skips = [x, *self.down(x)]
+        y = skips.pop()
+        for block in self.up:
+            y = block(y, skips.pop(), context)
+        logits: Tensor = self.head(y)
+        return logits
+
+
+class Smp(Encoded):
+    """An architecture of segmentation-models-pytorch on an encoder of timm's, with dropout before its last layer.
+
+    It knows what bands the image has from the stem alone.
+
+    Raises
+    ------
+    VigieError: the encoder or its weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        architecture: Callable[..., nn.Module],
+        encoder: str,
+        weights: str,
+        channels: int,
+        classes: int,
+        multiple: int,
+        dropout: float = 0.0,
+        **special: Any,
+    ) -> None:
+        super().__init__(weights, multiple)
+        with first_weights(encoder, weights) as options:
+            special["encoder_weights"] = True if options.pop("pretrained") else None
+            model: Any = architecture(encoder_name=f"tu-{encoder}", in_channels=channels, classes=classes, **options, **special)
+        model.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), model.segmentation_head)
+        self.model = model
+        self.train()
+
+    @property
+    def learnt(self) -> nn.Module:
+        """The encoder of the architecture."""
+        encoder: nn.Module = self.model.encoder
+        return encoder
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Turn features (N, channels, h, w) into logits (N, classes, h, w)."""
+        logits: Tensor = self.model(x)
+        return logits
+
+
+@contextmanager
+def first_weights(encoder: str, weights: str) -> Iterator[dict[str, Any]]:
+    """Give timm's options for an encoder to begin with these weights; whatever keeps it from having them is told.
+
+    Raises
+    ------
+    VigieError: timm has no such encoder, or its weights cannot be had.
+    """
+    if not timm.is_model(encoder):
+        raise VigieError(f"timm has no encoder '{encoder}'", do=nearest(encoder, timm.list_models()))
+    path = weights_file(encoder, weights)
+    try:
+        yield {"pretrained": weights != RANDOM, **({} if path is None else {"pretrained_cfg_overlay": {"file": str(path)}})}
+    except Exception as error:  # the hub's client has no common base class of errors
+        if weights == RANDOM:
+            raise
+        raise VigieError(
+            f"weights of encoder '{encoder}' could not be loaded from '{weights}'",
+            found=f"{type(error).__name__}: {error}",
+            do='download them elsewhere and give the path of the safetensors file, or set weights = "none"',
+        ) from error
+
+
+def weights_file(encoder: str, weights: str) -> Path | None:
+    """Give the file with the first weights of an encoder, None where there is none.
+
+    Raises
+    ------
+    VigieError: no such weights come with the package, or the user's file is not there or does not hold them all.
+    """
+    if weights in (RANDOM, HUB):
+        return None
+    if weights == SHIPPED:
+        if encoder not in WITH_THE_PACKAGE:
+            raise VigieError(
+                f"no weights of encoder '{encoder}' come with vigie",
+                expected=", ".join(WITH_THE_PACKAGE),
+                do='name that encoder, or set weights = "hub" or the path of a safetensors file',
+            )
+        return WITH_THE_PACKAGE[encoder]
+    path = Path(weights)
+    if not path.is_file():
+        raise VigieError(f"no weights at '{path}'", expected='"none", "shipped", "hub" or the path of a safetensors file')
+    # Of a file that lacks some, timm itself would only log that these parameters stay random.
+    with safe_open(path, framework="pt") as stored:
+        missing = sorted({name for name, _ in bare(encoder).named_parameters()} - set(stored.keys()))
+    if missing:
+        raise VigieError(
+            f"'{path}' does not hold all weights of encoder '{encoder}'",
+            found=f"{len(missing)} missing, first {missing[0]}",
+            expected="timm's parameter names",
+            do="name the encoder these weights belong to, or convert them with timm",
+        )
+    return path
+
+
+def bare(encoder: str) -> Any:
+    """Build an encoder without memory for its parameters, to ask for names and widths."""
+    with torch.device("meta"):
+        return timm.create_model(encoder, pretrained=False, num_classes=0)
+
+
+def provenance(encoder: str, weights: str) -> str:
+    """Say for the model card where the first weights of an encoder come from.
+
+    Examples
+    --------
+    >>> provenance("resnet18", "hub")
+    "weights of encoder resnet18 from timm's hub, the rest random"
+    """
+    if weights == HUB:
+        return f"weights of encoder {encoder} from timm's hub, the rest random"
+    path = weights_file(encoder, weights)
+    if path is None:
+        return "random initial weights"
+    place = "vigie" if weights == SHIPPED else path.name
+    return f"weights of encoder {encoder} from {place} (sha256 {sha256(path.read_bytes()).hexdigest()}), the rest random"
