@@ -17,6 +17,7 @@ from vigie.core.vocabulary import variables
 from vigie.story.app import app_names, find_app
 from vigie.story.experiment import Experiment, to_json
 from vigie.story.reading import load, override, validate
+from vigie.story.run import Run
 from vigie.story.settings import MapExperiment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +67,12 @@ def test_experiment_is_valid(file: Path) -> None:
     experiment = loaded(file)
     assert experiment.name == file.stem
     assert experiment.summary.endswith(".")
+
+
+@each_experiment
+def test_networks_of_an_experiment_take_its_windows_and_patches(file: Path, tmp_path: Path) -> None:
+    app, experiment = load(file)
+    app.check(Run(experiment, tmp_path, base=file.parent))
 
 
 @each_experiment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from hashlib import sha256
 
 import numpy as np
@@ -286,6 +287,17 @@ class TestEncoded:
         assert network.multiple == 32
         assert network(*inputs(1, SENTINEL, (32, 64))).shape == (1, 3, 32, 64)
 
+    @pytest.mark.parametrize("encoder", ["swin_tiny_patch4_window7_224", "vit_small_patch16_dinov3"])
+    def test_encoders_without_a_pyramid_of_maps_are_refused(self, encoder):
+        with pytest.raises(VigieError, match="cannot be the way down of a U-Net"):
+            build(small("unet", encoder=encoder, widths=(8, 8, 8, 8)), classes=2)
+
+    def test_sides_that_cannot_be_halved_are_told_by_their_key(self):
+        networks.check(small("unet", reduction=2), {"train.windows.size": 128, "predict.patch": 256})
+        networks.check(small("forest"), {"train.windows.size": 100})
+        with pytest.raises(VigieError, match=r"halve train\.windows\.size evenly; found 96 px; expected a multiple of 64"):
+            networks.check(small("unet", reduction=2), {"predict.patch": 256, "train.windows.size": 96})
+
     def test_a_way_up_of_other_levels_is_refused(self):
         with pytest.raises(VigieError, match="found 3 widths; expected 5, one for each level"):
             build(small("unet", widths=(8, 8, 8)), classes=2)
@@ -370,6 +382,34 @@ class TestWeights:
         with pytest.raises(VigieError, match="no weights at"):
             build(small("unet", encoder="resnet18", weights=str(tmp_path / "none.safetensors")), classes=2)
 
+    @pytest.mark.parametrize(
+        ("name", "content", "told"),
+        [
+            ("cut.safetensors", b"half", "cannot be read"),
+            ("empty.safetensors", b"", "cannot be read"),
+            ("pickled.safetensors", pickle.dumps({"a": 1}), "cannot be read"),
+            ("pickled.pt", pickle.dumps({"a": 1}), r"suffix '\.pt'; expected a \.safetensors file: pickles are never loaded"),
+        ],
+    )
+    def test_damaged_files_and_pickles_are_refused(self, tmp_path, name, content, told):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(VigieError, match=told):
+            build(small("unet", encoder="resnet18", weights=str(tmp_path / name)), classes=2)
+
+    def test_a_misspelt_word_is_not_taken_for_a_file(self):
+        with pytest.raises(VigieError, match=r"no weights at 'shiped'.*did you mean 'shipped'"):
+            build(small("unet", weights="shiped"), classes=2)
+
+    def test_a_misspelt_encoder_is_told_before_its_file_is_read(self, tmp_path):
+        with pytest.raises(VigieError, match="no encoder 'resnet81'"):
+            build(small("unet", encoder="resnet81", weights=str(tmp_path / "any.safetensors")), classes=2)
+
+    def test_statistics_are_needed_too(self, tmp_path):
+        source = timm.create_model("resnet18", pretrained=False, num_classes=0)
+        save_file({n: p.detach().contiguous() for n, p in source.named_parameters()}, tmp_path / "bare.safetensors")
+        with pytest.raises(VigieError, match=r"does not hold all weights.*running_mean"):
+            build(small("unet", encoder="resnet18", weights=str(tmp_path / "bare.safetensors")), classes=2)
+
     def test_those_of_the_package_are_what_its_readme_says_and_are_loaded_exactly(self):
         path = encoders.WITH_THE_PACKAGE["tf_efficientnet_lite0"]
         assert sha256(path.read_bytes()).hexdigest() in (path.parent / "README.md").read_text()
@@ -398,6 +438,6 @@ class TestWeights:
                 return lambda _settings, channels, classes: Layer(channels, classes, 1)
 
         monkeypatch.setattr(networks, "entry_points", lambda group: [Point()] if group == "vigie.networks" else [])
-        network = build(NetworkSettings(name="single-layer"), classes=3)
-        assert network.receptive_field == 3
+        network = build(NetworkSettings(name="single-layer", encoder="theirs", weights="theirs.ckpt"), classes=3)
+        assert network.receptive_field == 3 and "weights of encoder theirs from theirs.ckpt" in network.provenance
         assert network(*inputs(1, SENTINEL, (5, 7))).shape == (1, 3, 5, 7)

@@ -326,6 +326,22 @@ def test_weights_lie_where_the_experiment_says(experiment, tmp_path):
     assert run.experiment.train.network.weights == "own/encoder.safetensors"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("train.network", '{name="unet",weights="shiped"}', "shiped'; expected"),
+        ("train.network", '{name="unet",encoder="resnet18",weights="shipped"}', "'resnet18' come with vigie"),
+        ("train.windows.size", "33", "cannot halve train.windows.size evenly; found 33 px"),
+    ],
+)
+def test_what_no_network_could_take_is_told_before_anything_is_removed(vigie, experiment, copied, key, value, told):
+    before = ages(copied)
+    for command in ("explain", "run"):
+        code, _, err = vigie(command, experiment, "--out", copied.parent, "--set", f"{key}={value}")
+        assert code == 2 and told in err
+    assert ages(copied) == before
+
+
 def test_a_second_run_touches_nothing(vigie, experiment, finished):
     before = ages(finished)
     code, out, err = vigie("run", experiment, "--out", finished.parent)

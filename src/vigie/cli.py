@@ -79,7 +79,8 @@ def explain(experiment: ExperimentFile, out: Out = Path("runs"), set_: Set = [])
     from vigie.story.explain import planned
     from vigie.story.limits import check
 
-    _, prepared = _prepare(experiment, out, set_, _progress(quiet=True))
+    found, prepared = _prepare(experiment, out, set_, _progress(quiet=True))
+    found.check(prepared)
     scenes = planned(prepared)
     typer.echo(explain_run(prepared, scenes))
     check(prepared, scenes)

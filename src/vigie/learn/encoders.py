@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 import timm
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from vigie.core.errors import VigieError, nearest
@@ -24,19 +24,18 @@ from vigie.learn.unet import Norm, Up
 RANDOM: Final = "none"
 SHIPPED: Final = "shipped"
 HUB: Final = "hub"
-ELSEWHERE = (RANDOM, SHIPPED, HUB)
+NO_FILE = (RANDOM, SHIPPED, HUB)
 """First weights that are no file of the user's: random ones, those that come with the package, those that timm downloads."""
 
-WITH_THE_PACKAGE: Mapping[str, Path] = {
-    path.stem: path for path in (Path(__file__).parent / "weights" / "tf_efficientnet_lite0.safetensors",)
-}
+LITE0 = "tf_efficientnet_lite0"
+WITH_THE_PACKAGE: Mapping[str, Path] = {LITE0: Path(__file__).parent / "weights" / f"{LITE0}.safetensors"}
 """The encoders whose weights come with the package."""
 
 
 class Encoded(nn.Module, ABC):
     """A body with an encoder of timm's.
 
-    Pretrained layers keep the statistics that they normalise with: those of a batch of few windows, all of one sensor, would be
+    Pretrained layers keep the statistics of batches that they normalise with: those of few windows, all of one sensor, would be
     worse.
     """
 
@@ -83,7 +82,8 @@ class EncodedUNet(Encoded):
 
     Raises
     ------
-    VigieError: the encoder or its weights cannot be had, or there are not as many widths as levels.
+    VigieError: the encoder or its weights cannot be had, it is no pyramid of feature maps, or there are not as many widths as
+    levels.
 
     Examples
     --------
@@ -106,8 +106,15 @@ class EncodedUNet(Encoded):
     ) -> None:
         with first_weights(encoder, weights) as options:
             down: Any = timm.create_model(encoder, features_only=True, in_chans=channels, **options)
-        super().__init__(weights, multiple=max(down.feature_info.reduction()))
-        levels = down.feature_info.channels()
+        levels, reductions = down.feature_info.channels(), down.feature_info.reduction()
+        if list(reductions) != sorted(set(reductions)) or str(getattr(down, "output_fmt", "NCHW")).upper().endswith("NHWC"):
+            raise VigieError(
+                f"encoder '{encoder}' cannot be the way down of a U-Net",
+                found=f"feature maps at 1/{', 1/'.join(map(str, reductions))} of the resolution",
+                expected="a pyramid of feature maps (channels, rows, columns), each coarser than the one before",
+                do="name a convolutional encoder, or another network",
+            )
+        super().__init__(weights, multiple=max(reductions))
         if len(widths) != len(levels):
             raise VigieError(
                 f"train.network.widths do not fit encoder '{encoder}'",
@@ -186,9 +193,7 @@ def first_weights(encoder: str, weights: str) -> Iterator[dict[str, Any]]:
     ------
     VigieError: timm has no such encoder, or its weights cannot be had.
     """
-    if not timm.is_model(encoder):
-        raise VigieError(f"timm has no encoder '{encoder}'", do=nearest(encoder, timm.list_models()))
-    path = weights_file(encoder, weights)
+    path = path_of(encoder, weights)
     try:
         yield {"pretrained": weights != RANDOM, **({} if path is None else {"pretrained_cfg_overlay": {"file": str(path)}})}
     except Exception as error:  # the hub's client has no common base class of errors
@@ -201,13 +206,16 @@ def first_weights(encoder: str, weights: str) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def weights_file(encoder: str, weights: str) -> Path | None:
-    """Give the file with the first weights of an encoder, None where there is none.
+def path_of(encoder: str, weights: str) -> Path | None:
+    """Find the file with the first weights of an encoder, and look that it holds them all; None where there is no file.
 
     Raises
     ------
-    VigieError: no such weights come with the package, or the user's file is not there or does not hold them all.
+    VigieError: timm has no such encoder, no weights of it come with the package, or the user's file is not there, cannot be
+    read or lacks some.
     """
+    if not timm.is_model(encoder):
+        raise VigieError(f"timm has no encoder '{encoder}'", do=nearest(encoder, timm.list_models()))
     if weights in (RANDOM, HUB):
         return None
     if weights == SHIPPED:
@@ -219,19 +227,50 @@ def weights_file(encoder: str, weights: str) -> Path | None:
             )
         return WITH_THE_PACKAGE[encoder]
     path = Path(weights)
-    if not path.is_file():
-        raise VigieError(f"no weights at '{path}'", expected='"none", "shipped", "hub" or the path of a safetensors file')
-    # Of a file that lacks some, timm itself would only log that these parameters stay random.
-    with safe_open(path, framework="pt") as stored:
-        missing = sorted({name for name, _ in bare(encoder).named_parameters()} - set(stored.keys()))
+    # timm itself would only log that what a file lacks stays random; means and variances that layers keep are no less needed.
+    needed = {name for name in bare(encoder).state_dict() if not name.endswith("num_batches_tracked")}
+    missing = sorted(needed - names_in(path))
     if missing:
         raise VigieError(
             f"'{path}' does not hold all weights of encoder '{encoder}'",
             found=f"{len(missing)} missing, first {missing[0]}",
-            expected="timm's parameter names",
+            expected="timm's names of parameters and statistics",
             do="name the encoder these weights belong to, or convert them with timm",
         )
     return path
+
+
+def names_in(path: Path) -> set[str]:
+    """Read the names of the tensors of a safetensors file.
+
+    Raises
+    ------
+    VigieError: there is no such file, or it is no whole safetensors file.
+    """
+    if not path.is_file():
+        raise VigieError(
+            f"no weights at '{path}'",
+            expected='"none", "shipped", "hub" or the path of a safetensors file',
+            do=nearest(path.name, NO_FILE) or "correct train.network.weights",
+        )
+    # timm reads files of other suffixes as pickles.
+    if path.suffix != ".safetensors":
+        raise VigieError(
+            f"weights '{path}' are not read",
+            found=f"the suffix '{path.suffix}'",
+            expected="a .safetensors file: pickles are never loaded",
+            do="convert it with the package safetensors",
+        )
+    try:
+        with safe_open(path, framework="pt") as stored:
+            return set(stored.keys())
+    except SafetensorError as error:
+        raise VigieError(
+            f"weights '{path}' cannot be read",
+            found=str(error),
+            expected="a whole safetensors file",
+            do="copy or convert it again",
+        ) from error
 
 
 def bare(encoder: str) -> Any:
@@ -241,17 +280,19 @@ def bare(encoder: str) -> Any:
 
 
 def provenance(encoder: str, weights: str) -> str:
-    """Say for the model card where the first weights of an encoder come from.
+    """Say for the model card where first weights come from.
 
     Examples
     --------
     >>> provenance("resnet18", "hub")
     "weights of encoder resnet18 from timm's hub, the rest random"
     """
-    if weights == HUB:
-        return f"weights of encoder {encoder} from timm's hub, the rest random"
-    path = weights_file(encoder, weights)
-    if path is None:
+    if weights == RANDOM:
         return "random initial weights"
+    whose = f"weights of encoder {encoder}" if encoder else "weights of the encoder"
+    if weights == HUB:
+        return f"{whose} from timm's hub, the rest random"
+    path = WITH_THE_PACKAGE[encoder] if weights == SHIPPED else Path(weights)
     place = "vigie" if weights == SHIPPED else path.name
-    return f"weights of encoder {encoder} from {place} (sha256 {sha256(path.read_bytes()).hexdigest()}), the rest random"
+    digest = f" (sha256 {sha256(path.read_bytes()).hexdigest()})" if path.is_file() else ""
+    return f"{whose} from {place}{digest}, the rest random"

@@ -32,7 +32,7 @@ from vigie.learn.networks import NetworkSettings
 from vigie.learn.scaling import RobustScaling
 
 Build = Callable[[NetworkSettings, int], nn.Module]
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vigie.core.errors import VigieError, nearest
-from vigie.learn.encoders import ELSEWHERE, RANDOM, EncodedUNet, Smp, bare, provenance
+from vigie.learn.encoders import LITE0, NO_FILE, RANDOM, EncodedUNet, Smp, bare, path_of, provenance
 from vigie.learn.forest import Forest
 from vigie.learn.stem import BandStem
 from vigie.learn.unet import ChannelNorm, GroupNorm, UNet
@@ -36,7 +36,10 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
         description="'unet-groupnorm', 'unet-channelnorm', 'forest' (ours), 'unet', 'deeplabv3plus', 'segformer', 'dpt-dinov3' "
         "(on timm's encoders), or an entry point of 'vigie.networks'",
     )
-    encoder: str = Field(default="", description="timm name of the encoder; '' takes the network's own; ours have none")
+    encoder: str = Field(
+        default="",
+        description="timm name of the encoder; '' takes the network's own (of 'unet': tf_efficientnet_lite0); ours have none",
+    )
     weights: str = Field(
         default=RANDOM,
         description="first weights of the encoder: 'none' (random), 'shipped' (tf_efficientnet_lite0's come with vigie), "
@@ -86,7 +89,7 @@ class NetworkSettings(BaseModel, extra="forbid", frozen=True):
     @property
     def weights_file(self) -> str | None:
         """The user's file of first weights, None where there is none."""
-        return None if self.weights in ELSEWHERE else self.weights
+        return None if self.weights in NO_FILE else self.weights
 
     @field_validator("sides")
     @classmethod
@@ -175,12 +178,36 @@ def build(settings: NetworkSettings, classes: int) -> SegmentationNetwork | Fore
     if settings.name == FOREST:
         return Forest(classes, settings.sides, settings.splits, settings.trees, settings.leaves)
     factory = _factory(settings.name)
-    encoder = settings.encoder or ENCODERS.get(settings.name, "")
-    begins = provenance(encoder, settings.weights)
     stem = BandStem(settings.stem_channels, CONTEXT, settings.reduction)
     body = factory(settings, settings.stem_channels, classes)
+    begins = provenance(settings.encoder or ENCODERS.get(settings.name, ""), settings.weights)
     network = SegmentationNetwork(stem, body, f"{settings.name}, {begins}", settings.norms)
     return network.to(memory_format=torch.channels_last)
+
+
+def check(settings: NetworkSettings, sides: Mapping[str, int]) -> None:
+    """Refuse, before any work, first weights that cannot be had and sides of windows that the network cannot halve evenly.
+
+    `sides` are pixels by the key of the experiment that sets them.
+
+    Raises
+    ------
+    VigieError: see above.
+    """
+    if settings.name == FOREST:
+        return
+    if settings.name in ENCODERS:
+        path_of(settings.encoder or ENCODERS[settings.name], settings.weights)
+    with torch.random.fork_rng([]):
+        network = build(settings.model_copy(update={"weights": RANDOM}), classes=1)
+    for key, side in sides.items():
+        if side % int(network.multiple):
+            raise VigieError(
+                f"network '{settings.name}' cannot halve {key} evenly",
+                found=f"{side} px",
+                expected=f"a multiple of {network.multiple}",
+                do=f"set {key} to one",
+            )
 
 
 def _factory(name: str) -> Factory:
@@ -237,7 +264,7 @@ def _smp(
 
 
 ENCODERS: Mapping[str, str] = {
-    "unet": "tf_efficientnet_lite0",
+    "unet": LITE0,
     "deeplabv3plus": "resnet50",
     # timm has no MiT; PVTv2 (Wang et al. 2022) is its twin: overlapping patches, linear spatial reduction, four stages.
     "segformer": "pvt_v2_b0",

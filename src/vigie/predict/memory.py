@@ -21,9 +21,9 @@ from vigie.predict.settings import PredictSettings
 TYPICAL_BANDS = 12
 """Bands a scene is taken to have when memory is estimated."""
 
-SCRATCH = 1.7
-"""What a process grows by over the tensors that live at once: convolutions work in buffers of their own (1.3 to 1.6 measured
-on patches of 256 px with unet-groupnorm, unet and local statistics)."""
+SCRATCH = 2.1
+"""What a process grows by over the tensors that live at once: convolutions work in buffers of their own (measured on patches of
+256 to 512 px: 1.3 to 1.5 with unet-groupnorm and local statistics, 1.1 to 2.04 with unet)."""
 
 
 class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -19,6 +19,7 @@ Stage = Callable[[Run], None]
 class App:
     """Six stages, by name, and the settings they read.
 
+    `check(run)` refuses settings that could not be trained with, before a stage removes what was there.
     `demo(folder)` writes a synthetic Earth into a folder and gives the experiment that runs on it; `legend` is what its models
     tell apart.
     """
@@ -34,6 +35,7 @@ class App:
     publish: Stage
     demo: Callable[[Path], dict[str, object]]
     legend: Legend | None = None
+    check: Stage = lambda run: None
 
     def stage(self, name: str) -> Stage:
         """Find a stage by its name."""
@@ -63,6 +65,8 @@ def perform(app: App, run: Run, stages: tuple[str, ...] = STAGES) -> None:
     VigieError: a stage would remove what is not of a run, see `Run.check_own`; and what the stages refuse.
     """
     run.check_own(stages)
+    if "train" in stages and not run.done("train"):
+        app.check(run)
     for name in stages:
         if run.done(name):
             log.info("%s: done already, unchanged (%s)", name, run.artefact(name))

@@ -19,12 +19,21 @@ from vigie.harmonize.grids import target_grid
 from vigie.harmonize.labels import BACKGROUND, read_truth
 from vigie.harmonize.reader import SceneReader
 from vigie.harmonize.settings import HarmonizeSettings
+from vigie.learn import networks
 from vigie.story import limits
 from vigie.story.coregistration import Moved, measured_move, record, references
 from vigie.story.forests import check_growable
 from vigie.story.run import Run, log
 from vigie.story.scenes import Classes, catalogued, group_of, hiding, left_out, settings_of
 from vigie.story.settings import TrainSettings
+
+
+def check(run: Run) -> None:
+    """Refuse networks whose first weights cannot be had, or that cannot take windows and patches of the settings' sides."""
+    settings = settings_of(run)
+    sides = {"train.windows.size": settings.train.windows.size, "predict.patch": settings.predict.patch}
+    for kind in settings.train.networks:
+        networks.check(kind, sides)
 
 
 def acquire(run: Run, classes: Classes) -> None:

@@ -54,4 +54,5 @@ app = App(
     publish=publish,
     demo=demo,
     legend=CLASSES.legend,
+    check=stages.check,
 )
