@@ -3,7 +3,7 @@
     python benchmarks/glaciers_debris.py --out runs/bench [--networks unet random-unet own-unet deeplab dpt]
 
 "unet" is the example as it is, whose encoder has learnt from photographs; all others start from random weights, "random-unet"
-with the same layers, "own-unet" with layers of our own.
+(1 member) with the same layers, "own-unet" with layers of our own.
 
 Every network runs through the stages of `vigie run examples/glaciers-debris.toml`; a finished run is not trained again. The
 stresses alter the images only: they are written as files and go through acquire, harmonize and predict with the trained models.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vigie.acquire.sources import gather
 from vigie.core.errors import counted
 from vigie.core.scene import Scene
+from vigie.learn.encoders import RANDOM
 from vigie.learn.networks import FOREST
 from vigie.predict.lattice import Lattice
 from vigie.story.limits import cube_bytes, predict_gib, shapes_of, tile_bytes
@@ -52,7 +53,9 @@ def _harmonize(run: Run, scenes: list[Scene]) -> list[str]:
 def _train(run: Run, scenes: list[Scene]) -> list[str]:
     train = settings_of(run).train
     steps = sum(kind.name != FOREST for kind in train.networks) * train.fit.steps
-    kinds = " and ".join(kind.name for kind in (train.network, *train.beside))
+    kinds = " and ".join(
+        kind.name + (f" ({kind.weights} weights)" if kind.weights != RANDOM else "") for kind in (train.network, *train.beside)
+    )
     windows = f"{train.windows.batch} windows of {train.windows.size} px a step"
     return [
         f"train      {kinds}, {len(train.networks)} member(s) a fold by {train.folds.by}"
