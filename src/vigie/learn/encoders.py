@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
@@ -19,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from vigie.core.errors import VigieError, nearest
-from vigie.learn.unet import Norm, Up
+from vigie.learn.unet import GroupNorm, Up
 
 RANDOM: Final = "none"
 SHIPPED: Final = "shipped"
@@ -32,6 +33,91 @@ WITH_THE_PACKAGE: Mapping[str, Path] = {LITE0: Path(__file__).parent / "weights"
 """The encoders whose weights come with the package."""
 
 
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder of timm's, and its first weights: "none" (random), "shipped", "hub", or the path of a safetensors file.
+
+    Examples
+    --------
+    >>> Encoder("resnet18", "hub").provenance()
+    "weights of encoder resnet18 from timm's hub, the rest random"
+    """
+
+    name: str
+    weights: str = RANDOM
+
+    @contextmanager
+    def options(self) -> Iterator[dict[str, Any]]:
+        """Give timm's options to begin with the first weights; whatever keeps the encoder from having them is told.
+
+        Raises
+        ------
+        VigieError: timm has no such encoder, or its weights cannot be had.
+        """
+        path = self.path()
+        file = {} if path is None else {"pretrained_cfg_overlay": {"file": str(path)}}
+        try:
+            yield {"pretrained": self.weights != RANDOM, **file}
+        except Exception as error:  # the hub's client has no common base class of errors
+            if self.weights == RANDOM:
+                raise
+            raise VigieError(
+                f"weights of encoder '{self.name}' could not be loaded from '{self.weights}'",
+                found=f"{type(error).__name__}: {error}",
+                do='download them elsewhere and give the path of the safetensors file, or set weights = "none"',
+            ) from error
+
+    def path(self) -> Path | None:
+        """Find the file with the first weights, and look that it holds them all; None where there is no file.
+
+        Raises
+        ------
+        VigieError: timm has no such encoder, no weights of it come with the package, or the user's file is not there, cannot
+        be read or lacks some.
+        """
+        if not timm.is_model(self.name):
+            raise VigieError(f"timm has no encoder '{self.name}'", do=nearest(self.name, timm.list_models()))
+        if self.weights in (RANDOM, HUB):
+            return None
+        if self.weights == SHIPPED:
+            if self.name not in WITH_THE_PACKAGE:
+                raise VigieError(
+                    f"no weights of encoder '{self.name}' come with vigie",
+                    expected=", ".join(WITH_THE_PACKAGE),
+                    do='name that encoder, or set weights = "hub" or the path of a safetensors file',
+                )
+            return WITH_THE_PACKAGE[self.name]
+        path = Path(self.weights)
+        # timm would only log that what a file lacks stays random; means and variances are needed too, for layers keep them.
+        needed = {name for name in self.bare().state_dict() if not name.endswith("num_batches_tracked")}
+        missing = sorted(needed - names_in(path))
+        if missing:
+            raise VigieError(
+                f"'{path}' does not hold all weights of encoder '{self.name}'",
+                found=f"{len(missing)} missing, first {missing[0]}",
+                expected="timm's names of parameters and statistics",
+                do="name the encoder these weights belong to, or convert them with timm",
+            )
+        return path
+
+    def bare(self) -> Any:
+        """Build the encoder without memory for its parameters, to ask for names and widths."""
+        with torch.device("meta"):
+            return timm.create_model(self.name, pretrained=False, num_classes=0)
+
+    def provenance(self) -> str:
+        """Say for the model card where the first weights come from."""
+        if self.weights == RANDOM:
+            return "random initial weights"
+        whose = f"weights of encoder {self.name}" if self.name else "weights of the encoder"
+        if self.weights == HUB:
+            return f"{whose} from timm's hub, the rest random"
+        path = WITH_THE_PACKAGE[self.name] if self.weights == SHIPPED else Path(self.weights)
+        place = "vigie" if self.weights == SHIPPED else path.name
+        digest = f" (sha256 {sha256(path.read_bytes()).hexdigest()})" if path.is_file() else ""
+        return f"{whose} from {place}{digest}, the rest random"
+
+
 class Encoded(nn.Module, ABC):
     """A body with an encoder of timm's.
 
@@ -39,9 +125,9 @@ class Encoded(nn.Module, ABC):
     worse.
     """
 
-    def __init__(self, weights: str, multiple: int) -> None:
+    def __init__(self, encoder: Encoder, multiple: int) -> None:
         super().__init__()
-        self.pretrained, self.multiple, self.receptive_field = weights != RANDOM, multiple, None
+        self.pretrained, self.multiple, self.receptive_field = encoder.weights != RANDOM, multiple, None
 
     @property
     @abstractmethod
@@ -64,17 +150,13 @@ class EncodedUNet(Encoded):
     Parameters
     ----------
     encoder
-        timm's name of it.
-    weights
-        "none", "shipped", "hub", or the path of a safetensors file.
+        The way down.
     channels
         Feature maps in. 3 keep the first layer of a pretrained encoder as it was learnt, on red, green and blue.
     classes
         Logits out.
     widths
         Channels of the way up, finest first, one for each level of the encoder.
-    norm
-        Of the way up, see `vigie.learn.unet`.
     context
         Width of what describes the bands of the image, see `vigie.learn.unet.SensorNorm`.
     dropout
@@ -87,43 +169,34 @@ class EncodedUNet(Encoded):
 
     Examples
     --------
-    >>> from vigie.learn.unet import GroupNorm
-    >>> network = EncodedUNet("resnet18", "none", 8, 4, (8, 8, 8, 16, 16), GroupNorm, context=5)
+    >>> network = EncodedUNet(Encoder("resnet18"), 8, 4, (8, 8, 8, 16, 16), context=5)
     >>> network(torch.zeros(1, 8, 32, 64), torch.zeros(5)).shape
     torch.Size([1, 4, 32, 64])
     """
 
     def __init__(
-        self,
-        encoder: str,
-        weights: str,
-        channels: int,
-        classes: int,
-        widths: Sequence[int],
-        norm: Norm,
-        context: int,
-        dropout: float = 0.0,
+        self, encoder: Encoder, channels: int, classes: int, widths: Sequence[int], context: int, dropout: float = 0.0
     ) -> None:
-        with first_weights(encoder, weights) as options:
-            down: Any = timm.create_model(encoder, features_only=True, in_chans=channels, **options)
+        with encoder.options() as options:
+            down: Any = timm.create_model(encoder.name, features_only=True, in_chans=channels, **options)
         levels, reductions = down.feature_info.channels(), down.feature_info.reduction()
         if list(reductions) != sorted(set(reductions)) or str(getattr(down, "output_fmt", "NCHW")).upper().endswith("NHWC"):
             raise VigieError(
-                f"encoder '{encoder}' cannot be the way down of a U-Net",
+                f"encoder '{encoder.name}' cannot be the way down of a U-Net",
                 found=f"feature maps at 1/{', 1/'.join(map(str, reductions))} of the resolution",
                 expected="a pyramid of feature maps (channels, rows, columns), each coarser than the one before",
                 do="name a convolutional encoder, or another network",
             )
-        super().__init__(weights, multiple=max(reductions))
+        super().__init__(encoder, multiple=max(reductions))
         if len(widths) != len(levels):
             raise VigieError(
-                f"train.network.widths do not fit encoder '{encoder}'",
+                f"train.network.widths do not fit encoder '{encoder.name}'",
                 found=f"{len(widths)} widths",
                 expected=f"{len(levels)}, one for each level of the encoder, finest first",
             )
         self.down = down
         inputs, skipped = (*widths[1:], levels[-1]), (channels, *levels[:-1])
-        ups = [Up(deep, skip, width, norm, context) for deep, skip, width in zip(inputs, skipped, widths, strict=True)]
+        ups = [Up(deep, skip, width, GroupNorm, context) for deep, skip, width in zip(inputs, skipped, widths, strict=True)]
         self.up = nn.ModuleList(reversed(ups))
         self.head = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(widths[0], classes, 1))
         self.train()
@@ -157,18 +230,19 @@ class Smp(Encoded):
     def __init__(
         self,
         architecture: Callable[..., nn.Module],
-        encoder: str,
-        weights: str,
+        encoder: Encoder,
         channels: int,
         classes: int,
         multiple: int,
         dropout: float = 0.0,
         **special: Any,
     ) -> None:
-        super().__init__(weights, multiple)
-        with first_weights(encoder, weights) as options:
+        super().__init__(encoder, multiple)
+        with encoder.options() as options:
             special["encoder_weights"] = True if options.pop("pretrained") else None
-            model: Any = architecture(encoder_name=f"tu-{encoder}", in_channels=channels, classes=classes, **options, **special)
+            model: Any = architecture(
+                encoder_name=f"tu-{encoder.name}", in_channels=channels, classes=classes, **options, **special
+            )
         model.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), model.segmentation_head)
         self.model = model
         self.train()
@@ -183,61 +257,6 @@ class Smp(Encoded):
         """Turn features (N, channels, h, w) into logits (N, classes, h, w)."""
         logits: Tensor = self.model(x)
         return logits
-
-
-@contextmanager
-def first_weights(encoder: str, weights: str) -> Iterator[dict[str, Any]]:
-    """Give timm's options for an encoder to begin with these weights; whatever keeps it from having them is told.
-
-    Raises
-    ------
-    VigieError: timm has no such encoder, or its weights cannot be had.
-    """
-    path = path_of(encoder, weights)
-    try:
-        yield {"pretrained": weights != RANDOM, **({} if path is None else {"pretrained_cfg_overlay": {"file": str(path)}})}
-    except Exception as error:  # the hub's client has no common base class of errors
-        if weights == RANDOM:
-            raise
-        raise VigieError(
-            f"weights of encoder '{encoder}' could not be loaded from '{weights}'",
-            found=f"{type(error).__name__}: {error}",
-            do='download them elsewhere and give the path of the safetensors file, or set weights = "none"',
-        ) from error
-
-
-def path_of(encoder: str, weights: str) -> Path | None:
-    """Find the file with the first weights of an encoder, and look that it holds them all; None where there is no file.
-
-    Raises
-    ------
-    VigieError: timm has no such encoder, no weights of it come with the package, or the user's file is not there, cannot be
-    read or lacks some.
-    """
-    if not timm.is_model(encoder):
-        raise VigieError(f"timm has no encoder '{encoder}'", do=nearest(encoder, timm.list_models()))
-    if weights in (RANDOM, HUB):
-        return None
-    if weights == SHIPPED:
-        if encoder not in WITH_THE_PACKAGE:
-            raise VigieError(
-                f"no weights of encoder '{encoder}' come with vigie",
-                expected=", ".join(WITH_THE_PACKAGE),
-                do='name that encoder, or set weights = "hub" or the path of a safetensors file',
-            )
-        return WITH_THE_PACKAGE[encoder]
-    path = Path(weights)
-    # timm itself would only log that what a file lacks stays random; means and variances that layers keep are no less needed.
-    needed = {name for name in bare(encoder).state_dict() if not name.endswith("num_batches_tracked")}
-    missing = sorted(needed - names_in(path))
-    if missing:
-        raise VigieError(
-            f"'{path}' does not hold all weights of encoder '{encoder}'",
-            found=f"{len(missing)} missing, first {missing[0]}",
-            expected="timm's names of parameters and statistics",
-            do="name the encoder these weights belong to, or convert them with timm",
-        )
-    return path
 
 
 def names_in(path: Path) -> set[str]:
@@ -271,28 +290,3 @@ def names_in(path: Path) -> set[str]:
             expected="a whole safetensors file",
             do="copy or convert it again",
         ) from error
-
-
-def bare(encoder: str) -> Any:
-    """Build an encoder without memory for its parameters, to ask for names and widths."""
-    with torch.device("meta"):
-        return timm.create_model(encoder, pretrained=False, num_classes=0)
-
-
-def provenance(encoder: str, weights: str) -> str:
-    """Say for the model card where first weights come from.
-
-    Examples
-    --------
-    >>> provenance("resnet18", "hub")
-    "weights of encoder resnet18 from timm's hub, the rest random"
-    """
-    if weights == RANDOM:
-        return "random initial weights"
-    whose = f"weights of encoder {encoder}" if encoder else "weights of the encoder"
-    if weights == HUB:
-        return f"{whose} from timm's hub, the rest random"
-    path = WITH_THE_PACKAGE[encoder] if weights == SHIPPED else Path(weights)
-    place = "vigie" if weights == SHIPPED else path.name
-    digest = f" (sha256 {sha256(path.read_bytes()).hexdigest()})" if path.is_file() else ""
-    return f"{whose} from {place}{digest}, the rest random"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vigie.core.errors import VigieError, nearest
-from vigie.learn.encoders import LITE0, NO_FILE, RANDOM, EncodedUNet, Smp, bare, path_of, provenance
+from vigie.learn.encoders import LITE0, NO_FILE, RANDOM, EncodedUNet, Encoder, Smp
 from vigie.learn.forest import Forest
 from vigie.learn.stem import BandStem
 from vigie.learn.unet import ChannelNorm, GroupNorm, UNet
@@ -180,8 +180,8 @@ def build(settings: NetworkSettings, classes: int) -> SegmentationNetwork | Fore
     factory = _factory(settings.name)
     stem = BandStem(settings.stem_channels, CONTEXT, settings.reduction)
     body = factory(settings, settings.stem_channels, classes)
-    begins = provenance(settings.encoder or ENCODERS.get(settings.name, ""), settings.weights)
-    network = SegmentationNetwork(stem, body, f"{settings.name}, {begins}", settings.norms)
+    provenance = f"{settings.name}, {_encoder(settings).provenance()}"
+    network = SegmentationNetwork(stem, body, provenance, settings.norms)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -197,7 +197,7 @@ def check(settings: NetworkSettings, sides: Mapping[str, int]) -> None:
     if settings.name == FOREST:
         return
     if settings.name in ENCODERS:
-        path_of(settings.encoder or ENCODERS[settings.name], settings.weights)
+        _encoder(settings).path()
     with torch.random.fork_rng([]):
         network = build(settings.model_copy(update={"weights": RANDOM}), classes=1)
     for key, side in sides.items():
@@ -230,8 +230,7 @@ def _unet_channelnorm(settings: NetworkSettings, channels: int, classes: int) ->
 
 
 def _unet(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
-    encoder = settings.encoder or ENCODERS["unet"]
-    return EncodedUNet(encoder, settings.weights, channels, classes, settings.widths, GroupNorm, CONTEXT, settings.dropout)
+    return EncodedUNet(_encoder(settings), channels, classes, settings.widths, CONTEXT, settings.dropout)
 
 
 def _deeplabv3plus(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
@@ -245,7 +244,7 @@ def _segformer(settings: NetworkSettings, channels: int, classes: int) -> nn.Mod
 
 def _dpt_dinov3(settings: NetworkSettings, channels: int, classes: int) -> nn.Module:
     # Widths of the decoder follow the encoder's as in Depth Anything (Yang et al. 2024): d/8, d/4, d/2, d.
-    width = bare(settings.encoder or ENCODERS["dpt-dinov3"]).num_features
+    width = _encoder(settings).bare().num_features
     widths = (width // 8, width // 4, width // 2, width)
     special = {"decoder_intermediate_channels": widths, "decoder_fusion_channels": width // 4, "dynamic_img_size": True}
     return _smp(smp.DPT, settings, channels, classes, 32, **special)
@@ -259,8 +258,11 @@ def _smp(
     multiple: int,
     **special: object,
 ) -> nn.Module:
-    encoder = settings.encoder or ENCODERS[settings.name]
-    return Smp(architecture, encoder, settings.weights, channels, classes, multiple, settings.dropout, **special)
+    return Smp(architecture, _encoder(settings), channels, classes, multiple, settings.dropout, **special)
+
+
+def _encoder(settings: NetworkSettings) -> Encoder:
+    return Encoder(settings.encoder or ENCODERS.get(settings.name, ""), settings.weights)
 
 
 ENCODERS: Mapping[str, str] = {
