@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from vigie.core.errors import VigieError, nearest
-from vigie.learn.unet import GroupNorm, Up
+from vigie.learn.unet import GroupNorm, Up, climb
 
 RANDOM: Final = "none"
 SHIPPED: Final = "shipped"
@@ -209,11 +209,7 @@ class EncodedUNet(Encoded):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Turn features (N, channels, H, W), whose sides are multiples of `multiple`, into logits (N, classes, H, W)."""
-        skips = [x, *self.down(x)]
-        y = skips.pop()
-        for block in self.up:
-            y = block(y, skips.pop(), context)
-        logits: Tensor = self.head(y)
+        logits: Tensor = self.head(climb(self.up, [x, *self.down(x)], context))
         return logits
 
 

@@ -129,11 +129,16 @@ class UNet(nn.Module):
         skips = [self.down[0](x, context)]
         for block in list(self.down)[1:]:
             skips.append(block(F.max_pool2d(skips[-1], 2), context))
-        y = skips.pop()
-        for block in self.up:
-            y = block(y, skips.pop(), context)
-        logits: Tensor = self.head(y)
+        logits: Tensor = self.head(climb(self.up, skips, context))
         return logits
+
+
+def climb(ups: nn.ModuleList, skips: Sequence[Tensor], context: Tensor) -> Tensor:
+    """Go the way up: from the deepest feature maps, the last of the skips, through the others to the first."""
+    *skips, y = skips
+    for block, skip in zip(ups, reversed(skips), strict=True):
+        y = block(y, skip, context)
+    return y
 
 
 def receptive_field(levels: int) -> int:
