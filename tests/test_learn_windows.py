@@ -104,7 +104,8 @@ def test_batches_are_a_function_of_seed_and_step(seed, step):
     for other in range(3):
         two.batch(other)
     assert same(one.batch(step), two.batch(step))
-    assert not same(one.batch(step), one.batch(step + 1))
+    # Two batches may be alike by chance, when all windows show the one lake; seven in a row may not.
+    assert not all(same(one.batch(step), one.batch(step + further)) for further in range(1, 7))
 
 
 def test_memory_and_disk_give_the_same_batches(monkeypatch):
