@@ -104,8 +104,9 @@ def test_batches_are_a_function_of_seed_and_step(seed, step):
     for other in range(3):
         two.batch(other)
     assert same(one.batch(step), two.batch(step))
-    # Two batches may be alike by chance, when all windows show the one lake; seven in a row may not.
-    assert not all(same(one.batch(step), one.batch(step + further)) for further in range(1, 7))
+    # Windows drawn for the rare lake all lie in its corner of the scene, and may be alike by chance.
+    anywhere = source(scenes, seed=seed, rare_share=0.0)
+    assert not same(anywhere.batch(step), anywhere.batch(step + 1))
 
 
 def test_memory_and_disk_give_the_same_batches(monkeypatch):
