@@ -58,7 +58,7 @@ def test_only_debris_labels_are_taught_twice(legend: str, count: int) -> None:
     row = pixel_row([0, 0, 0, 1])
     sizes = {"y": 1, "x": 4}
     scene = LabelledScene(
-        "row", lambda w: row.isel(w), sizes, measure(lambda w: row.isel(w), sizes, RobustScaling()), CLASSES.label(legend)
+        "row", row.isel, sizes, measure(row.isel, sizes, RobustScaling()), CLASSES.label(legend), "sentinel-2"
     )
     assert len(with_rules(scene)) == count
 

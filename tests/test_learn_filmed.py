@@ -113,7 +113,7 @@ def test_two_windows_carry_other_grain_and_other_scratches() -> None:
 def test_two_scenes_get_other_films_and_one_scene_always_the_same() -> None:
     scaling = RobustScaling()
     one, again, other = (
-        film_copies(LabelledScene(name, read, SIZES, measure(read, SIZES, scaling), LABELS), 2, scaling, seed=0)
+        film_copies(LabelledScene(name, read, SIZES, measure(read, SIZES, scaling), LABELS, "sentinel-2"), 2, scaling, seed=0)
         for name in "aab"
     )
     films = [scene.read.film for scene in (*one, *other)]
@@ -143,7 +143,7 @@ def test_the_reader_pickles() -> None:
 
 def test_copies_have_their_own_statistics_and_film_makes_none() -> None:
     scaling = RobustScaling()
-    scene = LabelledScene("a", read, SIZES, measure(read, SIZES, scaling), LABELS)
+    scene = LabelledScene("a", read, SIZES, measure(read, SIZES, scaling), LABELS, "sentinel-2")
     copies = film_copies(scene, 2, scaling, seed=0)
     assert [copy.statistics["band"].values.tolist() for copy in copies] == [["pan"], ["pan"]]
     assert film_copies(copies[0], 2, scaling, seed=0) == []

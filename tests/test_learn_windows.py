@@ -56,7 +56,7 @@ def made(name, sensor="s2", shape=(90, 70), labels=THREE, lake=4, truth=None):
         return data.isel({d: window[d] for d in ("y", "x")}).copy(deep=True)
 
     sizes = {"y": height, "x": width}
-    return LabelledScene(name, read, sizes, measure(read, sizes, SCALING), labels)
+    return LabelledScene(name, read, sizes, measure(read, sizes, SCALING), labels, sensor)
 
 
 def whole(scene):
@@ -168,6 +168,23 @@ def test_balance_gives_small_sensors_their_turn():
     assert share[1.0] < 0.06 and 0.4 < share[0.0] < 0.6
 
 
+def test_shares_say_how_often_a_sensor_is_drawn():
+    scenes = [made("a"), made("b"), made("film", "film")]
+
+    def film(**wanted):
+        windows = source(scenes, balance=0.0, batch=1, **wanted)
+        return np.mean([windows.batch(step).scenes[0] == "film" for step in range(400)])
+
+    assert film() == pytest.approx(1 / 2, abs=0.1)
+    assert film(shares={"film": 3.0}) == pytest.approx(3 / 4, abs=0.1)
+    assert film(shares={"film": 0.2}) == pytest.approx(1 / 6, abs=0.1)
+
+
+def test_shares_of_a_sensor_that_no_scene_is_of_are_refused():
+    with pytest.raises(VigieError, match=r"no labelled scene is of sensor 'flim'(.|\n)*did you mean 'film'"):
+        source([made("a"), made("b", "film")], shares={"flim": 2.0})
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 3))
 def test_edge_weights_equal_a_plain_search(seed, edge_px):
@@ -212,7 +229,7 @@ def test_errors_teach():
         source([made("b", truth=np.full((90, 70), 255, np.uint8))])
     with pytest.raises(VigieError, match=r"codes that legend 'three' does not know; found \[9\]"):
         source([made("c", truth=np.full((90, 70), 9, np.uint8))])
-    bare = LabelledScene("d", lambda w: scene.read(w).drop_vars("truth"), scene.sizes, scene.statistics, THREE)
+    bare = LabelledScene("d", lambda w: scene.read(w).drop_vars("truth"), scene.sizes, scene.statistics, THREE, "s2")
     with pytest.raises(VigieError, match="scene 'd' has no labels"):
         source([bare])
 

@@ -161,7 +161,9 @@ def film(side: int) -> LabelledScene:
     variables = {"observation": (("band", "y", "x"), pixels), "flags": (("y", "x"), 0 * truth), "truth": (("y", "x"), truth)}
     scene = xr.Dataset(variables, band_coordinates([Band("pan", "pan", "", 1, 6.0, "1")]))
     sizes = {"y": side, "x": side}
-    return LabelledScene("a", scene.isel, sizes, measure(scene.isel, sizes, RobustScaling()), CLASSES.label("classes"))
+    return LabelledScene(
+        "a", scene.isel, sizes, measure(scene.isel, sizes, RobustScaling()), CLASSES.label("classes"), "made-up"
+    )
 
 
 def calibrated_on(monkeypatch: pytest.MonkeyPatch, scene: LabelledScene, probe: Probe, patch: int = 256) -> LogitSample:

@@ -25,13 +25,14 @@ POSITIONS = 2**16
 
 @dataclass(frozen=True)
 class LabelledScene:
-    """A scene to learn from: its reader, its size along y and x, its percentiles, and what its labels mean."""
+    """A scene to learn from: its reader, its size along y and x, its percentiles, what its labels mean, and who saw it."""
 
     id: str
     read: Reader
     sizes: Mapping[str, int]
     statistics: xr.Dataset
     labels: LabelLegend
+    sensor: str
 
 
 @dataclass(frozen=True)

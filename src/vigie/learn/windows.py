@@ -11,11 +11,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor
 from torch.nn import functional as F
 
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, nearest
 from vigie.core.legend import Legend
 from vigie.core.tiles import Window, window_sizes
 from vigie.learn import bands
@@ -72,6 +72,10 @@ class WindowSettings(BaseModel):
     balance: float = Field(
         default=0.5, ge=0, le=1, description="band sets are drawn as their pixels to this power; 1: as they come, 0: all alike"
     )
+    shares: dict[str, PositiveFloat] = Field(
+        default_factory=dict,
+        description="how many times as often windows of a sensor are drawn than balance would have it, by sensor",
+    )
     edge_px: int = Field(default=0, ge=0, description="labels so near to another label weigh edge_weight, pixels")
     edge_weight: float = Field(default=0.3, ge=0, le=1, description="weight of those labels in the loss")
     cache_gb: float = Field(
@@ -122,7 +126,8 @@ class WindowSource:
 
     Raises
     ------
-    VigieError: no window of the asked size fits into the training regions, or no label lies in them.
+    VigieError: no window of the asked size fits into the training regions, or no label lies in them; or `settings.shares` names
+    a sensor that no scene is of.
     """
 
     def __init__(
@@ -134,6 +139,7 @@ class WindowSource:
         settings: WindowSettings,
         seed: int = 0,
     ) -> None:
+        _check_shares(settings.shares, sorted({scene.sensor for scene in scenes}))
         self.legend, self.scaling, self.settings, self.seed = legend, scaling, settings, seed
         self.places = _places(scenes, regions, scaling, settings)
         self.groups = _group(place for place in self.places if place.labels.counts)
@@ -149,7 +155,8 @@ class WindowSource:
         """Draw the batch of a step."""
         random, settings = np.random.default_rng((self.seed, step)), self.settings
         sizes = np.array([sum(place.corners(settings.size) for place in group) for group in self.groups], dtype=np.float64)
-        group = self.groups[_choose(random, sizes**settings.balance)]
+        shares = np.array([np.mean([settings.shares.get(place.scene.sensor, 1.0) for place in group]) for group in self.groups])
+        group = self.groups[_choose(random, sizes**settings.balance * shares)]
         corners = np.array([place.corners(settings.size) for place in group], dtype=np.float64)
         rare = rare_classes(group[0].scene.labels.names, [place.labels.counts for place in group])
         drawn: list[tuple[Place, Window]] = []
@@ -274,6 +281,16 @@ def _places(
         for window in fitting:
             places.append(Place(scene, window, described, census(scene, window, scaling.max_pixels, whole), whole))
     return places
+
+
+def _check_shares(shares: Mapping[str, float], sensors: list[str]) -> None:
+    for name in shares:
+        if name not in sensors:
+            raise VigieError(
+                f"train.windows.shares: no labelled scene is of sensor '{name}'",
+                expected=f"of {', '.join(sensors)}",
+                do=nearest(name, sensors) or "take it out",
+            )
 
 
 def _side(window: Window) -> int:

@@ -136,7 +136,8 @@ def labelled(run: Run, classes: Classes, scaling: RobustScaling) -> list[Labelle
         if scene.truth is not None:
             read = opened(run, scene)
             statistics = measure(read, read.sizes, scaling)
-            found.append(LabelledScene(scene.id, read, read.sizes, statistics, classes.label(scene.truth.legend)))
+            labels = classes.label(scene.truth.legend)
+            found.append(LabelledScene(scene.id, read, read.sizes, statistics, labels, scene.sensor))
     if not found:
         raise VigieError(
             "no scene has labels to learn from",
