@@ -38,6 +38,7 @@ def run_apart(out: Path, number: int) -> Run:
     source = content["acquire"]["sources"][number]
     content["acquire"]["sources"] = [source]
     content["name"] = f"joint-only-{source['sensor']}"
+    content["train"]["windows"]["shares"] = {}
     content["train"]["fit"]["steps"] //= 3
     content["train"]["fit"]["warmup_steps"] //= 3
     app, experiment = validate(content, str(EXAMPLE))

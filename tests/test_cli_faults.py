@@ -350,6 +350,12 @@ def test_scenes_that_no_model_would_map_are_refused_before_work(vigie, data):
     )
 
 
+def test_shares_of_a_sensor_without_labels_are_refused_before_work(vigie):
+    both = f'{image()}sensor = "sensor.toml"\n{TRUTH}\n'
+    told = vigie("acquire", both, "[train.windows.shares]\nhexagon-kh9 = 2")
+    refused(told, "train.windows.shares: no labelled scene is of sensor 'hexagon-kh9'; expected of synthetic", "take it out")
+
+
 def test_a_scene_called_like_a_block_of_another_is_refused(data):
     (scene,) = gather([SourceSettings(images=str(data / f"{SCENE}.tif"), sensor=str(data / "sensor.toml"))])
     both = [scene, replace(scene, id=f"{SCENE}.0")]

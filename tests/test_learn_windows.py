@@ -1,6 +1,8 @@
 """Windows: a function of seed and step, inside the training regions, of one band set, the same from memory and from disk."""
 
 import threading
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,6 +180,15 @@ def test_shares_say_how_often_a_sensor_is_drawn():
     assert film() == pytest.approx(1 / 2, abs=0.1)
     assert film(shares={"film": 3.0}) == pytest.approx(3 / 4, abs=0.1)
     assert film(shares={"film": 0.2}) == pytest.approx(1 / 6, abs=0.1)
+
+
+@pytest.mark.parametrize("rare_share", [0.0, 1.0])
+def test_shares_hold_between_sensors_of_the_same_bands(rare_share):
+    scenes = [made("a"), replace(made("b"), sensor="s2b"), made("film", "film")]
+    windows = source(scenes, balance=0.0, batch=1, rare_share=rare_share, shares={"s2b": 3.0})
+    drawn = Counter(windows.batch(step).scenes[0] for step in range(600))
+    # The band set of a and b weighs (1 + 3) / 2, film 1; within it b is drawn three times as often as a.
+    assert [drawn[name] / 600 for name in ("a", "b", "film")] == pytest.approx([1 / 6, 1 / 2, 1 / 3], abs=0.07)
 
 
 def test_shares_of_a_sensor_that_no_scene_is_of_are_refused():

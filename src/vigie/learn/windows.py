@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -74,7 +74,7 @@ class WindowSettings(BaseModel):
     )
     shares: dict[str, PositiveFloat] = Field(
         default_factory=dict,
-        description="how many times as often windows of a sensor are drawn than balance would have it, by sensor",
+        description="weights of the windows of sensors, by the sensor's name, on top of balance; 1: of sensors not named",
     )
     edge_px: int = Field(default=0, ge=0, description="labels so near to another label weigh edge_weight, pixels")
     edge_weight: float = Field(default=0.3, ge=0, le=1, description="weight of those labels in the loss")
@@ -139,7 +139,7 @@ class WindowSource:
         settings: WindowSettings,
         seed: int = 0,
     ) -> None:
-        _check_shares(settings.shares, sorted({scene.sensor for scene in scenes}))
+        check_shares(settings.shares, {scene.sensor for scene in scenes})
         self.legend, self.scaling, self.settings, self.seed = legend, scaling, settings, seed
         self.places = _places(scenes, regions, scaling, settings)
         self.groups = _group(place for place in self.places if place.labels.counts)
@@ -154,21 +154,30 @@ class WindowSource:
     def batch(self, step: int) -> Batch:
         """Draw the batch of a step."""
         random, settings = np.random.default_rng((self.seed, step)), self.settings
-        sizes = np.array([sum(place.corners(settings.size) for place in group) for group in self.groups], dtype=np.float64)
-        shares = np.array([np.mean([settings.shares.get(place.scene.sensor, 1.0) for place in group]) for group in self.groups])
-        group = self.groups[_choose(random, sizes**settings.balance * shares)]
-        corners = np.array([place.corners(settings.size) for place in group], dtype=np.float64)
+        group = self.groups[_choose(random, np.array([self._weight(group) for group in self.groups]))]
+        corners, shares = self._corners(group), self._shares(group)
         rare = rare_classes(group[0].scene.labels.names, [place.labels.counts for place in group])
         drawn: list[tuple[Place, Window]] = []
         for _ in range(settings.batch):
             if rare and random.random() < settings.rare_share:
                 name = rare[random.integers(len(rare))]
-                place = group[_choose(random, np.array([place.labels.counts.get(name, 0.0) for place in group]))]
+                place = group[_choose(random, np.array([place.labels.counts.get(name, 0.0) for place in group]) * shares)]
                 drawn.append((place, place.around(name, random, settings.size)))
             else:
-                place = group[_choose(random, corners)]
+                place = group[_choose(random, corners * shares)]
                 drawn.append((place, place.anywhere(random, settings.size)))
         return self._collate(drawn)
+
+    def _weight(self, group: Sequence[Place]) -> float:
+        """How often a band set is drawn: its windows to the power of `balance`, times the mean share of a window."""
+        corners = self._corners(group)
+        return float(corners.sum() ** self.settings.balance * np.average(self._shares(group), weights=corners))
+
+    def _corners(self, group: Sequence[Place]) -> NDArray[np.float64]:
+        return np.array([place.corners(self.settings.size) for place in group], dtype=np.float64)
+
+    def _shares(self, group: Sequence[Place]) -> NDArray[np.float64]:
+        return np.array([self.settings.shares.get(place.scene.sensor, 1.0) for place in group])
 
     def _collate(self, drawn: Sequence[tuple[Place, Window]]) -> Batch:
         first, count, size = drawn[0][0], len(drawn), self.settings.size
@@ -193,6 +202,18 @@ def rare_classes(names: Sequence[str], counts: Sequence[Mapping[str, float]]) ->
     total = {name: sum(count.get(name, 0.0) for count in counts) for name in names}
     present = [name for name in names if total[name]]
     return [name for name in present if total[name] * len(present) < sum(total.values())]
+
+
+def check_shares(shares: Mapping[str, float], sensors: Collection[str]) -> None:
+    """Refuse shares of a sensor that is not among those of the labelled scenes."""
+    known = sorted(sensors)
+    for name in shares:
+        if name not in known:
+            raise VigieError(
+                f"train.windows.shares: no labelled scene is of sensor '{name}'",
+                expected=f"of {', '.join(known)}",
+                do=nearest(name, known) or "take it out, or correct the name",
+            )
 
 
 def edge_weights(rows: Tensor, edge_px: int, edge_weight: float) -> Tensor:
@@ -281,16 +302,6 @@ def _places(
         for window in fitting:
             places.append(Place(scene, window, described, census(scene, window, scaling.max_pixels, whole), whole))
     return places
-
-
-def _check_shares(shares: Mapping[str, float], sensors: list[str]) -> None:
-    for name in shares:
-        if name not in sensors:
-            raise VigieError(
-                f"train.windows.shares: no labelled scene is of sensor '{name}'",
-                expected=f"of {', '.join(sensors)}",
-                do=nearest(name, sensors) or "take it out",
-            )
 
 
 def _side(window: Window) -> int:

@@ -20,6 +20,7 @@ from vigie.harmonize.labels import BACKGROUND, read_truth
 from vigie.harmonize.reader import SceneReader
 from vigie.harmonize.settings import HarmonizeSettings
 from vigie.learn import networks
+from vigie.learn.windows import check_shares
 from vigie.story import limits
 from vigie.story.coregistration import Moved, measured_move, record, references
 from vigie.story.forests import check_growable
@@ -58,7 +59,8 @@ def check_scenes(scenes: Sequence[Scene], train: TrainSettings) -> None:
 
     Raises
     ------
-    VigieError: scenes without labels while no model is trained on everything, or a scene called like a block of another.
+    VigieError: scenes without labels while no model is trained on everything, shares of windows for a sensor without labels, or
+    a scene called like a block of another.
     """
     unlabelled = [scene.id for scene in scenes if scene.truth is None]
     if unlabelled and len(unlabelled) < len(scenes) and not train.final and train.folds.by != "none":
@@ -68,6 +70,7 @@ def check_scenes(scenes: Sequence[Scene], train: TrainSettings) -> None:
             expected="labels for every scene, or a model trained on everything",
             do="set train.final = true, give these scenes `truth`, or leave them out",
         )
+    check_shares(train.windows.shares, {scene.sensor for scene in scenes if scene.truth is not None})
     names = {scene.id for scene in scenes}
     blocks = [name for name in sorted(names) if name.rpartition(".")[0] in names and name.rpartition(".")[2].isdigit()]
     if blocks and train.folds.by == "block":
