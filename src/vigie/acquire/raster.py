@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import rasterio
 from pyproj import CRS, Geod
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 from rasterio.warp import transform, transform_geom
 from rasterio.windows import Window as PixelWindow
 from shapely import union_all
@@ -18,7 +20,7 @@ from shapely.affinity import translate
 from shapely.geometry import Polygon, box, mapping
 from shapely.geometry.base import BaseGeometry
 
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, reason
 
 REAL = ("int", "uint", "float")
 """Beginnings of the names of the types of real numbers."""
@@ -61,17 +63,29 @@ def read_header(href: str, check_whole: bool = True) -> Header:
     ------
     VigieError: missing, not a raster, truncated, of complex numbers, without CRS, or on a rotated or south-up grid.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with opened(href) as source:
+            if check_whole:
+                _check_whole(source)
+            return _header(source, href)
+
+
+@contextmanager
+def opened(href: str) -> Iterator[DatasetReader]:
+    """Open a raster and close it again.
+
+    Raises
+    ------
+    VigieError: missing, not a raster, or found to be damaged while being read.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(href) as source:
-                if check_whole:
-                    _check_whole(source)
-                return _header(source, href)
+        with rasterio.open(href) as source:
+            yield source
     except RasterioError as error:
         raise VigieError(
             f"{href} cannot be read as a raster",
-            found=str(error.__cause__ or error).replace(f"'{href}'", "the file").replace(href, "the file"),
+            found=reason(error.__cause__ or error).replace(f"'{href}'", "the file").replace(href, "the file"),
             expected="a whole GeoTIFF or another format GDAL knows",
             do="check the path, or download the file again if it is truncated",
         ) from error

@@ -15,14 +15,13 @@ from typing import Any
 import geopandas
 import numpy as np
 import pyogrio
-import rasterio
 import shapely
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry
 
-from vigie.acquire.raster import Header, footprint, read_header
+from vigie.acquire.raster import Header, footprint, opened, read_header
 from vigie.core.errors import VigieError, nearest
 from vigie.core.scene import Truth
 
@@ -210,7 +209,7 @@ def _check_codes(path: Path, header: Header) -> None:
     nodata = header.nodata[0]
     if nodata is not None and nodata != UNKNOWN and not np.isnan(nodata):
         log.info("acquire: labels %s: %g is declared nodata and means unknown", path, nodata)
-    with rasterio.open(path) as source:
+    with opened(path.as_posix()) as source:
         if source.dtypes[0] == "uint8":
             return
         for _, window in source.block_windows(1):
