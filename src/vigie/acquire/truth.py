@@ -21,7 +21,7 @@ from rasterio.warp import transform_bounds
 from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry
 
-from vigie.acquire.raster import Header, footprint, opened, read_header
+from vigie.acquire.raster import LONLAT, Header, check_crs, footprint, opened, read_header
 from vigie.core.errors import VigieError, nearest
 from vigie.core.scene import Truth
 
@@ -160,8 +160,9 @@ def _vector_outline(path: Path, layer: str | None, changed_ns: int) -> BaseGeome
             expected="a layer with polygons and a CRS",
             do="check the file" if crs else "assign the CRS with `ogr2ogr -a_srs EPSG:...`",
         )
+    check_crs(path.as_posix(), crs)
     _tell_repairs(path, len(shapes), polygons)
-    west, south, east, north = transform_bounds(crs, "EPSG:4326", *shapely.total_bounds(polygons))
+    west, south, east, north = transform_bounds(crs, LONLAT, *shapely.total_bounds(polygons))
     if west <= east:
         return box(west, south, east, north)
     return box(west, south, 180, north) | box(-180, south, east, north)
