@@ -45,7 +45,7 @@ def read_coefficients(href: str, reader: MetadataReader) -> Coefficients:
 
 
 @contextmanager
-def parsing(origin: str, do: str) -> Iterator[None]:
+def parsing(origin: str, do: str, faults: tuple[type[Exception], ...] = MALFORMED) -> Iterator[None]:
     """Tell as damage what goes wrong while a foreign document is taken apart; nothing else belongs inside.
 
     Raises
@@ -62,7 +62,7 @@ def parsing(origin: str, do: str) -> Iterator[None]:
     """
     try:
         yield
-    except MALFORMED as error:
+    except faults as error:
         raise VigieError(f"{origin} is damaged", found=reason(error), expected="a whole file", do=do) from error
 
 
