@@ -52,7 +52,7 @@ def read_text(href: str) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise VigieError(f"{href} is not text", found=error, expected="UTF-8") from error
+        raise VigieError(f"{href} is not text", found=error, expected="UTF-8", do="save or download it again") from error
 
 
 def digests(hrefs: Iterable[str]) -> dict[str, str]:
