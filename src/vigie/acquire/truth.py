@@ -95,6 +95,7 @@ def read_truth(
         raise VigieError(
             f"labels {path}: 'burn' is {'missing' if is_vector else 'given for a raster'}",
             expected="burn = <code> for a vector layer, none for a raster of codes",
+            do="say which code lies inside the polygons" if is_vector else "leave burn out",
         )
     changed_ns = path.stat().st_mtime_ns
     name = chosen_layer(path, layer) if is_vector else None
