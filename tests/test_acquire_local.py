@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,16 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 from shapely.geometry import shape
 
+from vigie.acquire.clear import is_overcast
 from vigie.acquire.files import digests, list_files
 from vigie.acquire.local import find_scenes, parse_date
 from vigie.acquire.raster import footprint, read_header
 from vigie.acquire.sensor import load_sensor
 from vigie.acquire.sources import SourceSettings, gather
+from vigie.acquire.truth import read_truth
 from vigie.core.errors import VigieError
+from vigie.core.scene import QualityMask
+from vigie.harmonize import source
 
 SAFE = "S2A_MSIL2A_20230625T234621_N0509_R073_T45RVL_20230626T022157"
 SAFE_BANDS = {10: ("B02", "B03", "B04", "B08"), 20: ("B05", "B06", "B07", "B8A", "B11", "B12", "SCL"), 60: ("B01", "B09")}
@@ -415,6 +420,35 @@ def test_truncated_tif(tmp_path, keep):
     path.write_bytes(raw[: int(len(raw) * keep)])
     with pytest.raises(VigieError, match="cannot be read as a raster"):
         scenes_of(path)
+
+
+def read_labels(path: Path) -> None:
+    read_truth(path, "classes", None, None, footprint(read_header(path.as_posix())))
+
+
+def read_mask(path: Path) -> None:
+    cloudy = QualityMask(path.as_posix(), values={"cloud": tuple(range(7))})
+    (scene,) = find_scenes([write(path.with_name("kh9.tif"), 9, dtype="uint8").as_posix()], [load_sensor("hexagon-kh9")], True)
+    is_overcast(replace(scene, masks=(cloudy,), bands=()))
+
+
+def read_pixels(path: Path) -> None:
+    with source.opened(path.as_posix()) as dataset:
+        dataset.read()
+
+
+@pytest.mark.parametrize("read", [read_labels, read_mask, read_pixels])
+def test_a_broken_block_amid_a_raster_is_named_with_its_cause(tmp_path, read):
+    tiles = {"tiled": True, "blockxsize": 32, "blockysize": 32, "compress": "deflate"}
+    path = write(tmp_path / "a.tif", np.arange(9216, dtype="uint16").reshape(1, 96, 96) % 7, **tiles)
+    with rasterio.open(path) as whole:
+        begin, size = (int(whole.get_tag_item(f"BLOCK_{what}_1_1", "TIFF", bidx=1)) for what in ("OFFSET", "SIZE"))
+    raw = bytearray(path.read_bytes())
+    raw[begin : begin + size] = b"\xff" * size
+    path.write_bytes(raw)
+    with pytest.raises(VigieError, match=r"cannot .*read.*IReadBlock failed at X offset 1, Y offset 1.* / ZIPDecode") as caught:
+        read(path)
+    assert "previous exception" not in str(caught.value)
 
 
 def test_not_a_raster(tmp_path):

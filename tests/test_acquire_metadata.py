@@ -88,6 +88,44 @@ def test_landsat_coefficients_divide_by_the_sine_of_the_sun():
         landsat_mtl("GROUP = X", "MTL.txt")
 
 
+SAFE = "<P><BOA_QUANTIFICATION_VALUE>{}</BOA_QUANTIFICATION_VALUE>{}</P>"
+ITEM = '{{"properties": {}, "assets": {}}}'
+DAMAGED = {
+    "MTL cut amid a group": ("landsat-mtl", MTL[: MTL.index("    REFLECTANCE_ADD")], "found 1 GROUP and 0 END_GROUP"),
+    "MTL without a bias": ("landsat-mtl", MTL.replace("REFLECTANCE_ADD_BAND_3", "X"), "found no 'REFLECTANCE_ADD_BAND_3'"),
+    "MTL with a gain of NULL": ("landsat-mtl", MTL.replace("1.0E-02", "NULL"), "found could not convert .* 'NULL'"),
+    "MTL with a sun nobody knows": ("landsat-mtl", MTL.replace("30.00000000", "abc"), "found could not convert .* 'abc'"),
+    "MTL with a sun of no height": ("landsat-mtl", MTL.replace("30.00000000", "nan"), "found nan for a number"),
+    "SAFE divided by 0": ("sentinel-2-safe", SAFE.format(0, ""), "found float division by zero"),
+    "SAFE divided by x": ("sentinel-2-safe", SAFE.format("x", ""), "found could not convert .* 'x'"),
+    "SAFE divided by infinity": ("sentinel-2-safe", SAFE.format("inf", ""), "found inf for a number"),
+    "SAFE without band_id": ("sentinel-2-safe", SAFE.format(1, "<BOA_ADD_OFFSET>-1000</BOA_ADD_OFFSET>"), "no 'band_id'"),
+    "SAFE with an empty offset": ("sentinel-2-safe", SAFE.format(1, '<BOA_ADD_OFFSET band_id="0"/>'), "could not convert"),
+    "STAC list": ("sentinel-2-stac", "[]", "is not a STAC item; found a JSON list"),
+    "STAC text": ("sentinel-2-stac", "<html>", "is not JSON"),
+    "STAC without properties": ("sentinel-2-stac", ITEM.format("null", "{}"), "is damaged; found"),
+    "STAC without assets": ("sentinel-2-stac", ITEM.format("{}", "null"), "is damaged; found"),
+    "STAC baseline": (
+        "sentinel-2-stac", ITEM.format('{"s2:processing_baseline": "N0510x"}', "{}"), "found could not convert .* 'N0510x'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("reader", "text", "says"), DAMAGED.values(), ids=DAMAGED)
+def test_damaged_metadata_are_told_with_what_was_found(tmp_path, reader, text, says):
+    path = tmp_path / "metadata"
+    path.write_text(text)
+    with pytest.raises(VigieError, match=f"{path} .*{says}.*; to mend it: download the product again") as caught:
+        read_coefficients(path.as_posix(), reader)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_reader_says_itself_is_not_called_damage(tmp_path):
+    path = tmp_path / "metadata"
+    path.write_text(ITEM.format("{}", "{}"))
+    with pytest.raises(VigieError, match="does not say whether"):
+        read_coefficients(path.as_posix(), "sentinel-2-stac")
+
+
 BOMB = '<!DOCTYPE b [<!ENTITY a "ha"><!ENTITY c "&a;&a;&a;&a;">]><b>&c;</b>'
 EXTERNAL = '<!DOCTYPE b [<!ENTITY x SYSTEM "file:///etc/hostname">]><b>&x;</b>'
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -161,14 +162,23 @@ class Api(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def api():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as http:
+@contextmanager
+def served(handler):
+    """The address of a server that runs for a while."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{http.server_port}/"
-        http.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{http.server_port}/"
+        finally:
+            http.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def api():
+    with served(Api) as url:
+        yield url
 
 
 def test_an_api_is_asked_once_with_every_filter(api, tmp_path, monkeypatch):
@@ -207,6 +217,133 @@ def test_files_that_are_no_catalogue(tmp_path):
     (tmp_path / "item.json").write_text(json.dumps(s2_item(tmp_path, date(2020, 1, 6)).to_dict()))
     with pytest.raises(VigieError, match="is not a STAC catalogue"):
         list(find_items(StacSettings(url="item.json"), tmp_path))
+
+
+CATALOG = {"type": "Catalog", "stac_version": "1.0.0", "id": "root", "description": "x"}
+UNDATED = {
+    "type": "Feature",
+    "stac_version": "1.0.0",
+    "id": "undated",
+    "geometry": None,
+    "properties": {},
+    "links": [],
+    "assets": {},
+}
+
+
+def linking(rel: str, href: str) -> str:
+    return json.dumps({**CATALOG, "links": [{"rel": rel, "href": href}]})
+
+
+POOR: dict[str, tuple[dict[str, str | bytes], str]] = {
+    "a list": ({"catalog.json": "[]"}, r"catalog\.json is not a STAC catalogue; found "),
+    "text that is not UTF-8": ({"catalog.json": b'{"id": "\xff"}'}, r"catalog\.json .*; found .*codec can't decode byte 0xff"),
+    "a page": ({"catalog.json": "<html>"}, r"catalog\.json is not a STAC catalogue; found .*line 1 column 1"),
+    "an item": ({"catalog.json": json.dumps(UNDATED)}, r"catalog\.json is not a STAC catalogue; found "),
+    "an unknown type": ({"catalog.json": '{"type": "Song", "stac_version": "1.0.0"}'}, "is not a STAC catalogue; found "),
+    "no links": ({"catalog.json": json.dumps(CATALOG)}, "is not a STAC catalogue; found no 'links'; expected"),
+    "no child": ({"catalog.json": linking("child", "gone.json")}, r"catalog\.json .*; found HREF: '.*/gone\.json' does not"),
+    "child of HTML": (
+        {"catalog.json": linking("child", "page.json"), "page.json": "<html>"},
+        r"catalog\.json is damaged; found HREF: '.*/page\.json' does not resolve to a STAC object / .*line 1 column 1",
+    ),
+    "item of HTML": (
+        {"catalog.json": linking("item", "page.json"), "page.json": "<html>"},
+        r"catalog\.json is damaged; found HREF: '.*/page\.json' does not resolve to a STAC object / .*line 1 column 1",
+    ),
+    "undated item": (
+        {"catalog.json": linking("item", "undated.json"), "undated.json": json.dumps(UNDATED)},
+        r"catalog\.json is damaged; found HREF: '.*/undated\.json' does not resolve to a STAC object / .*datetime",
+    ),
+    "item that is a catalogue": (
+        {"catalog.json": linking("item", "other.json"), "other.json": json.dumps({**CATALOG, "links": []})},
+        r"is damaged; found .*other\.json of type Catalog behind a link of type item; expected Item; .*catalog\.json",
+    ),
+    "child of itself": (
+        {"catalog.json": linking("child", "catalog.json")},
+        r"goes round in a circle; found .*catalog\.json has .*catalog\.json below it and above it",
+    ),
+    "circle of two": (
+        {"catalog.json": linking("child", "other.json"), "other.json": linking("child", "catalog.json")},
+        r"goes round in a circle; found .*other\.json has .*catalog\.json below it and above it",
+    ),
+    "clouds in words": (
+        {
+            "catalog.json": linking("item", "item.json"),
+            "item.json": json.dumps(UNDATED | {"properties": {"datetime": "2020-01-06T00:00:00Z", "eo:cloud_cover": "few"}}),
+        },
+        "STAC item 'undated' is damaged; found '>' not supported between",
+    ),
+}
+
+
+class Folder(SimpleHTTPRequestHandler):
+    """Files of the working folder."""
+
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture(params=["disk", "server"])
+def place(request, tmp_path, monkeypatch):
+    """Where the files of a folder are found: on disk, and by HTTP."""
+    if request.param == "disk":
+        yield tmp_path.as_posix()
+        return
+    monkeypatch.chdir(tmp_path)
+    with served(Folder) as url:
+        yield url.rstrip("/")
+
+
+@pytest.mark.parametrize(("files", "says"), POOR.values(), ids=POOR)
+def test_a_poor_catalogue_is_one_clear_line(place, tmp_path, files, says):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(VigieError, match=says) as caught:
+        list(find_items(StacSettings(url=f"{place}/catalog.json", cloud_cover=50)))
+    assert "\n" not in str(caught.value) and "to mend it: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({}, r"catalog\.json cannot be reached; found HTTP status 404; .*to mend it: check the address"),
+        (
+            {"catalog.json": linking("child", "gone.json")},
+            r"catalog\.json cannot be followed; found HREF: '.*/gone\.json' does not resolve .*: HTTP status 404",
+        ),
+    ],
+)
+def test_what_a_server_does_not_have_is_told_by_its_status(tmp_path, monkeypatch, files, says):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    with served(Folder) as url, pytest.raises(VigieError, match=says):
+        list(find_items(StacSettings(url=f"{url}catalog.json")))
+
+
+@pytest.mark.parametrize("answer", [{"id": "x"}, {**UNDATED}, {"type": "Feature"}, "page"])
+def test_a_poor_answer_to_a_search_is_one_clear_line(api, monkeypatch, answer):
+    monkeypatch.setattr(Api, "items", [answer])
+    with pytest.raises(VigieError, match=r"the answer of the STAC catalogue .* is damaged; found "):
+        list(find_items(StacSettings(url=api)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"proj:code": "EPSG:1"}, "has a CRS without a place on the Earth; found EPSG:1"),
+        ({"proj:transform": [20, 0]}, "STAC item 'S2B_.*' is damaged; found not enough values"),
+        ({"proj:shape": ["many", 6]}, "STAC item 'S2B_.*' is damaged; found "),
+        ({"raster:bands": [{"nodata": "none"}]}, "STAC item 'S2B_.*' is damaged; found could not convert"),
+    ],
+)
+def test_items_with_poor_fields_are_refused(tmp_path, fields, says):
+    item = s2_item(tmp_path, date(2020, 1, 6), remote="https://example.org/cogs")
+    for asset in item.assets.values():
+        asset.extra_fields.update(fields)
+    with pytest.raises(VigieError, match=says):
+        item_scene(item, [load_sensor("sentinel-2")])
 
 
 def test_a_closed_network_is_one_clear_line():

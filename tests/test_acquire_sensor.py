@@ -113,29 +113,106 @@ def test_a_new_sensor_is_a_file_and_no_code(tmp_path):
     assert [(f.scene, sorted(f.layers)) for f in found] == [("TOY20200102", ["G", "N"])]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "right", "says"),
-    [
-        ("gren", "green", "did you mean 'green'"),
-        ('kind = "refectance"', 'kind = "reflectance"', "did you mean 'reflectance'"),
-        ('titel = "An', 'title = "An', "titel|title"),
-        ('id = "TOY"', "id = 'TOY(?P<date>\\d{8})'", "date"),
-        ("pattern = '{id}_((?P<layer>G|N)\\.tif'", "pattern = '{id}_(?P<layer>G|N)\\.tif'", "no regular expression"),
-    ],
-)
-def test_mistakes_in_a_sensor_file_are_named(tmp_path, wrong, right, says):
+MISTAKES = {
+    "undeclared band": (
+        'bands = ["green"]',
+        'bands = ["gren"]',
+        "is wrong; expected declared bands in .*, and not 'gren'; did you mean",
+    ),
+    "unknown kind": (
+        'kind = "reflectance"',
+        'kind = "refectance"',
+        "'bands.0.kind' is wrong; found 'refectance'; .*'reflectance'",
+    ),
+    "unknown key": (
+        'title = "An',
+        'titel = "An',
+        "key 'title' is missing .and 1 more.; to mend it: add it; docs/howto/sensor.md",
+    ),
+    "unknown key of a product": ('name = "pair"', 'name = "pair"\nlicnse = ""', "unknown key 'products.0.licnse'; .*'licence'"),
+    "unknown key of the reseau": (
+        "[[products]]",
+        "[reseau]\narm_m = 1\nwidth_m = 1\nspacing_m = 9\nspacng = 9\n[[products]]",
+        "unknown key 'reseau.spacng'; .*'spacing_m'",
+    ),
+    "date_format alone": (
+        "id = 'TOY(?P<date>\\d{8})'",
+        'id = "TOY"',
+        "'products.0' is wrong; expected a named group 'date' and",
+    ),
+    "unclosed id": (
+        "(?P<date>\\d{8})'",
+        "(?P<date>\\d{8}'",
+        r"'products.0.id' is wrong; found .*; expected a regular expression \(miss",
+    ),
+    "unclosed pattern": (
+        "'{id}_(",
+        "'{id}_((",
+        r"'products.0.pattern' is wrong; found .*; expected a regular expression \(miss",
+    ),
+    "pattern without scene": (
+        "'{id}_(",
+        "'TOY_(",
+        r"'products.0.pattern' is wrong; found .*; expected {id} in it, or a .*'scene'",
+    ),
+    "id twice": (
+        "'{id}_(",
+        "'{id}/{id}_(",
+        r"'products.0.pattern' is wrong; found .*; expected a regular expression \(redefinition",
+    ),
+    "a group twice": (
+        "'TOY(",
+        "'(?P<layer>TOY)(",
+        "'products.0' is wrong; expected an id and patterns that make one .*redefinition",
+    ),
+    "metadata without scene": (
+        "\nfiles",
+        "\nmetadata = { pattern = 'MTL', reader = 'landsat-mtl' }\nfiles",
+        "'products.0.metadata.pattern' is wrong; found 'MTL'",
+    ),
+    "scale of 0": (
+        "scale = 2e-3",
+        "scale = 0",
+        "'products.0.files.1.scale' is wrong; found 0.*; expected a number other than 0",
+    ),
+    "scale of a band of 0": (
+        "scale = 1e-3 },",
+        "scale = 0.0 },",
+        "'bands.0.scale' is wrong; found 0.0; expected a number other",
+    ),
+    "infinite offset": ("scale = 2e-3", "offset = inf", "'products.0.files.1.offset' is wrong; found inf; expected a finite"),
+    "no units": (', units = "1", scale = 1e-3 },', " },", "toml is wrong; expected units .* band 'green' has no units"),
+    "band twice": ('name = "nir"', 'name = "green"', "toml is wrong; expected each band declared once"),
+    "band twice in a product": (
+        'bands = ["nir"]',
+        'bands = ["green"]',
+        "toml is wrong; expected each band once in product 'pair'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("right", "wrong", "says"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_in_a_sensor_file_are_named(tmp_path, right, wrong, says):
     path = tmp_path / "toy.toml"
-    text = TOY.replace('bands = ["green"]', 'bands = ["gren"]') if wrong == "gren" else TOY.replace(right, wrong, 1)
-    assert text != TOY
-    path.write_text(text)
-    with pytest.raises(VigieError, match=says):
+    assert right in TOY
+    path.write_text(TOY.replace(right, wrong, 1))
+    with pytest.raises(VigieError, match=says) as caught:
         load_sensor(path)
+    assert "to mend it: " in str(caught.value)
+    assert "Value error" not in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_band_without_units_is_refused(tmp_path):
+def test_a_pattern_may_name_the_scene_itself(tmp_path):
     path = tmp_path / "toy.toml"
-    path.write_text(TOY.replace('wavelength_um = 0.55, units = "1"', "wavelength_um = 0.55"))
-    with pytest.raises(VigieError, match="'green' has no units"):
+    path.write_text(TOY.replace("'{id}_(", "'(?P<scene>TOY(?P<date>\\d+))_("))
+    (found,) = recognise(["/d/TOY20200102_G.tif"], [load_sensor(path)], named=False)
+    assert (found.scene, found.words["date"]) == ("TOY20200102", "20200102")
+
+
+def test_a_sensor_file_that_is_not_utf8_is_told(tmp_path):
+    path = tmp_path / "toy.toml"
+    path.write_bytes(TOY.replace("An invented", "Une caméra inventée").encode("latin-1"))
+    with pytest.raises(VigieError, match=r"toy\.toml is not text; found .*0xe9.*; expected UTF-8"):
         load_sensor(path)
 
 

@@ -36,6 +36,8 @@ SCENE, FILM = "synthetic_2021-08-21_almaz", "kh9_1975-08-20_almaz"
 WEST, NORTH = 450_000.0, 3_100_000.0
 FIELD = shapely.box(WEST + 300, NORTH - 1500, WEST + 1500, NORTH - 300)
 BOW_TIE = shapely.Polygon([(WEST + dx, NORTH - dy) for dx, dy in ((300, 300), (1500, 1500), (1500, 300), (300, 1500))])
+LOCAL = 'LOCAL_CS["x",UNIT["metre",1]]'
+"""A CRS as drone software writes it."""
 BOMB = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><x>&b;</x>'
 TRUTH = 'truth = "truth_2021-08-21_almaz.tif"\nlegend = "classes"'
 SMALL = """
@@ -180,6 +182,11 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
         (f"{SCENE}.tif does not hold real", "complex64"),
     ),
     "no CRS": (lambda f: rewritten(f, crs=None), ("has no CRS", "found no georeferencing", "gdal_edit.py -a_srs")),
+    "local CRS": (
+        lambda f: rewritten(f, crs=LOCAL),
+        (f"{SCENE}.tif has a CRS without a place on the Earth; found ", '"x"', "expected a CRS that leads to longitude"),
+    ),
+    "CRS of another planet": (lambda f: rewritten(f, crs="IAU_2015:30100"), ("without a place on the Earth", "Moon")),
     "rotated": (rotated, ("is not on a north-up grid", "found transform (28.19", "gdalwarp")),
     "in degrees": (in_degrees, ("grid is not in metres; found EPSG:4326", "--set harmonize.grid.crs=EPSG:32645")),
     "in feet": (
@@ -212,6 +219,10 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
         ("labels.gpkg of scene", "'glacier-or-not' does not know; found [7]"),
     ),
     "outlines without CRS": (vector(FIELD, crs=None), ("found no CRS", "ogr2ogr -a_srs")),
+    "outlines in a local CRS": (
+        vector(FIELD, crs=LOCAL),
+        ("labels.gpkg has a CRS without a place on the Earth", "ogr2ogr -a_srs"),
+    ),
     "outlines elsewhere": (vector(shapely.affinity.translate(FIELD, 2e5)), ("do not touch the image",)),
     "DEM elsewhere": (
         lambda f: far_labels(f)[:0] + image(FILM) + 'sensor = "hexagon-kh9"\ndem = "truth_2021-08-21_almaz.tif"',

@@ -62,7 +62,10 @@ def read_catalog(path: Path) -> list[Scene]:
         raise VigieError(f"{path} is not Parquet", found=error, do="delete it and run the acquire stage again") from error
     if SCENE_PROPERTY not in table.column_names:
         raise VigieError(
-            f"{path} is not a catalogue of scenes", found=table.column_names, expected=f"a column {SCENE_PROPERTY}"
+            f"{path} is not a catalogue of scenes",
+            found=table.column_names,
+            expected=f"a column {SCENE_PROPERTY}",
+            do="delete it and run the acquire stage again",
         )
     return [item_to_scene(item) for item in stac_table_to_items(table)]
 

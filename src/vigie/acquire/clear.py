@@ -6,13 +6,13 @@ import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.coords import disjoint_bounds
 from rasterio.io import DatasetReader
 from rasterio.windows import Window, bounds, from_bounds
 
 from vigie.acquire.files import is_remote
+from vigie.acquire.raster import opened
 from vigie.core.errors import VigieError
 from vigie.core.scene import QualityMask, Scene
 
@@ -54,7 +54,7 @@ def is_overcast(scene: Scene) -> bool:
     if not cloudy:
         return False
     clouds = False
-    with rasterio.open(cloudy[0].href) as frame:
+    with opened(cloudy[0].href) as frame:
         for window in _squares(frame):
             place, shape = bounds(window, frame.transform), (int(window.height), int(window.width))
             hidden = _nodata(scene, place, shape)
@@ -98,7 +98,7 @@ def _nodata(scene: Scene, place: Place, shape: Shape) -> NDArray[np.bool_]:
 
 def _look(href: str, index: int, place: Place, shape: Shape) -> NDArray[np.generic]:
     """Read the pixels nearest to those of another grid, 0 far from the file; rasters of one product cover the same ground."""
-    with rasterio.open(href) as source:
+    with opened(href) as source:
         window = from_bounds(*place, source.transform)
         if disjoint_bounds(place, source.bounds):
             return np.zeros(shape, dtype=source.dtypes[index - 1])

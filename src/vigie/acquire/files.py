@@ -33,7 +33,7 @@ def list_files(path: Path) -> list[str]:
     if path.is_dir():
         entries = sorted(entry for entry in path.rglob("*") if entry.is_file())
         if not entries:
-            raise VigieError(f"{path} is an empty folder", expected="images")
+            raise VigieError(f"{path} is an empty folder", expected="images", do="put images there, or correct the path")
         return [href for entry in entries for href in list_files(entry)]
     if path.name.lower().endswith(ARCHIVES):
         driver = "vsizip" if path.name.lower().endswith(".zip") else "vsitar"
@@ -52,7 +52,7 @@ def read_text(href: str) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise VigieError(f"{href} is not text", found=error, expected="UTF-8") from error
+        raise VigieError(f"{href} is not text", found=error, expected="UTF-8", do="save or download it again") from error
 
 
 def digests(hrefs: Iterable[str]) -> dict[str, str]:
@@ -162,5 +162,9 @@ def _digest(stream: IO[bytes]) -> str:
 def _limited(stream: IO[bytes], href: str) -> bytes:
     raw = stream.read(TEXT_LIMIT_BYTES + 1)
     if len(raw) > TEXT_LIMIT_BYTES:
-        raise VigieError(f"{href} is too large for metadata", expected=f"at most {TEXT_LIMIT_BYTES} bytes")
+        raise VigieError(
+            f"{href} is too large for metadata",
+            expected=f"at most {TEXT_LIMIT_BYTES} bytes",
+            do="see whether another file bears the name of the metadata; else download the product again",
+        )
     return raw

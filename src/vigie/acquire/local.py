@@ -182,7 +182,9 @@ def parse_date(text: str) -> str:
     try:
         return iso_datetime(datetime.fromisoformat(plain), len(plain) > 10)
     except ValueError as error:
-        raise VigieError(f"'{text}' is not a date", expected="ISO 8601, for instance 2000-10-30") from error
+        raise VigieError(
+            f"'{text}' is not a date", expected="ISO 8601, for instance 2000-10-30", do="write year, month and day like this"
+        ) from error
 
 
 def _wanted(found: Recognised, bands: Sequence[str] | None) -> list[BandFile]:
@@ -298,7 +300,12 @@ def _date(found: Recognised, header: Header) -> str | None:
         try:
             return iso_datetime(datetime.strptime(text, form), "%H" in form)
         except ValueError as error:
-            raise VigieError(f"scene '{found.scene}': its name holds no date", found=text, expected=form) from error
+            raise VigieError(
+                f"scene '{found.scene}': its name holds no date",
+                found=text,
+                expected=form,
+                do="rename the file, or correct date_format in a sensor .toml of your own",
+            ) from error
     tagged = next((tag for tag in DATE_TAGS if header.tags.get(tag, "").strip(" :0")), None)
     if tagged is None or is_remote(header.href):
         return None

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
@@ -17,18 +18,52 @@ from defusedxml.ElementTree import fromstring
 
 from vigie.acquire.files import read_text
 from vigie.acquire.sensor import MetadataReader
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, reason
 
 Coefficients = Mapping[str, tuple[float, float]]
 """(scale, offset) by layer name without its resolution: physical = stored * scale + offset."""
+
+MALFORMED = (KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError)
+"""What taking a document apart raises where it lacks something or has something else in its place."""
+
+AGAIN = "download the product again"
 
 SENTINEL2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 """Sentinel-2 bands in the order of `band_id`."""
 
 
 def read_coefficients(href: str, reader: MetadataReader) -> Coefficients:
-    """Read (scale, offset) of every layer from a product's metadata file."""
-    return _READERS[reader](read_text(href), href)
+    """Read (scale, offset) of every layer from a product's metadata file.
+
+    Raises
+    ------
+    VigieError: the file is not what the reader reads, is damaged, or decides nothing.
+    """
+    text = read_text(href)
+    with parsing(href, AGAIN):
+        return _READERS[reader](text, href)
+
+
+@contextmanager
+def parsing(origin: str, do: str, faults: tuple[type[Exception], ...] = MALFORMED) -> Iterator[None]:
+    """Tell as damage what goes wrong while a foreign document is taken apart; nothing else belongs inside.
+
+    Raises
+    ------
+    VigieError: the document lacks what it should have, or has something else in its place.
+
+    Examples
+    --------
+    >>> with parsing("item.json", "fetch it again"):
+    ...     float({"gain": "NULL"}["gain"])
+    Traceback (most recent call last):
+    ...
+    vigie.core.errors.VigieError: item.json is damaged; found could not convert string to float: 'NULL'; ...
+    """
+    try:
+        yield
+    except faults as error:
+        raise VigieError(f"{origin} is damaged", found=reason(error), expected="a whole file", do=do) from error
 
 
 def sentinel2_safe(text: str, origin: str) -> Coefficients:
@@ -47,10 +82,10 @@ def sentinel2_safe(text: str, origin: str) -> Coefficients:
             found="no BOA_QUANTIFICATION_VALUE",
             do="give a Level-2A product",
         )
-    scale = 1.0 / float(quantification)
-    offsets = {int(node.attrib["band_id"]): float(node.text or 0) for node in root.iter("BOA_ADD_OFFSET")}
+    scale = 1.0 / _number(quantification)
+    offsets = {int(node.attrib["band_id"]): _number(node.text or "") for node in root.iter("BOA_ADD_OFFSET")}
     if offsets and set(offsets) != set(range(len(SENTINEL2_BANDS))):
-        raise VigieError(f"{origin} has no offset for some bands", found=sorted(offsets), expected="band_id 0 to 12")
+        raise VigieError(f"{origin} has no offset for some bands", found=sorted(offsets), expected="band_id 0 to 12", do=AGAIN)
     return {name: (scale, offsets.get(i, 0.0) * scale) for i, name in enumerate(SENTINEL2_BANDS)}
 
 
@@ -59,7 +94,9 @@ def sentinel2_stac(text: str, origin: str) -> Coefficients:
     try:
         item = json.loads(text)
     except json.JSONDecodeError as error:
-        raise VigieError(f"{origin} is not JSON", found=error) from error
+        raise VigieError(f"{origin} is not JSON", found=error, expected="a STAC item", do=AGAIN) from error
+    if not isinstance(item, dict):
+        raise VigieError(f"{origin} is not a STAC item", found=f"a JSON {type(item).__name__}", do=AGAIN)
     return sentinel2_item(item, origin)
 
 
@@ -77,7 +114,7 @@ def sentinel2_item(item: Mapping[str, Any], origin: str) -> Coefficients:
     if applied:
         offset = 0.0
     elif baseline is not None:
-        offset = -0.1 if float(baseline) >= 4.0 else 0.0
+        offset = -0.1 if _number(baseline) >= 4.0 else 0.0
         if offset and declared == 0.0:
             raise VigieError(
                 f"{origin} contradicts itself about the Sentinel-2 offset",
@@ -103,7 +140,7 @@ _BASELINE_KEYS = ("s2:processing_baseline", "processing:version", "sentinel:proc
 def _declared_offset(item: Mapping[str, Any]) -> float | None:
     """The offset that `raster:bands` (or STAC 1.1 `bands`) gives to the reflectance assets, when they agree."""
     found = {
-        float(band["offset"])
+        _number(band["offset"])
         for asset in item.get("assets", {}).values()
         if re.search(r"(?:^|[/_])B(?:0\d|1[12]|8A)(?:_\d+m)?\.(?:tif|jp2)", asset.get("href", ""))
         for band in [asset, *asset.get("raster:bands", []), *asset.get("bands", [])]
@@ -123,15 +160,28 @@ def landsat_mtl(text: str, origin: str) -> Coefficients:
     values = dict(re.findall(r"^\s*(\w+)\s*=\s*\"?([^\"\n]*?)\"?\s*$", text, re.MULTILINE))
     if "SUN_ELEVATION" not in values:
         raise VigieError(f"{origin} is not a Landsat MTL file", found="no SUN_ELEVATION", do="give the product's _MTL.txt")
-    sine = math.sin(math.radians(float(values["SUN_ELEVATION"])))
+    begun, ended = (len(re.findall(rf"^\s*{word}\s*=", text, re.MULTILINE)) for word in ("GROUP", "END_GROUP"))
+    if begun != ended:
+        raise VigieError(
+            f"{origin} is damaged", found=f"{begun} GROUP and {ended} END_GROUP", expected="a whole file", do=AGAIN
+        )
+    sine = math.sin(math.radians(_number(values["SUN_ELEVATION"])))
     if sine <= 0:
         raise VigieError(f"{origin}: the sun is below the horizon", found=values["SUN_ELEVATION"], do="use another scene")
     coefficients: dict[str, tuple[float, float]] = {}
     for kind, divisor in (("RADIANCE", 1.0), ("REFLECTANCE", sine)):
         for band, gain in re.findall(rf"^\s*{kind}_MULT_BAND_(\w+)\s*=\s*(\S+)", text, re.MULTILINE):
             bias = values[f"{kind}_ADD_BAND_{band}"]
-            coefficients[f"B{band}"] = (float(gain) / divisor, float(bias) / divisor)
+            coefficients[f"B{band}"] = (_number(gain) / divisor, _number(bias) / divisor)
     return coefficients
+
+
+def _number(text: str | float) -> float:
+    """Read a finite number."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} for a number")
+    return number
 
 
 def parse_xml(text: str, origin: str) -> Element:
@@ -145,7 +195,7 @@ def parse_xml(text: str, origin: str) -> Element:
             do="do not use this product; get it again from its producer",
         ) from error
     except ParseError as error:
-        raise VigieError(f"{origin} is not well-formed XML", found=error, do="download the product again") from error
+        raise VigieError(f"{origin} is not well-formed XML", found=error, do=AGAIN) from error
     return root
 
 

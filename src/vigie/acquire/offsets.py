@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from vigie.acquire.files import is_remote
+from vigie.acquire.raster import opened
 from vigie.acquire.sensor import Metadata
 from vigie.core.errors import VigieError
 from vigie.core.scene import Band
@@ -87,7 +87,7 @@ def dark_dn(view: NDArray[np.uint16]) -> float | None:
 
 
 def _look(band: Band) -> NDArray[np.uint16]:
-    with rasterio.open(band.href) as source:
+    with opened(band.href) as source:
         shape = (min(source.height, _LOOK_PIXELS), min(source.width, _LOOK_PIXELS))
         view: NDArray[np.uint16] = source.read(band.index, out_shape=shape)
     return view

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import rasterio
-from pyproj import CRS, Geod
+from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import ProjError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 from rasterio.warp import transform, transform_geom
 from rasterio.windows import Window as PixelWindow
 from shapely import union_all
@@ -18,11 +21,14 @@ from shapely.affinity import translate
 from shapely.geometry import Polygon, box, mapping
 from shapely.geometry.base import BaseGeometry
 
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, reason
 
 REAL = ("int", "uint", "float")
 """Beginnings of the names of the types of real numbers."""
+LONLAT = "EPSG:4326"
+"""The CRS of footprints."""
 _EDGE_POINTS = 20
+_SHOWN_CHARACTERS = 100
 _DEGREES_DIGITS = 7
 
 
@@ -59,21 +65,59 @@ def read_header(href: str, check_whole: bool = True) -> Header:
 
     Raises
     ------
-    VigieError: missing, not a raster, truncated, of complex numbers, without CRS, or on a rotated or south-up grid.
+    VigieError: missing, not a raster, truncated, of complex numbers, without CRS or with one of no place on the Earth, or on
+    a rotated or south-up grid.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with opened(href) as source:
+            if check_whole:
+                _check_whole(source)
+            return _header(source, href)
+
+
+@contextmanager
+def opened(href: str) -> Iterator[DatasetReader]:
+    """Open a raster and close it again.
+
+    Raises
+    ------
+    VigieError: missing, not a raster, or found to be damaged while being read.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(href) as source:
-                if check_whole:
-                    _check_whole(source)
-                return _header(source, href)
+        with rasterio.open(href) as source:
+            yield source
     except RasterioError as error:
         raise VigieError(
             f"{href} cannot be read as a raster",
-            found=str(error.__cause__ or error).replace(f"'{href}'", "the file").replace(href, "the file"),
+            found=reason(error.__cause__ or error).replace(f"'{href}'", "the file").replace(href, "the file"),
             expected="a whole GeoTIFF or another format GDAL knows",
             do="check the path, or download the file again if it is truncated",
+        ) from error
+
+
+def check_crs(href: str, crs: str) -> None:
+    """Refuse a CRS that says nothing of the Earth.
+
+    Raises
+    ------
+    VigieError: no operation leads from it to longitude and latitude: a local grid, an engineering CRS, another planet.
+
+    Examples
+    --------
+    >>> check_crs("field.tif", 'LOCAL_CS["field",UNIT["metre",1]]')
+    Traceback (most recent call last):
+    ...
+    vigie.core.errors.VigieError: field.tif has a CRS without a place on the Earth; found LOCAL_CS["field",UNIT["metre",1]]; ...
+    """
+    try:
+        Transformer.from_crs(crs, LONLAT)
+    except ProjError as error:
+        raise VigieError(
+            f"{href} has a CRS without a place on the Earth",
+            found=crs if len(crs) < _SHOWN_CHARACTERS else f"{crs[:_SHOWN_CHARACTERS]}...",
+            expected="a CRS that leads to longitude and latitude",
+            do="georeference it, or assign the CRS with `gdal_edit.py -a_srs EPSG:...` (a layer: `ogr2ogr -a_srs EPSG:...`)",
         ) from error
 
 
@@ -105,11 +149,11 @@ def footprint(header: Header) -> dict[str, Any]:
     v = np.concatenate([along, one, 1 - along, zero]) * rows
     ring = [(c + a * x, f + e * y) for x, y in zip(u.tolist(), v.tolist(), strict=True)]
     outline: dict[str, Any] = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
-    lon, lat = transform(header.crs, "EPSG:4326", *zip(*outline["coordinates"][0], strict=True))
+    lon, lat = transform(header.crs, LONLAT, *zip(*outline["coordinates"][0], strict=True))
     onward = np.unwrap(lon, period=360)
     if np.isclose(onward[0], onward[-1]) and not (onward.min() >= -180 and onward.max() <= 180):
         return _as_lists(mapping(_cut(Polygon(np.round(np.column_stack([onward, lat]), _DEGREES_DIGITS)))))
-    return _as_lists(transform_geom(header.crs, "EPSG:4326", outline, antimeridian_cutting=True, precision=_DEGREES_DIGITS))
+    return _as_lists(transform_geom(header.crs, LONLAT, outline, antimeridian_cutting=True, precision=_DEGREES_DIGITS))
 
 
 def _cut(outline: Polygon) -> BaseGeometry:
@@ -134,6 +178,7 @@ def _header(source: Any, href: str) -> Header:
             expected="a CRS that places it on the ground",
             do="georeference it, or assign the CRS with `gdal_edit.py -a_srs EPSG:...`",
         )
+    check_crs(href, source.crs.to_wkt())
     transform = source.transform
     if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
         raise VigieError(

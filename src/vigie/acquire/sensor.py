@@ -18,10 +18,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from vigie.acquire.files import read_text
 from vigie.core.cube import FLAGS
 from vigie.core.errors import VigieError, nearest
+from vigie.core.mistakes import explain
 from vigie.core.scene import KINDS, Reseau
 
 ENTRY_POINTS = "vigie.sensors"
@@ -33,6 +35,30 @@ MetadataReader = Literal["sentinel-2-safe", "sentinel-2-stac", "landsat-mtl"]
 FlagName = Annotated[str, Field(pattern="^(" + "|".join(FLAGS) + ")$")]
 
 
+GUIDE = "docs/howto/sensor.md"
+"""What tells the keys of a sensor file."""
+
+
+def _not_zero(scale: float) -> float:
+    if scale == 0:
+        raise ValueError("a number other than 0, which would make all stored numbers one")
+    return scale
+
+
+def _regular(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"a regular expression ({error.msg})") from error
+    return pattern
+
+
+def _names_the_scene(pattern: str) -> str:
+    if "scene" not in re.compile(_regular(pattern.replace("{id}", "(?P<scene>)"))).groupindex:
+        raise ValueError("{id} in it, or a named group 'scene': what all files of one scene share")
+    return pattern
+
+
 class _Declared(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,8 +67,8 @@ class Radiometry(_Declared):
     """How stored numbers become physical units; what is left out is looked up one level higher."""
 
     units: str | None = None
-    scale: float | None = None
-    offset: float | None = None
+    scale: Annotated[float, Field(allow_inf_nan=False), AfterValidator(_not_zero)] | None = None
+    offset: Annotated[float, Field(allow_inf_nan=False)] | None = None
     nodata: float | None = None
     saturated: float | None = None
 
@@ -60,7 +86,7 @@ class SensorBand(Radiometry):
     @classmethod
     def _known_kind(cls, kind: str) -> str:
         if kind not in KINDS:
-            raise ValueError(f"unknown kind '{kind}', expected one of {', '.join(KINDS)}; {nearest(kind, KINDS)}")
+            raise ValueError("; ".join(filter(None, [f"one of {', '.join(KINDS)}", nearest(kind, KINDS)])))
         return kind
 
 
@@ -86,7 +112,7 @@ class MaskFile(_Declared):
 class Metadata(_Declared):
     """The file that decides a product's radiometry, and what reads it."""
 
-    pattern: str
+    pattern: Annotated[str, AfterValidator(_names_the_scene)]
     reader: MetadataReader
 
 
@@ -99,8 +125,8 @@ class Product(Radiometry):
     """
 
     name: str
-    id: str
-    pattern: str
+    id: Annotated[str, AfterValidator(_regular)]
+    pattern: Annotated[str, AfterValidator(_names_the_scene)]
     date_format: str | None = None
     recognised: bool = True
     files: Annotated[tuple[BandFile, ...], Field(min_length=1)]
@@ -113,9 +139,9 @@ class Product(Radiometry):
             try:
                 self._compile(pattern)
             except re.error as error:
-                raise ValueError(f"'{pattern}' is no regular expression: {error}") from error
+                raise ValueError(f"an id and patterns that make one regular expression ({error.msg}: {pattern})") from error
         if ("date" in self.matcher.groupindex) != (self.date_format is not None):
-            raise ValueError("a named group 'date' and 'date_format' go together")
+            raise ValueError("a named group 'date' and date_format together, or neither")
         return self
 
     def _compile(self, pattern: str) -> re.Pattern[str]:
@@ -153,20 +179,19 @@ class Sensor(_Declared):
     def _bands_are_declared(self) -> Self:
         known = [band.name for band in self.bands]
         if len(set(known)) != len(known):
-            raise ValueError(f"bands are declared twice: {known}")
+            raise ValueError(f"each band declared once, and not {', '.join(known)}")
         for product in self.products:
             named = [name for entry in product.files for name in entry.bands]
             for name in named:
                 if name not in known:
-                    raise ValueError(
-                        f"product '{product.name}' uses band '{name}', which is not declared; {nearest(name, known)}"
-                    )
+                    hint = nearest(name, known) or f"there are {', '.join(known)}"
+                    raise ValueError(f"declared bands in product '{product.name}', and not '{name}'; {hint}")
             if len(set(named)) != len(named):
-                raise ValueError(f"product '{product.name}' holds a band twice: {named}")
+                raise ValueError(f"each band once in product '{product.name}', and not {', '.join(named)}")
             for entry in product.files:
                 for name in entry.bands:
                     if (entry.units or product.units or self.band(name).units) is None:
-                        raise ValueError(f"product '{product.name}': band '{name}' has no units")
+                        raise ValueError(f"units with every band; in product '{product.name}' band '{name}' has no units")
         return self
 
     def band(self, name: str) -> SensorBand:
@@ -194,7 +219,7 @@ def load_sensor(name_or_path: str | Path) -> Sensor:
         path = Path(name_or_path)
         if not path.is_file():
             raise VigieError(f"sensor file {path} does not exist", do="check the path")
-        return parse_sensor(path.read_text(encoding="utf-8"), str(path))
+        return parse_sensor(read_text(str(path)), str(path))
     shelf = _shelf()
     if str(name_or_path) not in shelf:
         known = sorted(shelf)
@@ -232,13 +257,13 @@ def known_sensors() -> tuple[str, ...]:
 def parse_sensor(text: str, origin: str) -> Sensor:
     """Validate the text of a sensor file; `origin` is its name in error messages."""
     try:
-        return Sensor.model_validate(tomllib.loads(text))
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise VigieError(f"{origin} is not TOML", found=error, do="mend the line that is named") from error
+    try:
+        return Sensor.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the sensor"
-        raise VigieError(f"{origin}: {where}: {first['msg']}", do="see vigie/acquire/sensors/*.toml for examples") from error
+        raise explain(error, origin, Sensor, content, GUIDE) from error
 
 
 def _shelf() -> dict[str, Traversable]:

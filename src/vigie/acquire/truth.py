@@ -15,14 +15,13 @@ from typing import Any
 import geopandas
 import numpy as np
 import pyogrio
-import rasterio
 import shapely
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry
 
-from vigie.acquire.raster import Header, footprint, read_header
+from vigie.acquire.raster import LONLAT, Header, check_crs, footprint, opened, read_header
 from vigie.core.errors import VigieError, nearest
 from vigie.core.scene import Truth
 
@@ -96,6 +95,7 @@ def read_truth(
         raise VigieError(
             f"labels {path}: 'burn' is {'missing' if is_vector else 'given for a raster'}",
             expected="burn = <code> for a vector layer, none for a raster of codes",
+            do="say which code lies inside the polygons" if is_vector else "leave burn out",
         )
     changed_ns = path.stat().st_mtime_ns
     name = chosen_layer(path, layer) if is_vector else None
@@ -161,8 +161,9 @@ def _vector_outline(path: Path, layer: str | None, changed_ns: int) -> BaseGeome
             expected="a layer with polygons and a CRS",
             do="check the file" if crs else "assign the CRS with `ogr2ogr -a_srs EPSG:...`",
         )
+    check_crs(path.as_posix(), crs)
     _tell_repairs(path, len(shapes), polygons)
-    west, south, east, north = transform_bounds(crs, "EPSG:4326", *shapely.total_bounds(polygons))
+    west, south, east, north = transform_bounds(crs, LONLAT, *shapely.total_bounds(polygons))
     if west <= east:
         return box(west, south, east, north)
     return box(west, south, 180, north) | box(-180, south, east, north)
@@ -210,7 +211,7 @@ def _check_codes(path: Path, header: Header) -> None:
     nodata = header.nodata[0]
     if nodata is not None and nodata != UNKNOWN and not np.isnan(nodata):
         log.info("acquire: labels %s: %g is declared nodata and means unknown", path, nodata)
-    with rasterio.open(path) as source:
+    with opened(path.as_posix()) as source:
         if source.dtypes[0] == "uint8":
             return
         for _, window in source.block_windows(1):

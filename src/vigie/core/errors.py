@@ -36,6 +36,30 @@ def _rebuild(kind: type[VigieError], problem: str, found: object, expected: obje
     return kind(problem, found=found, expected=expected, do=do)
 
 
+def causes(error: BaseException) -> list[BaseException]:
+    """List an error and those it came from, the first of all last."""
+    found = [error]
+    while (cause := found[-1].__cause__) is not None:
+        found.append(cause)
+    return found
+
+
+def reason(error: BaseException) -> str:
+    """Say an error and what it came from, each once.
+
+    Examples
+    --------
+    >>> reason(KeyError("links"))
+    "no 'links'"
+    """
+    told: list[str] = []
+    for cause in causes(error):
+        said = f"no {cause}" if isinstance(cause, KeyError) else str(cause) or type(cause).__name__
+        if not any(said in earlier for earlier in told):
+            told.append(said)
+    return " / ".join(told)
+
+
 def counted(number: int, noun: str) -> str:
     """Put a number before a noun that takes an s.
 

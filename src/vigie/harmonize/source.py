@@ -14,7 +14,7 @@ from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterWindow
 
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, reason
 from vigie.core.scene import Band
 from vigie.harmonize.crosses import Look
 
@@ -41,7 +41,7 @@ def opened(href: str) -> Iterator[DatasetReader]:
     except RasterioIOError as error:
         raise VigieError(
             f"cannot read {href}",
-            found=error,
+            found=reason(error.__cause__ or error),
             expected="a whole raster that GDAL reads",
             do="check the path, or fetch the file again",
         ) from error

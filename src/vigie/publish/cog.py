@@ -20,7 +20,7 @@ from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, reason
 from vigie.core.legend import Legend
 from vigie.core.store import whole_file
 from vigie.core.tiles import Tile, tiles
@@ -171,7 +171,7 @@ def _window(raster: Raster, read: ReadWindow, tile: Tile) -> NDArray[Any]:
         return checked_window(raster, read, tile.keep)
     except RasterioError as error:
         raise VigieError(
-            f"the window {tile.name} of a product cannot be read", found=error, expected="a readable input raster"
+            f"the window {tile.name} of a product cannot be read", found=reason(error), expected="a readable input raster"
         ) from error
 
 
@@ -218,7 +218,7 @@ def _gdal(path: Path) -> Iterator[None]:
     except (RasterioError, CPLE_BaseError) as error:
         raise VigieError(
             f"cannot write {path}",
-            found=" / ".join(str(e) for e in (error, error.__cause__) if e),
+            found=reason(error),
             expected="a writable disk with room",
             do="free space or choose another folder with --out, then run the same command again",
         ) from error

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
-from vigie.core.errors import VigieError, nearest
+from vigie.core.errors import VigieError
+from vigie.core.mistakes import explain
 from vigie.story.app import App, app_names, find_app
 from vigie.story.experiment import Experiment
+
+GUIDE = "`vigie schema`"
+"""What tells the keys of an experiment."""
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> tuple[App, Experiment]:
@@ -46,7 +49,7 @@ def validate(content: dict[str, Any], origin: str) -> tuple[App, Experiment]:
     try:
         return app, app.settings.model_validate(content)
     except ValidationError as error:
-        raise _explain(error, origin, app.settings, content) from error
+        raise explain(error, origin, app.settings, content, GUIDE) from error
 
 
 def override(content: dict[str, Any], text: str) -> None:
@@ -65,62 +68,3 @@ def override(content: dict[str, Any], text: str) -> None:
         if not isinstance(place, dict):
             raise VigieError(f"override '{text}' goes through '{parent}'", expected="a table there")
     place[last] = value
-
-
-def _explain(error: ValidationError, origin: str, settings: type[BaseModel], content: object) -> VigieError:
-    """Say the first fault of a validation, and how many others there are, in one line."""
-    faults = _own_faults(error.errors())
-    first = faults[0]
-    place = _place(first["loc"], content)
-    others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        hint = nearest(str(first["loc"][-1]), _keys(settings))
-        return VigieError(f"{origin}: unknown key '{place}'{others}", do=hint or "see `vigie schema` for the known keys")
-    if first["type"] == "missing":
-        return VigieError(f"{origin}: key '{place}' is missing{others}", do="add it; `vigie schema` tells what it means")
-    wanted = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return VigieError(
-        f"{origin}: key '{place}' is wrong{others}",
-        found=_found(first),
-        expected=wanted,
-        do="correct it; `vigie schema` tells what it means",
-    )
-
-
-def _own_faults(faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """Leave out what is only said of a table or list because something in it is wrong."""
-    inner = [fault["loc"] for fault in faults]
-    return [f for f in faults if not any(len(at) > len(f["loc"]) and at[: len(f["loc"])] == f["loc"] for at in inner)]
-
-
-def _found(fault: ErrorDetails) -> str | None:
-    """Show a wrong value; of a table whose keys contradict each other the message says enough."""
-    value = fault["input"]
-    if fault["type"] == "value_error" and isinstance(value, Mapping):
-        return None
-    text = repr(value)
-    return text if len(text) < 80 else f"{text[:77]}..."
-
-
-def _place(location: tuple[int | str, ...], content: object) -> str:
-    """Name a key as it stands in the file: what pydantic adds to tell variants of a table apart is left out."""
-    names: list[str] = []
-    for number, part in enumerate(location):
-        if isinstance(content, Mapping) and part not in content and number < len(location) - 1:
-            continue
-        names.append(str(part))
-        content = _inside(content, part)
-    return ".".join(names)
-
-
-def _inside(content: object, part: int | str) -> object:
-    if isinstance(content, Mapping):
-        return content.get(part)
-    return content[part] if isinstance(content, list | tuple) and isinstance(part, int) and part < len(content) else None
-
-
-def _keys(settings: type[BaseModel]) -> list[str]:
-    """Every key any part of the settings knows, for hints."""
-    schema = settings.model_json_schema()
-    tables = [schema, *schema.get("$defs", {}).values()]
-    return sorted({key for table in tables for key in table.get("properties", {})})
