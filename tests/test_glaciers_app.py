@@ -110,6 +110,23 @@ def test_outlines_that_are_missing_or_empty_are_refused_before_work(images, tmp_
         perform(app, run, ("acquire",))
 
 
+def test_the_layer_of_the_outlines_can_be_chosen(images, tmp_path):
+    lakes = run_with(images, tmp_path, shapely.affinity.translate(GLACIER, 200_000))
+    gpd.GeoDataFrame(geometry=[GLACIER], crs="EPSG:32645").to_file(tmp_path / "outlines.gpkg", layer="glaciers")
+    with pytest.raises(
+        VigieError, match=r"several layers; found outlines \(Polygon\), glaciers .* with publish\.outlines_layer"
+    ):
+        perform(app, lakes, ("acquire",))
+    content = lakes.experiment.model_dump(mode="json")
+    content["publish"]["outlines_layer"] = "glaciers"
+    chosen = Run(validate(content, "here")[1], tmp_path / "run", base=tmp_path)
+    perform(app, chosen, ("acquire",))
+    assert len(known_outlines(chosen, cover((WEST, NORTH - 1920, WEST + 1920, NORTH), "EPSG:32645", 30.0))) == 1
+    del content["publish"]["outlines"]
+    with pytest.raises(VigieError, match="outlines beside outlines_layer"):
+        validate(content, "here")
+
+
 def test_without_outlines_nothing_is_asked(images, tmp_path):
     source = {"images": str(images / "synthetic_*.tif"), "sensor": str(images / "sensor.toml")}
     _, experiment = validate({"app": "glaciers", "name": "plain", "acquire": {"sources": [source]}}, "here")

@@ -18,7 +18,7 @@ from shapely import union_all
 from shapely.geometry import shape
 
 from vigie.acquire.sources import expand
-from vigie.acquire.truth import sidecars
+from vigie.acquire.vectors import sidecars
 from vigie.apps.glaciers.classes import LEGEND
 from vigie.apps.glaciers.inventory import earth
 from vigie.apps.glaciers.inventory.build import Inventory, glacier_inventory
@@ -127,8 +127,7 @@ def check_outlines(run: Run) -> None:
     """
     if settings_of(run).outlines is None:
         return
-    path = _path(run)
-    outlines = _read(path, path.stat().st_mtime_ns)
+    path, outlines = _path(run), _given(run)
     scenes = [shape(dict(scene.footprint)) for scene in catalogued(run)]
     if not outlines.intersects(union_all(scenes)).any():
         raise VigieError(
@@ -148,8 +147,7 @@ def known_outlines(run: Run, grid: GeoBox) -> gpd.GeoDataFrame | None:
     """Read the given outlines that touch a grid; None where none are given or none touch it."""
     if settings_of(run).outlines is None:
         return None
-    path = _path(run)
-    outlines = _read(path, path.stat().st_mtime_ns)
+    outlines = _given(run)
     near = outlines[outlines.intersects(earth.footprint(grid))]
     return None if near.empty else near
 
@@ -158,10 +156,15 @@ def _path(run: Run) -> Path:
     return expand(settings_of(run).outlines or "", run.base)[0]
 
 
+def _given(run: Run) -> gpd.GeoDataFrame:
+    path = _path(run)
+    return _read(path, settings_of(run).outlines_layer, path.stat().st_mtime_ns)
+
+
 @lru_cache(maxsize=2)
-def _read(path: Path, changed_ns: int) -> gpd.GeoDataFrame:
+def _read(path: Path, layer: str | None, changed_ns: int) -> gpd.GeoDataFrame:
     """Read outlines in EPSG:4326, cut at the antimeridian, once for all parts, and say what had to be repaired."""
-    outlines = read_outlines(path)
+    outlines = read_outlines(path, layer)
     changes = outlines.report[outlines.report["action"] != "kept"]
     for (action, reason), group in changes.groupby(["action", changes["reason"].str.split("[").str[0]]):
         change = group["change_km2"].sum()
