@@ -259,6 +259,18 @@ def test_what_its_own_map_does_not_show_is_inferred(hidden, monkeypatch, tmp_pat
     assert notes == ["Area of glaciers is inferred, not observed, at 1975-08-20."]
 
 
+def test_inventories_name_the_dem_that_they_were_computed_from(monkeypatch, tmp_path):
+    grid = cover((0, 0, 900, 900), "EPSG:32645", 30.0)
+    old, new = seen_on("1994-09-14", "old", grid, slice(5, 25)), seen_on("2021-08-21", "new", grid, slice(5, 15))
+    high = replace(old, elevation_m=np.full(grid.shape, 5000, np.float32), dem_source="dem.tif")
+    epochs = followed([high, new], monkeypatch, tmp_path)
+    for inventory in epochs.inventories.values():
+        assert set(inventory.glaciers["dem_source"]) == {inventory.settings.dem_source} == {"dem.tif"}
+    for inventory in followed([old, new], monkeypatch, tmp_path).inventories.values():
+        assert inventory.glaciers["dem_source"].isna().all()
+        assert inventory.settings.dem_source is None
+
+
 def test_guesses_of_one_date_err_together():
     lakes = gpd.GeoDataFrame(
         {"area_km2": [1.0, 1.0], "area_err_km2": 0.1, "shown": 0.0, "guess_err_km2": 0.4},
