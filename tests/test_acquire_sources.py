@@ -109,6 +109,24 @@ def test_geoparquet_labels_serve(chips, name):
         gather([source(images="chips/image3.tif", truth=name, legend="ice", burn=1)], chips)
 
 
+def test_a_shapefile_that_is_cut_off_is_refused(chips):
+    fields = [box(478000 + i, 3107940, 478100, 3108140) for i in range(20)]
+    gpd.GeoDataFrame(geometry=fields, crs="EPSG:32645").to_file(chips / "ice.shp")
+    said = {"images": "chips/image3.tif", "truth": "ice.shp", "legend": "ice", "burn": 1}
+    assert gather([source(**said)], chips)[0].truth.href.endswith("ice.shp")
+    whole = (chips / "ice.shp").read_bytes()
+    (chips / "ice.shp").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(VigieError, match=rf"ice\.shp is cut off; found {len(whole) // 2} bytes; expected {len(whole)} bytes"):
+        gather([source(**said)], chips)
+
+
+def test_outlines_on_a_building_site_are_refused(chips):
+    site = 'LOCAL_CS["building site",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
+    gpd.GeoDataFrame(geometry=[box(478000, 3107940, 478100, 3108140)], crs=site).to_file(chips / "ice.gpkg")
+    with pytest.raises(VigieError, match="has a CRS without a place on the Earth; found .*building site"):
+        gather([source(images="chips/image3.tif", truth="ice.gpkg", legend="ice", burn=1)], chips)
+
+
 def test_the_layer_with_polygons_is_taken_and_several_are_refused(chips):
     field, path = box(478000, 3107940, 478100, 3108140), chips / "ice.gpkg"
     gpd.GeoDataFrame(geometry=[LineString([(478000, 3108000), (478100, 3108000)])], crs="EPSG:32645").to_file(

@@ -110,6 +110,23 @@ def test_outlines_that_are_missing_or_empty_are_refused_before_work(images, tmp_
         perform(app, run, ("acquire",))
 
 
+def test_the_layer_of_the_outlines_can_be_chosen(images, tmp_path):
+    lakes = run_with(images, tmp_path, shapely.affinity.translate(GLACIER, 200_000))
+    gpd.GeoDataFrame(geometry=[GLACIER], crs="EPSG:32645").to_file(tmp_path / "outlines.gpkg", layer="glaciers")
+    with pytest.raises(
+        VigieError, match=r"several layers; found outlines \(Polygon\), glaciers .* with publish\.outlines_layer"
+    ):
+        perform(app, lakes, ("acquire",))
+    content = lakes.experiment.model_dump(mode="json")
+    content["publish"]["outlines_layer"] = "glaciers"
+    chosen = Run(validate(content, "here")[1], tmp_path / "run", base=tmp_path)
+    perform(app, chosen, ("acquire",))
+    assert len(known_outlines(chosen, cover((WEST, NORTH - 1920, WEST + 1920, NORTH), "EPSG:32645", 30.0))) == 1
+    del content["publish"]["outlines"]
+    with pytest.raises(VigieError, match="outlines beside outlines_layer"):
+        validate(content, "here")
+
+
 def test_without_outlines_nothing_is_asked(images, tmp_path):
     source = {"images": str(images / "synthetic_*.tif"), "sensor": str(images / "sensor.toml")}
     _, experiment = validate({"app": "glaciers", "name": "plain", "acquire": {"sources": [source]}}, "here")
@@ -240,6 +257,18 @@ def test_what_its_own_map_does_not_show_is_inferred(hidden, monkeypatch, tmp_pat
         assert table["area_err_km2"][0] > 3 * table["area_err_km2"][1]
     notes = [note.text for note in history_section(history).notes]
     assert notes == ["Area of glaciers is inferred, not observed, at 1975-08-20."]
+
+
+def test_inventories_name_the_dem_that_they_were_computed_from(monkeypatch, tmp_path):
+    grid = cover((0, 0, 900, 900), "EPSG:32645", 30.0)
+    old, new = seen_on("1994-09-14", "old", grid, slice(5, 25)), seen_on("2021-08-21", "new", grid, slice(5, 15))
+    high = replace(old, elevation_m=np.full(grid.shape, 5000, np.float32), dem_source="dem.tif")
+    epochs = followed([high, new], monkeypatch, tmp_path)
+    for inventory in epochs.inventories.values():
+        assert set(inventory.glaciers["dem_source"]) == {inventory.settings.dem_source} == {"dem.tif"}
+    for inventory in followed([old, new], monkeypatch, tmp_path).inventories.values():
+        assert inventory.glaciers["dem_source"].isna().all()
+        assert inventory.settings.dem_source is None
 
 
 def test_guesses_of_one_date_err_together():

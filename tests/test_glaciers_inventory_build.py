@@ -63,6 +63,21 @@ def in_pixels(col0, row0, col1, row1):
     return shapely.box(WEST + col0 * PIXEL, NORTH - row1 * PIXEL, WEST + col1 * PIXEL, NORTH - row0 * PIXEL)
 
 
+def test_glaciers_and_lakes_differ_by_eighths_of_pixels_and_by_nothing_along_stairs():
+    classes, grid, rows, cols = world(60)
+    classes[np.hypot(rows - 25, cols - 30) <= 20] = 1
+    classes[(np.hypot(rows - 45, cols - 35) <= 9) | ((rows == 50) & (cols > 10) & (cols < 30))] = 3
+    shared = {}
+    for outline in ("cut corners", "stairs"):
+        made = glacier_inventory(classes, grid, LEGEND, settings=RULES.model_copy(update={"outline": outline}))
+        ice, water = (table.to_crs(32645).geometry for table in (made.glaciers, made.lakes))
+        shared[outline] = shapely.get_parts(ice.union_all().intersection(water.union_all()))
+        assert water.area.sum() == pytest.approx((classes == 3).sum() * PIXEL**2, rel=1e-6)
+    eighths = shapely.area(shared["cut corners"]) / PIXEL**2 * 8  # two triangles that touch may have grown together
+    assert eighths == pytest.approx(eighths.round(), abs=1e-3) and 1 in eighths.round() and eighths.max() < 2.1
+    assert shapely.area(shared["stairs"]).sum() < 1e-4 * PIXEL**2
+
+
 def test_a_disc_on_a_plane_is_one_glacier_of_known_area_aspect_and_slope():
     classes, grid, rows, cols = world()
     classes[np.hypot(rows - 60, cols - 60) <= 40] = 1

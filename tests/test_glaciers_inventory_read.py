@@ -7,6 +7,7 @@ import logging
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyogrio
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -110,10 +111,81 @@ def test_missing_files_layers_crs_and_polygons_are_explained(tmp_path):
     with pytest.raises(VigieError, match="no layer 'lakes'"):
         read_outlines(points, layer="lakes")
     (tmp_path / "text.gpkg").write_text("not a database")
-    with pytest.raises(VigieError, match="cannot read"):
+    with pytest.raises(VigieError, match="cannot be read as a vector layer"):
         read_outlines(tmp_path / "text.gpkg")
     with pytest.raises(VigieError, match=r"outlines .*outlines\.parquet have no CRS; found .*; to mend it: assign it"):
         read_outlines(_parquet(tmp_path, None))
+
+
+def _cut_parquet(path):
+    table(SQUARE, SQUARE).to_parquet(path)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def _broken_parquet(path):
+    table(*[SQUARE] * 500).to_parquet(path, compression=None)
+    content = bytearray(path.read_bytes())
+    content[4:400] = b"\xff" * 396
+    path.write_bytes(content)
+
+
+def _local(path):
+    site = 'LOCAL_CS["building site",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
+    gpd.GeoDataFrame({"n": [1]}, geometry=[SQUARE], crs=site).to_file(path)
+
+
+def _far(path):
+    gpd.GeoDataFrame({"n": [1]}, geometry=[shapely.box(1e9, 1e9, 2e9, 2e9)], crs="EPSG:32632").to_parquet(path)
+
+
+def _cut_shapefile(path):
+    table(*[shapely.box(10 + i / 10, 46, 10.05 + i / 10, 46.1) for i in range(20)]).to_file(path)
+    path.write_bytes(path.read_bytes()[:1500])
+
+
+SPIKE = shapely.transform(SQUARE, lambda xy: np.where((xy == (10.1, 46.1)).all(axis=1, keepdims=True), np.nan, xy))
+RGI6 = {"BgnDate": ["20001030"], "Zmin": ["abc"]}
+SPOILT = {
+    "parquet cut off": ("a.parquet", _cut_parquet, r"a\.parquet cannot be read as a vector layer; found .*; expected polygons"),
+    "parquet damaged": ("a.parquet", _broken_parquet, r"a\.parquet cannot be read as a vector layer"),
+    "parquet without geometry": ("a.parquet", lambda p: pd.DataFrame({"n": [1]}).to_parquet(p), "cannot be read as a vector"),
+    "table without geometry": ("a.gpkg", lambda p: pyogrio.write_dataframe(pd.DataFrame({"n": [1]}), p), "no geometry beside"),
+    "NaN in a file": ("a.gpkg", lambda p: table(SQUARE, SPIKE).to_file(p), "are no numbers; found 1 of 2 shapes .* number 2"),
+    "NaN in parquet": ("a.parquet", lambda p: table(SPIKE).to_parquet(p), "are no numbers; found 1 of 1 shapes"),
+    "a building site": ("a.gpkg", _local, "has a CRS without a place on the Earth; found .*building site.*; expected a CRS that leads"),
+    "outside the CRS": (
+        "a.parquet",
+        _far,
+        "lie where their CRS has no longitude and latitude; found WGS 84 / UTM",
+    ),
+    "RGI 6 texts": ("a.gpkg", lambda p: table(SQUARE, **RGI6).to_file(p), "'abc' in the outlines is no zmin_m; found 1 of 1"),
+    "shapefile cut off": ("a.shp", _cut_shapefile, r"a\.shp is cut off; found 1500 bytes; expected 2820 bytes, as its header"),
+}
+
+
+@pytest.mark.parametrize(("name", "spoil", "told"), SPOILT.values(), ids=SPOILT)
+def test_spoilt_files_are_explained(tmp_path, name, spoil, told):
+    spoil(tmp_path / name)
+    with pytest.raises(VigieError, match=told):
+        read_outlines(tmp_path / name)
+
+
+def test_numbers_of_rgi_6_may_be_texts():
+    texts = pd.concat([table(SQUARE, BgnDate=["20001030"], Zmin=[text]) for text in ("4200", "-9999", "", None)])
+    assert rename(texts)["zmin_m"].fillna(-1).tolist() == [4200, -1, -1, -1]
+
+
+def test_one_of_several_layers_must_be_named(tmp_path):
+    path = tmp_path / "basin.gpkg"
+    table(shapely.LineString([(10, 46), (11, 46)])).to_file(path, layer="rivers")
+    table(SQUARE, name=["Great Lake"]).to_file(path, layer="lakes")
+    assert read_outlines(path).table["glac_name"].tolist() == ["Great Lake"]
+    table(SQUARE, name=["Great Glacier"]).to_file(path, layer="glaciers")
+    with pytest.raises(VigieError, match=r"several layers; found rivers \(LineString\), lakes .* with publish\.outlines_layer"):
+        read_outlines(path)
+    assert read_outlines(path, "glaciers").table["glac_name"].tolist() == ["Great Glacier"]
+    with pytest.raises(VigieError, match=r"no layer 'glacier'; .*did you mean 'glaciers'"):
+        read_outlines(path, "glacier")
 
 
 def _parquet(folder, crs):

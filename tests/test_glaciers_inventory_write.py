@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from dataclasses import replace
@@ -122,6 +123,32 @@ def test_a_glacier_without_dem_is_written_with_gaps(tmp_path):
     layer = gpd.read_file(tmp_path / "inventory.gpkg", layer="glaciers")
     assert layer[["lmax_m", "zmin_m", "src_date", "lake_cat"]].isna().all(axis=None)
     assert gpd.read_file(tmp_path / "rgi/VIGIE-v1-G-00/VIGIE-v1-G-00.shp")["lmax_m"].isna().all()
+
+
+@pytest.mark.parametrize(("suffix", "told"), [(".gpkg", r"inventory\.gpkg"), (".shp", "rgi/VIGIE-v1-G-15")])
+def test_a_disk_that_fills_up_is_told_and_leaves_no_draft(tmp_path, made, monkeypatch, suffix, told):
+    write = pyogrio.write_dataframe
+
+    def full(table, path, **options):
+        write(table, path, **options)
+        if path.suffix == suffix:
+            raise pyogrio.errors.FeatureError("Could not add feature to layer at index 1: No space left on device")
+
+    monkeypatch.setattr(pyogrio, "write_dataframe", full)
+    with pytest.raises(VigieError, match=rf"cannot write .*/{told}; found Could not add feature .*No space left on device"):
+        write_inventory(made, tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+def test_a_disk_without_room_for_parquet_is_told_and_leaves_no_draft(tmp_path, made, monkeypatch):
+    def full(table, path, **_):
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "Error writing bytes to file")
+
+    monkeypatch.setattr(gpd.GeoDataFrame, "to_parquet", full)
+    with pytest.raises(VigieError, match=r"cannot write .*/glaciers\.parquet; found Error writing"):
+        write_inventory(made, tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
 
 
 def test_a_table_that_breaks_the_schema_is_not_written(tmp_path, made):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -490,6 +491,7 @@ def test_apply_maps_film_with_elevation_and_known_outlines(mapped):
     part = folder / "products" / scene.id
     glaciers = gpd.read_file(part / "inventory" / "inventory.gpkg", layer="glaciers")
     assert glaciers["zmin_m"].notna().all()
+    assert set(glaciers["dem_source"]) == {"dem.tif"}
     lines = gpd.read_file(part / "inventory" / "inventory.gpkg", layer="centrelines")
     assert lines.loc[lines["is_main"] == 1, "length_m"].tolist() == glaciers["lmax_m"].tolist()
     assert (part / "area_deviation.csv").read_text(encoding="utf-8").startswith("rgi_id,glac_name,src_date")
@@ -518,6 +520,34 @@ def test_apply_publishes_again_when_the_outlines_have_changed(vigie, finished, o
     assert code is None
     assert f"publish: {outlines} has changed since it was read" in err
     assert err.count("done already") == 3
+
+
+def test_apply_tells_a_disk_that_fills_up_under_an_inventory(vigie, finished, own, mapped, tmp_path, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise pyogrio.errors.FeatureError("Could not add feature to layer at index 7: No space left on device")
+
+    out = shutil.copytree(mapped[0], tmp_path / "mapped", symlinks=True)
+    monkeypatch.setattr(pyogrio, "write_dataframe", full)
+    code, _, err = vigie("apply", finished, own / "kh9_1973-08-20_dolma.tif", "--dem", own / "dem.tif", "--out", out, "--quiet")
+    assert code == 2
+    assert re.fullmatch(r"vigie: cannot write .*/inventory\.gpkg; found Could not add .* with --out, .*\n", err)
+    assert drafts(out) == []
+
+
+def test_apply_names_the_layer_of_the_outlines(vigie, finished, own, tmp_path):
+    words = (
+        "--out",
+        tmp_path / "map",
+        "--outlines",
+        own / "outlines.gpkg",
+        "--set",
+        "publish.outlines_layer=outline",
+        "--quiet",
+    )
+    code, _, err = vigie("apply", finished, own / "kh9_1973-08-20_dolma.tif", *words)
+    assert code == 2
+    assert "outlines.gpkg has no layer 'outline'; found outlines; to mend it: did you mean 'outlines'?" in err
+    assert not (tmp_path / "map").exists()
 
 
 def test_apply_refuses_outlines_of_another_place_before_work(vigie, finished, own, tmp_path):

@@ -23,7 +23,8 @@ from vigie.acquire.raster import footprint, read_header
 from vigie.acquire.samples import SCHEME, resolve
 from vigie.acquire.search import StacSettings, search_scenes
 from vigie.acquire.sensor import Sensor, all_sensors, load_sensor
-from vigie.acquire.truth import counterpart, read_truth, sidecars
+from vigie.acquire.truth import counterpart, read_truth
+from vigie.acquire.vectors import sidecars
 from vigie.core.errors import VigieError
 from vigie.core.scene import Band, Scene
 

@@ -12,23 +12,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry
 
-from vigie.acquire.raster import LONLAT, Header, check_crs, footprint, opened, read_header
-from vigie.core.errors import VigieError, nearest
+from vigie.acquire.raster import LONLAT, Header, footprint, opened, read_header
+from vigie.acquire.vectors import VECTORS, chosen_layer, read_layer
+from vigie.core.errors import VigieError
 from vigie.core.scene import Truth
 
 log = logging.getLogger("vigie")
 
-PARQUET = (".parquet", ".geoparquet")
-VECTORS = (".shp", ".gpkg", ".geojson", ".json", ".fgb", *PARQUET, ".kml", ".gml")
 LAYER = "|layername="
 UNKNOWN = 255
 
@@ -98,7 +95,7 @@ def read_truth(
             do="say which code lies inside the polygons" if is_vector else "leave burn out",
         )
     changed_ns = path.stat().st_mtime_ns
-    name = chosen_layer(path, layer) if is_vector else None
+    name = chosen_layer(path, layer, "`layer` in the source") if is_vector else None
     outline = _vector_outline(path, name, changed_ns) if is_vector else _raster_outline(path, changed_ns)
     if not outline.intersects(shape(dict(image))):
         raise VigieError(
@@ -111,48 +108,11 @@ def read_truth(
     return Truth(href=href, legend=legend, burn=burn, epoch=epoch)
 
 
-def chosen_layer(path: Path, wanted: str | None) -> str | None:
-    """Choose the layer of a file that holds several: the one that is wanted, else the only one with polygons.
-
-    Returns
-    -------
-    Its name; None for a file with one layer, or with none that can be told from the others.
-
-    Raises
-    ------
-    VigieError: no such layer, or several with polygons.
-    """
-    kinds = {} if path.suffix.lower() in PARQUET else _layers(path)
-    if wanted is not None and wanted not in kinds:
-        raise VigieError(
-            f"labels {path} have no layer '{wanted}'",
-            found=", ".join(kinds) or "a file without named layers",
-            do=nearest(wanted, list(kinds)) or "leave `layer` out, or name one of these",
-        )
-    if wanted is not None or len(kinds) < 2:
-        return wanted
-    polygonal = [name for name, kind in kinds.items() if "Polygon" in str(kind)]
-    mixed = [name for name, kind in kinds.items() if re.search("Unknown|Collection", str(kind))]
-    if len(polygonal or mixed) != 1:
-        raise VigieError(
-            f"labels {path} hold several layers",
-            found=", ".join(f"{name} ({kind})" for name, kind in kinds.items()),
-            expected="one with polygons",
-            do="say which with `layer` in the source",
-        )
-    return (polygonal or mixed)[0]
-
-
-def sidecars(path: Path) -> list[Path]:
-    """Name the files that a layer consists of: a shapefile's parts, or the file alone."""
-    parts = (".shp", ".shx", ".dbf", ".prj", ".cpg")
-    return [p for s in parts if (p := path.with_suffix(s)).is_file()] if path.suffix.lower() == ".shp" else [path]
-
-
 @lru_cache(maxsize=8)
 def _vector_outline(path: Path, layer: str | None, changed_ns: int) -> BaseGeometry:
     """Outline a layer in EPSG:4326; one layer often serves many scenes, and is read once."""
-    crs, shapes = _shapes(path, layer)
+    table = read_layer(path, layer, columns=[])
+    crs, shapes = table.crs, table.geometry.to_numpy()
     polygons = shapes[(shapely.get_dimensions(shapes) == 2) & ~shapely.is_empty(shapes)]
     if not crs or not len(polygons):
         raise VigieError(
@@ -161,41 +121,11 @@ def _vector_outline(path: Path, layer: str | None, changed_ns: int) -> BaseGeome
             expected="a layer with polygons and a CRS",
             do="check the file" if crs else "assign the CRS with `ogr2ogr -a_srs EPSG:...`",
         )
-    check_crs(path.as_posix(), crs)
     _tell_repairs(path, len(shapes), polygons)
-    west, south, east, north = transform_bounds(crs, LONLAT, *shapely.total_bounds(polygons))
+    west, south, east, north = transform_bounds(crs.to_wkt(), LONLAT, *shapely.total_bounds(polygons))
     if west <= east:
         return box(west, south, east, north)
     return box(west, south, 180, north) | box(-180, south, east, north)
-
-
-def _layers(path: Path) -> dict[str, str | None]:
-    """Name the layers of a file, each with its kind of geometry."""
-    try:
-        return dict(pyogrio.list_layers(path).tolist())
-    except pyogrio.errors.DataSourceError as error:
-        raise _unreadable(path, error) from error
-
-
-def _shapes(path: Path, layer: str | None) -> tuple[str | None, NDArray[np.object_]]:
-    """Read the CRS and the geometries of a layer."""
-    try:
-        if path.suffix.lower() in PARQUET:
-            table = geopandas.read_parquet(path)
-            return table.crs.to_wkt() if table.crs else None, table.geometry.to_numpy()
-        crs = pyogrio.read_info(path, layer=layer)["crs"]
-        return crs, pyogrio.read_dataframe(path, layer=layer, columns=[]).geometry.to_numpy()
-    except (pyogrio.errors.DataSourceError, AttributeError, ValueError, OSError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> VigieError:
-    return VigieError(
-        f"{path} cannot be read as a vector layer",
-        found=str(error).split(";")[0],
-        expected="polygons in a GeoPackage, shapefile, GeoJSON, FlatGeobuf or GeoParquet",
-        do="check the file, or convert it",
-    )
 
 
 @lru_cache(maxsize=8)

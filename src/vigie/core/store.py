@@ -191,11 +191,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def disk(path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into an error that says what to do."""
+    """Turn a full, failing or read-only disk into an error that says what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
             raise
         raise VigieError(
             f"cannot write {path}",

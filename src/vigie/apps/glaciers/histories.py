@@ -81,14 +81,15 @@ def follow(run: Run, name: str, area: Sequence[Surface], settings: HistorySettin
     consistent = consistent_maps(run, area, settings)
     inventories: dict[date, Inventory] = {}
     tables: dict[str, dict[date, gpd.GeoDataFrame]] = {what: {} for what in MADE_OF}
-    elevation = next((surface.elevation_m for surface in reversed(area) if surface.elevation_m is not None), None)
+    high = next((surface for surface in reversed(area) if surface.elevation_m is not None), area[-1])
     for day, of_day in groupby(enumerate(area), key=lambda numbered: day_of(numbered[1])):
         numbers, surfaces = zip(*of_day, strict=True)
         smoothed = replace(
             surfaces[-1],
             codes=consistent["map"].values[numbers[-1]],
             probability=held(consistent["probability"].values[numbers[-1]]),
-            elevation_m=elevation,
+            elevation_m=high.elevation_m,
+            dem_source=high.dem_source,
         )
         inventories[day] = inventory_of(run, smoothed, ", ".join(surface.scene.id for surface in surfaces))
         for what, found in (("glaciers", inventories[day].glaciers), ("lakes", inventories[day].lakes)):

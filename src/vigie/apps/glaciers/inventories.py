@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import cast
 
 import geopandas as gpd
@@ -18,7 +18,7 @@ from shapely import union_all
 from shapely.geometry import shape
 
 from vigie.acquire.sources import expand
-from vigie.acquire.truth import sidecars
+from vigie.acquire.vectors import sidecars
 from vigie.apps.glaciers.classes import LEGEND
 from vigie.apps.glaciers.inventory import earth
 from vigie.apps.glaciers.inventory.build import Inventory, glacier_inventory
@@ -38,7 +38,7 @@ from vigie.story.scenes import Cropped, Part, catalogued, opened, part_sizes
 
 @dataclass(frozen=True)
 class Surface:
-    """A part's map at one date: class codes on a grid, and elevation where the scene brings it.
+    """A part's map at one date: class codes on a grid, and elevation with the name of its DEM where the scene brings it.
 
     Cloud is unknown, whatever was predicted there; `cloud` is the share of the pixels with data that it hides. `probability`
     reads windows (class, y, x): of many large maps they are never held together.
@@ -51,6 +51,7 @@ class Surface:
     probability: Read
     elevation_m: NDArray[np.float32] | None
     cloud: float = 0.0
+    dem_source: str | None = None
 
 
 def settings_of(run: Run) -> PublishSettings:
@@ -67,7 +68,7 @@ def surface_of(run: Run, part: Part) -> Surface:
     scene = scene_of(run, part)
     elevation_m = elevation_of(Cropped(opened(run, scene), part.window)(whole))
     codes, cloud = seen_classes(prediction["map"].values, prediction["flags"])
-    return Surface(part, scene, grid_of(prediction), codes, probability, elevation_m, cloud)
+    return Surface(part, scene, grid_of(prediction), codes, probability, elevation_m, cloud, dem_source(scene))
 
 
 def seen_classes(codes: NDArray[np.uint8], flags: xr.DataArray) -> tuple[NDArray[np.uint8], float]:
@@ -92,13 +93,27 @@ def elevation_of(observation: xr.Dataset) -> NDArray[np.float32] | None:
     return np.asarray(observation["observation"].sel(band="elevation").values, dtype=np.float32)
 
 
+def dem_source(scene: Scene) -> str | None:
+    """Name the file of a scene's elevation, without the folder or what an address asks for; None without elevation.
+
+    Examples
+    --------
+    >>> from vigie.core.scene import Band
+    >>> band = Band("elevation", "terrain", "https://example.org/dem/COPDEM30.tif?key=secret", 1, 30.0, "m")
+    >>> dem_source(Scene("a", "landsat-8", None, (band,), "EPSG:32645", (30, 0, 0, 0, -30, 0), (2, 2), {}))
+    'COPDEM30.tif'
+    """
+    hrefs = [band.href for band in scene.bands if band.name == "elevation"]
+    return PurePosixPath(hrefs[0].partition("?")[0]).name if hrefs else None
+
+
 def inventory_of(run: Run, surface: Surface, source: str | None = None) -> Inventory:
     """Make the inventory of one part at its date; `source` names the images where there are more than the part's own."""
     settings = settings_of(run)
     date = None if surface.scene.datetime is None else surface.scene.datetime[:10]
-    rules = settings.inventory.model_copy(
-        update={"date": settings.inventory.date or date, "source": source or surface.scene.id}
-    )
+    found = {"date": date, "dem_source": surface.dem_source}
+    said = {name: getattr(settings.inventory, name) or value for name, value in found.items()}
+    rules = settings.inventory.model_copy(update=said | {"source": source or surface.scene.id})
     return glacier_inventory(
         surface.codes,
         surface.grid,
@@ -127,8 +142,7 @@ def check_outlines(run: Run) -> None:
     """
     if settings_of(run).outlines is None:
         return
-    path = _path(run)
-    outlines = _read(path, path.stat().st_mtime_ns)
+    path, outlines = _path(run), _given(run)
     scenes = [shape(dict(scene.footprint)) for scene in catalogued(run)]
     if not outlines.intersects(union_all(scenes)).any():
         raise VigieError(
@@ -148,8 +162,7 @@ def known_outlines(run: Run, grid: GeoBox) -> gpd.GeoDataFrame | None:
     """Read the given outlines that touch a grid; None where none are given or none touch it."""
     if settings_of(run).outlines is None:
         return None
-    path = _path(run)
-    outlines = _read(path, path.stat().st_mtime_ns)
+    outlines = _given(run)
     near = outlines[outlines.intersects(earth.footprint(grid))]
     return None if near.empty else near
 
@@ -158,10 +171,15 @@ def _path(run: Run) -> Path:
     return expand(settings_of(run).outlines or "", run.base)[0]
 
 
+def _given(run: Run) -> gpd.GeoDataFrame:
+    path = _path(run)
+    return _read(path, settings_of(run).outlines_layer, path.stat().st_mtime_ns)
+
+
 @lru_cache(maxsize=2)
-def _read(path: Path, changed_ns: int) -> gpd.GeoDataFrame:
+def _read(path: Path, layer: str | None, changed_ns: int) -> gpd.GeoDataFrame:
     """Read outlines in EPSG:4326, cut at the antimeridian, once for all parts, and say what had to be repaired."""
-    outlines = read_outlines(path)
+    outlines = read_outlines(path, layer)
     changes = outlines.report[outlines.report["action"] != "kept"]
     for (action, reason), group in changes.groupby(["action", changes["reason"].str.split("[").str[0]]):
         change = group["change_km2"].sum()

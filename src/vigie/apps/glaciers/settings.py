@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from vigie.apps.glaciers.baselines import BASELINES
 from vigie.apps.glaciers.classes import CLEAN, DEBRIS, LAND, WATER
@@ -42,10 +42,19 @@ class PublishSettings(Settings):
     """What is delivered."""
 
     outlines: str | None = Field(default=None, description="known outlines (RGI 6 or 7): glaciers keep identity and divides")
+    outlines_layer: str | None = Field(
+        default=None, description="layer of the outlines where their file holds several with polygons"
+    )
     inventory: InventorySettings = Field(
         default_factory=lambda: InventorySettings(), description="inventory of glaciers and lakes"
     )
     history: HistorySettings = Field(default_factory=HistorySettings, description="history of glaciers and lakes")
+
+    @model_validator(mode="after")
+    def _layer_of_outlines(self) -> Self:
+        if self.outlines_layer is not None and self.outlines is None:
+            raise ValueError("outlines beside outlines_layer: the file that holds the layer")
+        return self
 
 
 class LabelSettings(Settings):

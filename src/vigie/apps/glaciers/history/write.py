@@ -6,10 +6,10 @@ from pathlib import Path
 
 import geopandas as gpd
 import pandas as pd
-import pyogrio
 
 from vigie.apps.glaciers.history.build import History
 from vigie.core.store import whole_file
+from vigie.publish.vector import write_layer
 
 
 def write_history(history: History, folder: Path) -> dict[str, Path]:
@@ -24,9 +24,8 @@ def write_history(history: History, folder: Path) -> dict[str, Path]:
     tables = {"objects": history.objects, "total": history.total, "events": history.events}
     files = {"history": folder / "history.gpkg"}
     with whole_file(files["history"]) as draft:
-        pyogrio.write_dataframe(_dated(history.outlines), draft, layer="outlines", driver="GPKG")
-        for name, table in tables.items():
-            pyogrio.write_dataframe(_dated(table), draft, layer=name, driver="GPKG", append=True)
+        for name, table in ({"outlines": history.outlines} | tables).items():
+            write_layer(_dated(table), draft, layer=name)
     for name, table in tables.items():
         files[name] = folder / f"{name}.csv"
         with whole_file(files[name]) as draft:

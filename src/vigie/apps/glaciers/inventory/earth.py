@@ -148,7 +148,10 @@ def wrapped(lon: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def lonlat(table: gpd.GeoDataFrame, called: str = "geometries") -> gpd.GeoDataFrame:
-    """Bring a table to EPSG:4326, shapes in one piece; one without a CRS, which nobody can guess, is refused as `called`."""
+    """Bring a table to EPSG:4326, shapes in one piece.
+
+    Refused as `called` are tables without a CRS, which nobody can guess, and shapes where it has no longitude and latitude.
+    """
     if table.crs is None:
         raise VigieError(
             f"{called} have no CRS",
@@ -157,6 +160,13 @@ def lonlat(table: gpd.GeoDataFrame, called: str = "geometries") -> gpd.GeoDataFr
             do="assign it with `ogr2ogr -a_srs EPSG:...`",
         )
     moved = table if table.crs == CRS.from_epsg(4326) else table.to_crs(WGS84)
+    if not np.isfinite(shapely.get_coordinates(moved.geometry.to_numpy())).all():
+        raise VigieError(
+            f"{called} lie where their CRS has no longitude and latitude",
+            found=f"{table.crs.name}, bounds {table.total_bounds.tolist()}",
+            expected="coordinates of the CRS's area of use",
+            do="assign the right CRS with `ogr2ogr -a_srs EPSG:...`",
+        )
     return moved.set_geometry(gpd.GeoSeries(_in_one_piece(moved.geometry.to_numpy()), index=moved.index, crs=moved.crs))
 
 

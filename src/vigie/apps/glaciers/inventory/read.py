@@ -11,10 +11,10 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 
+from vigie.acquire.vectors import chosen_layer, read_layer
 from vigie.apps.glaciers.inventory import earth, schema
 from vigie.core.errors import VigieError
 
@@ -43,35 +43,23 @@ class Outlines:
 def read_outlines(path: Path, layer: str | None = None) -> Outlines:
     """Read glacier, debris or lake outlines from a GeoPackage, shapefile, GeoJSON or GeoParquet file.
 
+    `layer` names one of several; left out, it is the only one with polygons.
     RGI 6 names become RGI 7 ones (`RGIId`, `RGIID`, `rgi_id` are one), RGI 6 dates become ISO 8601, Z is dropped, invalid
     polygons are repaired, holes (nunataks) stay. Columns that the RGI does not know keep their name.
 
     Raises
     ------
     VigieError
-        When there is no such file or layer, no CRS, or nothing polygonal in it.
+        When there is no such file or layer, several layers, no CRS, or nothing polygonal in it, or when it is damaged.
     """
     path = Path(path)
     if not path.exists():
         raise VigieError(f"no outlines at {path}", expected="a .gpkg, .shp, .geojson or .parquet file")
-    table = gpd.read_parquet(path) if path.suffix in (".parquet", ".geoparquet") else _read_layer(path, layer)
+    table = read_layer(path, chosen_layer(path, layer, "publish.outlines_layer"))
     flat, report = repair(earth.lonlat(table, f"outlines {path}"))
     if flat.empty:
         raise VigieError(f"no polygon in {path}", found=f"{len(table)} rows", expected="at least one polygon")
     return Outlines(rename(flat), report)
-
-
-def _read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
-    try:
-        layers = [str(row[0]) for row in pyogrio.list_layers(path)]
-    except pyogrio.errors.DataSourceError as error:
-        raise VigieError(f"cannot read {path}", found=error, expected="a vector file that GDAL knows") from error
-    if layer is not None and layer not in layers:
-        raise VigieError(f"no layer '{layer}' in {path}", expected=", ".join(layers))
-    table = gpd.read_file(path, layer=layer or layers[0])
-    if not isinstance(table, gpd.GeoDataFrame):
-        raise VigieError(f"no geometry in {path}", found=f"columns {list(table.columns)}", expected="polygons")
-    return table
 
 
 def repair(table: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
@@ -209,9 +197,23 @@ def _recode(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     if "term_type" in out:
         out["term_type"] = [RGI6_TERM_TYPE.get(value, 9) for value in pd.to_numeric(out["term_type"], errors="coerce")]
     for column in {"zmin_m", "zmax_m", "zmed_m", "slope_deg", "aspect_deg", "lmax_m"} & set(out.columns):
-        numbers = pd.to_numeric(out[column]).astype("float64")
+        numbers = _measures(column, out[column])
         out[column] = numbers.where(numbers > -999)
     return out
+
+
+def _measures(name: str, column: pd.Series) -> pd.Series:
+    """Numbers of an RGI 6 column, also where it holds them as texts."""
+    numbers = pd.to_numeric(column.astype("object"), errors="coerce").astype("float64")
+    odd = column[numbers.isna() & column.notna() & ~column.astype(str).str.strip().isin(RGI6_MISSING)]
+    if len(odd):
+        raise VigieError(
+            f"'{odd.iloc[0]}' in the outlines is no {name}",
+            found=f"{len(odd)} of {len(column)} such values of RGI 6",
+            expected="numbers, -999 where nothing is known",
+            do="correct the column, or remove it",
+        )
+    return numbers
 
 
 def iso_date(text: object) -> str | None:

@@ -25,7 +25,7 @@ class InventorySettings(BaseModel):
     o2region: str = Field("00-00", pattern=r"^\d{2}-\d{2}$", description="RGI second-order region; 00-00 where none applies")
     date: str | None = Field(None, pattern=ISO_DATE, description="image date, ISO 8601")
     source: str = Field("", description="images the map was made from")
-    dem_source: str | None = Field(None, description="name of the DEM, for instance COPDEM30")
+    dem_source: str | None = Field(None, description="name of the DEM; left out, that of its file")
     submission_id: int = Field(0, ge=0, description="GLIMS submission; 0 while not submitted")
 
     clean: str = Field("clean ice", description="name of the clean-ice class in the legend")

@@ -17,6 +17,7 @@ from vigie.apps.glaciers.inventory.build import Inventory
 from vigie.apps.glaciers.inventory.settings import InventorySettings
 from vigie.core.errors import VigieError
 from vigie.core.store import whole_file, whole_folder, write_text
+from vigie.publish.vector import write_layer
 
 PLANAR, LINEAR = "Polygon", "LineString"
 GEOMETRY = {"intersects": LINEAR, "centrelines": LINEAR}
@@ -78,8 +79,8 @@ def write_geopackage(inventory: Inventory, path: Path) -> Path:
     """Write all tables as layers of one GeoPackage; the hypsometry is a layer without geometry."""
     with whole_file(path) as draft, _dated(inventory):
         for name in TABLES:
-            _write_layer(getattr(inventory, name), draft, GEOMETRY.get(name, PLANAR), layer=name)
-        pyogrio.write_dataframe(inventory.hypsometry, draft, layer="hypsometry", driver="GPKG")
+            write_layer(getattr(inventory, name), draft, GEOMETRY.get(name, PLANAR), layer=name)
+        write_layer(inventory.hypsometry, draft, layer="hypsometry")
     return path
 
 
@@ -112,7 +113,7 @@ def _write_product(inventory: Inventory, name: str, stem: Path) -> None:
     table, product = getattr(inventory, name), TABLES[name][0]
     columns, day = schema.names(product), _day(inventory)
     path, geometry = stem.with_name(f"{stem.name}.shp"), GEOMETRY.get(name, PLANAR)
-    _write_layer(table[[*columns, "geometry"]], path, geometry, encoding="UTF-8", DBF_DATE_LAST_UPDATE=day)
+    write_layer(table[[*columns, "geometry"]], path, geometry, encoding="UTF-8", DBF_DATE_LAST_UPDATE=day)
     table[columns].to_csv(stem.with_name(f"{stem.name}-attributes.csv"), index=False)
     _write_json(stem.with_name(f"{stem.name}-attributes_metadata.json"), schema.metadata(product))
 
@@ -136,15 +137,6 @@ def submissions(inventory: Inventory) -> pd.DataFrame:
     rows["anlys_time"] = inventory.settings.date
     rows["proc_desc"] = f"vigie inventory of {inventory.settings.source or 'a class map'}"
     return schema.conform(rows, schema.fields("submission_info"))
-
-
-def _write_layer(table: gpd.GeoDataFrame, path: Path, geometry: str, **options: str) -> None:
-    """Write one layer; an empty one keeps its columns and geometry type."""
-    kind = geometry if set(table.geom_type) <= {geometry} else f"Multi{geometry}"
-    driver = "GPKG" if path.suffix == ".gpkg" else "ESRI Shapefile"
-    multi = kind != geometry and driver == "GPKG"
-    as_type = geometry if driver == "ESRI Shapefile" else kind
-    pyogrio.write_dataframe(table, path, driver=driver, geometry_type=as_type, promote_to_multi=multi, **options)
 
 
 @contextmanager
