@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vigie.core.errors import VigieError
-from vigie.core.store import write_text
+from vigie.core.store import make_folder, write_text
 from vigie.learn.folds import NEVER
 from vigie.learn.model import check_files, read_card
 from vigie.learn.networks import FOREST
@@ -214,7 +214,7 @@ def _borrow(model: Path, card: dict[str, Any], run: Run) -> None:
         )
     if place.resolve() != model:
         place.unlink(missing_ok=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
         place.symlink_to(model, target_is_directory=True)
     write_text(note, weights)
 
