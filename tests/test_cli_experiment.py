@@ -61,6 +61,10 @@ MISTAKES = {
         ("'acquire.sources.0' is wrong; expected a legend beside truth: the name of", "codes follow; to mend it: correct it; "),
     ),
     "a list that is too short": ("harmonize.grid.bounds = [1, 2, 3]", ("'harmonize.grid.bounds.3' is missing; ",)),
+    "bounds the wrong way round": (
+        "harmonize.grid.bounds = [450500, 3099500, 450000, 3098000]",
+        ("'harmonize.grid.bounds' is wrong; found [450500, ", "west < east and south < north; to mend it: correct it; "),
+    ),
     "even sides": ("train.network.sides = [4]", ("'train.network.sides' is wrong; found [4]; expected odd numbers from 3; ",)),
     "width below zero": (
         "train.network.widths = [-4]",
