@@ -609,6 +609,44 @@ def test_apply_refuses_a_folder_that_holds_maps_of_another_model(vigie, copied, 
     assert newest(mapped[0]) == before
 
 
+@pytest.mark.parametrize("place", ["", "model", "model/all", "model/all/maps"])
+@pytest.mark.parametrize("model", ["", "model/all", "model/fold-0"])
+def test_apply_does_not_map_into_the_folder_of_a_trained_model(vigie, finished, own, model, place):
+    before = newest(finished)
+    code, _, err = vigie("apply", finished / model, own / "kh9_1973-08-20_dolma.tif", "--out", finished / place, "--quiet")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "where a trained model lies; found" in err and "choose another --out" in err and "delete" not in err
+    assert newest(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            lambda card: card["facts"].pop("origin"),
+            "found no facts.origin.app, facts.origin.harmonize, facts.origin.predict.patch",
+        ),
+        (lambda card: card["facts"]["origin"]["predict"].pop("overlap"), "found no facts.origin.predict.overlap; expected"),
+        (
+            lambda card: card["members"]["member-00.safetensors"].pop("network"),
+            "no sha256 or network of 'member-00.safetensors'",
+        ),
+        (lambda card: card["members"]["member-00.safetensors"]["network"].update(widths=[8, 32]), "do not fit the network"),
+    ],
+    ids=["no origin", "no overlap", "no network", "another network"],
+)
+def test_apply_refuses_a_card_that_does_not_fit_before_anything_is_written(vigie, copied, own, tmp_path, change, told):
+    path = copied / "model" / "all" / "card.json"
+    card = json.loads(path.read_text())
+    change(card)
+    path.write_text(json.dumps(card))
+    image, out = own / "synthetic_2015-08-21_dolma.tif", tmp_path / "map"
+    code, _, err = vigie("apply", copied, image, "--sensor", sensor_file(), "--out", out, "--quiet")
+    assert (code, err.count("\n")) == (2, 1)
+    assert told in err and "to mend it: " in err
+    assert not out.exists()
+
+
 def test_apply_refuses_a_model_of_another_legend(vigie, copied, own, tmp_path):
     card = copied / "model" / "all" / "card.json"
     record = json.loads(card.read_text())
