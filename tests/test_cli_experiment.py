@@ -157,6 +157,17 @@ def test_schema_and_apps_are_told(vigie):
         assert key in keys
 
 
+def test_tables_of_free_keys_are_told_as_they_can_be_set(vigie, tmp_path):
+    """What the schema says is the default can be given."""
+    keys = vigie("schema", "glaciers")[1].splitlines()
+    told = {line.split()[0]: " ".join(line.split()[1:]) for line in keys}
+    assert told["train.windows.shares"].startswith("table of numbers, default {}: how many times as often")
+    assert told["publish.history.prior"].startswith("table of numbers, default {'land': 0.55")
+    assert not [key for key, text in told.items() if text.startswith("value")]
+    (tmp_path / "page.toml").write_text(PLAIN)
+    assert load(tmp_path / "page.toml", ["train.windows.shares={}"]) == load(tmp_path / "page.toml")
+
+
 @pytest.mark.parametrize("name", app_names())
 def test_every_setting_has_a_meaning(name):
     schema = find_app(name).settings.model_json_schema()
