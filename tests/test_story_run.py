@@ -11,7 +11,8 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import geopandas as gpd
@@ -118,10 +119,27 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_earth(tmp_path_factory.mktemp("earth"))
 
 
+class Noon(datetime):
+    """A clock that stands still: products tell when they were made."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime(2026, 1, 2, 12, tzinfo=tz)
+
+
+@contextlib.contextmanager
+def at_noon() -> Iterator[None]:
+    """Let products, GeoPackages among them, be made at one and the same time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "datetime", Noon)
+        patch.setenv("OGR_CURRENT_DATE", "2026-01-02T12:00:00Z")
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished(experiment: Path) -> Path:
     """The run after `vigie run`; tests leave it as it is."""
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as left, at_noon():
         main(["run", str(experiment), "--out", str(experiment.parent / "runs"), "--quiet"])
     assert left.value.code is None
     return experiment.parent / "runs" / "tiny"
@@ -389,6 +407,26 @@ def test_an_artefact_that_is_gone_is_made_again(vigie, experiment, copied):
     before, after = (xr.open_zarr(r / "prediction.zarr", group=f"grid/{UNLABELLED}", consolidated=False).load()
                      for r in (experiment.parent / "runs" / "tiny", copied))  # fmt: skip
     assert before["probability"].identical(after["probability"])
+
+
+def test_another_engine_leaves_the_same_products(vigie, experiment, finished, copied):
+    for artefact in ("cube.zarr", "prediction.zarr", "products"):
+        shutil.rmtree(copied / artefact)
+    with at_noon():
+        assert vigie("run", experiment, "--out", copied.parent, "--quiet", "--set", "engine={kind='dask',workers=1}")[0] is None
+    page = html.unescape((copied / "products" / "report.html").read_text(encoding="utf-8"))
+    assert '[engine]\nkind = "dask"' in page
+    serial, dask = digests(finished), digests(copied)
+    assert len(serial) > 100
+    assert sorted(name for name, _ in serial.items() ^ dask.items()) == []
+
+
+def digests(run: Path) -> dict[str, str]:
+    """Hash what stages leave; the report tells of the engine and of the time that stages took."""
+    artefacts = [run / name for name in ("cube.zarr", "prediction.zarr", "products")]
+    files = [file for folder in artefacts for file in folder.rglob("*") if file.is_file() and file.name != "report.html"]
+    files.append(run / "scores.nc")
+    return {file.relative_to(run).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def test_quiet_says_nothing_and_a_log_says_what_where_and_how_long(vigie, experiment, copied):
