@@ -43,6 +43,7 @@ def refused(told: tuple[int | None, str, str], *words: str) -> None:
     assert (code, out) == (2, "")
     assert err.startswith("vigie: ")
     assert err.count("\n") == 1
+    assert "; to mend it: " in err
     for word in words:
         assert word in err
 
@@ -65,6 +66,7 @@ MISTAKES = {
         "harmonize.grid.bounds = [450500, 3099500, 450000, 3098000]",
         ("'harmonize.grid.bounds' is wrong; found [450500, ", "west < east and south < north; to mend it: correct it; "),
     ),
+    "no network like it": ('train.network.name = "zebra"', ("unknown network 'zebra'", "correct train.network.name")),
     "even sides": ("train.network.sides = [4]", ("'train.network.sides' is wrong; found [4]; expected odd numbers from 3; ",)),
     "width below zero": (
         "train.network.widths = [-4]",
@@ -120,7 +122,10 @@ COMMANDS = {
     "unknown option": (["run", "page.toml", "--oot", "x"], ("No such option: --oot", "--out")),
     "unknown verb": (["rum"], ("No such command 'rum'", "'run'", "expected vigie and one of run, acquire, ", "`vigie --help`")),
     "override without value": (["run", "page.toml", "--set", "train"], ("an override is not understood; found train",)),
-    "override through a value": (["run", "page.toml", "--set", "app.x=1"], ("override 'app.x=1' goes through 'app'",)),
+    "override through a value": (
+        ["run", "page.toml", "--set", "app.x=1"],
+        ("override 'app.x=1' goes through 'app'; found 'glaciers'",),
+    ),
     "override of an unknown key": (["run", "page.toml", "--set", "seeed=1"], ("unknown key 'seeed'", "did you mean 'seed'?")),
     "schema of an unknown application": (["schema", "glacier"], ("did you mean 'glaciers'?",)),
     "compare without scores": (["compare", "nothing"], ("run 'nothing' has no scores", "run `vigie run`")),
