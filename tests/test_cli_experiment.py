@@ -43,6 +43,7 @@ def refused(told: tuple[int | None, str, str], *words: str) -> None:
     assert (code, out) == (2, "")
     assert err.startswith("vigie: ")
     assert err.count("\n") == 1
+    assert "; to mend it: " in err
     for word in words:
         assert word in err
 
@@ -61,6 +62,11 @@ MISTAKES = {
         ("'acquire.sources.0' is wrong; expected a legend beside truth: the name of", "codes follow; to mend it: correct it; "),
     ),
     "a list that is too short": ("harmonize.grid.bounds = [1, 2, 3]", ("'harmonize.grid.bounds.3' is missing; ",)),
+    "bounds the wrong way round": (
+        "harmonize.grid.bounds = [450500, 3099500, 450000, 3098000]",
+        ("'harmonize.grid.bounds' is wrong; found [450500, ", "west < east and south < north; to mend it: correct it; "),
+    ),
+    "no network like it": ('train.network.name = "zebra"', ("unknown network 'zebra'", "correct train.network.name")),
     "even sides": ("train.network.sides = [4]", ("'train.network.sides' is wrong; found [4]; expected odd numbers from 3; ",)),
     "width below zero": (
         "train.network.widths = [-4]",
@@ -116,7 +122,10 @@ COMMANDS = {
     "unknown option": (["run", "page.toml", "--oot", "x"], ("No such option: --oot", "--out")),
     "unknown verb": (["rum"], ("No such command 'rum'", "'run'", "expected vigie and one of run, acquire, ", "`vigie --help`")),
     "override without value": (["run", "page.toml", "--set", "train"], ("an override is not understood; found train",)),
-    "override through a value": (["run", "page.toml", "--set", "app.x=1"], ("override 'app.x=1' goes through 'app'",)),
+    "override through a value": (
+        ["run", "page.toml", "--set", "app.x=1"],
+        ("override 'app.x=1' goes through 'app'; found 'glaciers'",),
+    ),
     "override of an unknown key": (["run", "page.toml", "--set", "seeed=1"], ("unknown key 'seeed'", "did you mean 'seed'?")),
     "schema of an unknown application": (["schema", "glacier"], ("did you mean 'glaciers'?",)),
     "compare without scores": (["compare", "nothing"], ("run 'nothing' has no scores", "run `vigie run`")),
@@ -151,6 +160,17 @@ def test_schema_and_apps_are_told(vigie):
     keys = vigie("schema", "glaciers")[1]
     for key in ("train.fit.steps", "harmonize.coregister.reference", "engine.timeout_s", "publish.outlines"):
         assert key in keys
+
+
+def test_tables_of_free_keys_are_told_as_they_can_be_set(vigie, tmp_path):
+    """What the schema says is the default can be given."""
+    keys = vigie("schema", "glaciers")[1].splitlines()
+    told = {line.split()[0]: " ".join(line.split()[1:]) for line in keys}
+    assert told["train.windows.shares"].startswith("table of numbers, default {}: how many times as often")
+    assert told["publish.history.prior"].startswith("table of numbers, default {'land': 0.55")
+    assert not [key for key, text in told.items() if text.startswith("value")]
+    (tmp_path / "page.toml").write_text(PLAIN)
+    assert load(tmp_path / "page.toml", ["train.windows.shares={}"]) == load(tmp_path / "page.toml")
 
 
 @pytest.mark.parametrize("name", app_names())

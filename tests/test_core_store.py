@@ -138,6 +138,14 @@ def test_files_and_folders_appear_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "model" / "weights").read_text() == "two" and len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.parametrize("whole", [store.whole_file, store.whole_folder])
+def test_a_place_that_takes_no_folder_is_told(tmp_path, whole):
+    (tmp_path / "notes.txt").write_text("my own")
+    told = r"cannot make the folder .*notes.txt.*found Not a directory.*choose another folder with --out"
+    with pytest.raises(VigieError, match=told), whole(tmp_path / "notes.txt" / "inside" / "a"):
+        pass
+
+
 def test_other_errors_are_not_dressed_up(tmp_path):
     with pytest.raises(FileNotFoundError), store.disk(tmp_path):
         (tmp_path / "none").read_text()

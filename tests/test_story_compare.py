@@ -1,9 +1,13 @@
 """Scores that several runs share, and facts that several models do: what is written is what is read."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import xarray as xr
 
-from vigie.story.compare import cautions_of, figure_of, merged_scores, read_group
+from vigie.core.errors import VigieError
+from vigie.story.compare import cautions_of, compare, figure_of, merged_scores, read_group
 from vigie.story.report import shared_facts
 
 
@@ -35,6 +39,32 @@ def test_a_reference_method_appears_again_where_its_scores_differ(tmp_path):
     merged = merged_scores([tmp_path / run for run in ("one", "two", "three")], "ice")
     assert merged["model"].values.tolist() == ["one", "forest", "two", "three", "forest of three"]
     assert merged["iou"].sel(label="ice").values.tolist() == [0.8, 0.5, 0.8, 0.8, 0.7]
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> Path:
+    """A run that has scores and nothing else."""
+    names = {"label": ["ice"], "model": ["model"], "scene": ["a"]}
+    values = {"iou": (("model", "label"), [[0.8]]), "iou_by_scene": (("model", "label", "scene"), [[[0.8]]])}
+    (tmp_path / "one").mkdir()
+    xr.DataTree.from_dict({"/ice": xr.Dataset(values, names)}).to_netcdf(tmp_path / "one" / "scores.nc", engine="h5netcdf")
+    return tmp_path / "one"
+
+
+@pytest.mark.parametrize("keep", [0, 1000])
+def test_what_is_not_the_scores_of_a_run_is_told(scored, keep):
+    spoilt = scored.with_name("two")
+    spoilt.mkdir()
+    (spoilt / "scores.nc").write_bytes((scored / "scores.nc").read_bytes()[:keep] or b"my own notes")
+    with pytest.raises(VigieError, match=r"two/scores.nc is not the scores of a run; .*delete it and run `vigie verify` again"):
+        compare([scored, spoilt], scored.parent / "comparison")
+    assert not (scored.parent / "comparison").exists()
+
+
+def test_a_run_is_not_compared_with_itself(scored, monkeypatch):
+    monkeypatch.chdir(scored.parent)
+    with pytest.raises(VigieError, match=r"the same run is named twice; found .*one and one; expected runs that differ"):
+        compare([scored, Path("one")], scored.parent / "comparison")
 
 
 def test_models_share_what_their_cards_agree_on():

@@ -11,7 +11,8 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import geopandas as gpd
@@ -119,10 +120,27 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_earth(tmp_path_factory.mktemp("earth"))
 
 
+class Noon(datetime):
+    """A clock that stands still: products tell when they were made."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime(2026, 1, 2, 12, tzinfo=tz)
+
+
+@contextlib.contextmanager
+def at_noon() -> Iterator[None]:
+    """Let products, GeoPackages among them, be made at one and the same time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "datetime", Noon)
+        patch.setenv("OGR_CURRENT_DATE", "2026-01-02T12:00:00Z")
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished(experiment: Path) -> Path:
     """The run after `vigie run`; tests leave it as it is."""
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as left, at_noon():
         main(["run", str(experiment), "--out", str(experiment.parent / "runs"), "--quiet"])
     assert left.value.code is None
     return experiment.parent / "runs" / "tiny"
@@ -392,6 +410,26 @@ def test_an_artefact_that_is_gone_is_made_again(vigie, experiment, copied):
     assert before["probability"].identical(after["probability"])
 
 
+def test_another_engine_leaves_the_same_products(vigie, experiment, finished, copied):
+    for artefact in ("cube.zarr", "prediction.zarr", "products"):
+        shutil.rmtree(copied / artefact)
+    with at_noon():
+        assert vigie("run", experiment, "--out", copied.parent, "--quiet", "--set", "engine={kind='dask',workers=1}")[0] is None
+    page = html.unescape((copied / "products" / "report.html").read_text(encoding="utf-8"))
+    assert '[engine]\nkind = "dask"' in page
+    serial, dask = digests(finished), digests(copied)
+    assert len(serial) > 100
+    assert sorted(name for name, _ in serial.items() ^ dask.items()) == []
+
+
+def digests(run: Path) -> dict[str, str]:
+    """Hash what stages leave; the report tells of the engine and of the time that stages took."""
+    artefacts = [run / name for name in ("cube.zarr", "prediction.zarr", "products")]
+    files = [file for folder in artefacts for file in folder.rglob("*") if file.is_file() and file.name != "report.html"]
+    files.append(run / "scores.nc")
+    return {file.relative_to(run).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
 def test_quiet_says_nothing_and_a_log_says_what_where_and_how_long(vigie, experiment, copied):
     (copied / ".stages" / "verify.json").unlink()
     assert vigie("verify", experiment, "--out", copied.parent, "--quiet") == (None, "", "")
@@ -637,6 +675,44 @@ def test_apply_refuses_a_folder_that_holds_maps_of_another_model(vigie, copied, 
     assert code == 2
     assert "holds maps of another model" in err
     assert newest(mapped[0]) == before
+
+
+@pytest.mark.parametrize("place", ["", "model", "model/all", "model/all/maps"])
+@pytest.mark.parametrize("model", ["", "model/all", "model/fold-0"])
+def test_apply_does_not_map_into_the_folder_of_a_trained_model(vigie, finished, own, model, place):
+    before = newest(finished)
+    code, _, err = vigie("apply", finished / model, own / "kh9_1973-08-20_dolma.tif", "--out", finished / place, "--quiet")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "where a trained model lies; found" in err and "choose another --out" in err and "delete" not in err
+    assert newest(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            lambda card: card["facts"].pop("origin"),
+            "found no facts.origin.app, facts.origin.harmonize, facts.origin.predict.patch",
+        ),
+        (lambda card: card["facts"]["origin"]["predict"].pop("overlap"), "found no facts.origin.predict.overlap; expected"),
+        (
+            lambda card: card["members"]["member-00.safetensors"].pop("network"),
+            "no sha256 or network of 'member-00.safetensors'",
+        ),
+        (lambda card: card["members"]["member-00.safetensors"]["network"].update(widths=[8, 32]), "do not fit the network"),
+    ],
+    ids=["no origin", "no overlap", "no network", "another network"],
+)
+def test_apply_refuses_a_card_that_does_not_fit_before_anything_is_written(vigie, copied, own, tmp_path, change, told):
+    path = copied / "model" / "all" / "card.json"
+    card = json.loads(path.read_text())
+    change(card)
+    path.write_text(json.dumps(card))
+    image, out = own / "synthetic_2015-08-21_dolma.tif", tmp_path / "map"
+    code, _, err = vigie("apply", copied, image, "--sensor", sensor_file(), "--out", out, "--quiet")
+    assert (code, err.count("\n")) == (2, 1)
+    assert told in err and "to mend it: " in err
+    assert not out.exists()
 
 
 def test_apply_refuses_a_model_of_another_legend(vigie, copied, own, tmp_path):

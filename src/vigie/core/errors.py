@@ -71,6 +71,20 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def sized(count: float) -> str:
+    """Tell a number of bytes in the unit that suits it.
+
+    Examples
+    --------
+    >>> sized(0), sized(1000), sized(38_000_000), sized(2**34)
+    ('0 B', '1000 B', '36.2 MiB', '16.0 GiB')
+    """
+    unit, *larger = "B", "KiB", "MiB", "GiB", "TiB"
+    while count >= 1024 and larger:
+        count, (unit, *larger) = count / 1024, larger
+    return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+
+
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
     """Name the known word nearest to a misspelt one, as a hint for an error message ('' when none is near).
 

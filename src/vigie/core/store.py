@@ -152,6 +152,24 @@ def check_folder(path: Path) -> None:
             return
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those it lies in.
+
+    Raises
+    ------
+    VigieError: it cannot be made: what it lies in takes none, or is a file.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VigieError(
+            f"cannot make the folder {path}",
+            found=error.strerror,
+            expected="a place that takes folders",
+            do="choose another folder with --out, or free space",
+        ) from error
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a draft path to write to, and rename it into place only when the block succeeded.
@@ -165,7 +183,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     >>> target.read_text()
     '0.61'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     draft = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
     try:
         with disk(path):
@@ -179,7 +197,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give a draft folder to fill, and move it into place only when the block succeeded."""
     draft = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-    draft.mkdir(parents=True)
+    make_folder(draft)
     try:
         with disk(path):
             yield draft

@@ -76,7 +76,11 @@ class BandImage:
         band = next((b for b in self.reader.scene.bands if b.name == self.band), None)
         if band is None:
             names = ", ".join(b.name for b in self.reader.scene.bands)
-            raise VigieError(f"scene '{self.reader.scene.id}' has no band '{self.band}'", expected=names)
+            raise VigieError(
+                f"scene '{self.reader.scene.id}' has no band '{self.band}'",
+                expected=names,
+                do="choose another band in harmonize.coregister",
+            )
         return read_band(band, self.reader.image_grid, window, self.reader.settings.refine)[0]
 
 

@@ -154,7 +154,12 @@ def _described(href: str) -> Layer:
         raise VigieError(f"cannot read {href}", found=error, expected="a vector layer", do="check the path") from error
     if crs is None or not re.search("Polygon|Unknown|Collection", kind):
         found = f"crs {crs}, geometry {kind}"
-        raise VigieError(f"{href} cannot be burnt as labels", found=found, expected="polygons with a CRS")
+        raise VigieError(
+            f"{href} cannot be burnt as labels",
+            found=found,
+            expected="polygons with a CRS",
+            do="assign one with ogr2ogr -a_srs, or name another layer",
+        )
     return Layer(path, name or None, crs, bounds)
 
 

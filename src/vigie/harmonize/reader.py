@@ -223,7 +223,12 @@ def quality_flags(mask: QualityMask, grid: GeoBox, window: Window) -> Flags:
     """
     strange = sorted(({*mask.bits} | {*mask.values}) - {*FLAGS})
     if strange:
-        raise VigieError(f"quality mask {mask.href} uses unknown flags", found=strange, expected=", ".join(FLAGS))
+        raise VigieError(
+            f"quality mask {mask.href} uses unknown flags",
+            found=strange,
+            expected=", ".join(FLAGS),
+            do="correct the sensor's file",
+        )
     codes, known = read_nearest(mask.href, mask.index, grid, window)
     flags = np.zeros(codes.shape, dtype=np.uint8)
     for name, bits in mask.bits.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -18,7 +19,9 @@ class GridSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     crs: str | None = Field(default=None, description="projected CRS, such as 'EPSG:32645'; default: the scene's")
-    resolution_m: float | None = Field(default=None, gt=0, description="pixel size, metres; default: the finest band's")
+    resolution_m: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="pixel size, metres; default: the finest band's"
+    )
     bounds: tuple[float, float, float, float] | None = Field(
         default=None, description="west, south, east, north in units of `crs`; default: all of the scene"
     )
@@ -32,6 +35,15 @@ class GridSettings(BaseModel):
             except CRSError as error:
                 raise ValueError("a coordinate system that PROJ knows, such as 'EPSG:32645'") from error
         return crs
+
+    @field_validator("bounds")
+    @classmethod
+    def _bounds_in_order(cls, bounds: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
+        if bounds is not None:
+            west, south, east, north = bounds
+            if not (all(map(math.isfinite, bounds)) and west < east and south < north):
+                raise ValueError("west, south, east, north, finite, with west < east and south < north")
+        return bounds
 
 
 class HarmonizeSettings(BaseModel):

@@ -45,7 +45,12 @@ def derive(elevation: Band, grid: GeoBox, window: Window, settings: HarmonizeSet
         If the grid is not in metres or elevation is not.
     """
     if elevation.units != "m":
-        raise VigieError(f"elevation of {elevation.href} is not in metres", found=f"'{elevation.units}'", expected="'m'")
+        raise VigieError(
+            f"elevation of {elevation.href} is not in metres",
+            found=f"'{elevation.units}'",
+            expected="'m'",
+            do="convert it to metres",
+        )
     box, fine, coarse, valley = (box_reach(grid, m) for m in (settings.relief_box_m, FINE_M, COARSE_M, VALLEY_M))
     reach = max(box, 2 * fine, coarse + 1, valley)
     wide = {dim: slice(part.start - reach, part.stop + reach) for dim, part in window.items()}

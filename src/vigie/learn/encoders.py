@@ -76,7 +76,10 @@ class Encoder:
         be read or lacks some.
         """
         if not timm.is_model(self.name):
-            raise VigieError(f"timm has no encoder '{self.name}'", do=nearest(self.name, timm.list_models()))
+            raise VigieError(
+                f"timm has no encoder '{self.name}'",
+                do=nearest(self.name, timm.list_models()) or "correct train.network.encoder",
+            )
         if self.weights in (RANDOM, HUB):
             return None
         if self.weights == SHIPPED:
@@ -193,6 +196,7 @@ class EncodedUNet(Encoded):
                 f"train.network.widths do not fit encoder '{encoder.name}'",
                 found=f"{len(widths)} widths",
                 expected=f"{len(levels)}, one for each level of the encoder, finest first",
+                do="give as many train.network.widths, or leave them out for another encoder",
             )
         self.down = down
         inputs, skipped = (*widths[1:], levels[-1]), (channels, *levels[:-1])

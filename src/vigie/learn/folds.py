@@ -202,12 +202,17 @@ def _check(scenes: Sequence[SceneInfo], settings: FoldSettings) -> None:
             f"scenes cannot be put into folds by {settings.by}",
             found=f"{len(scenes)} scenes, ids used twice {twice}, without a {settings.by} {nameless}, blocks {settings.blocks}",
             expected=f"scenes with an id of their own{' and a ' + settings.by if nameless else ''}, blocks of at least 1 x 1",
+            do=f"give every source a {settings.by}, or choose another train.folds.by"
+            if nameless
+            else "name scenes differently, or correct train.folds.blocks",
         )
     known = sorted({name for scene in scenes for name in (scene.sensor, scene.region) if name})
     for name in settings.always:
         if name not in known:
             raise VigieError(
-                f"folds.always: no labelled scene is of '{name}'", expected=f"of {', '.join(known)}", do=nearest(name, known)
+                f"folds.always: no labelled scene is of '{name}'",
+                expected=f"of {', '.join(known)}",
+                do=nearest(name, known) or "correct folds.always",
             )
     always = {scene.group: scene.id for scene in scenes if scene.group and _is_always(scene, settings)}
     for scene in scenes:

@@ -216,7 +216,11 @@ def _factory(name: str) -> Factory:
     others = {point.name: point for point in entry_points(group="vigie.networks")}
     if name not in others:
         known = [*FACTORIES, FOREST, *others]
-        raise VigieError(f"unknown network '{name}'", expected=", ".join(known), do=nearest(name, known))
+        raise VigieError(
+            f"unknown network '{name}'",
+            expected=", ".join(known),
+            do=nearest(name, known) or "correct train.network.name, or install the package that offers it",
+        )
     factory: Factory = others[name].load()
     return factory
 

@@ -123,7 +123,8 @@ def cached_model(folder: Path, device: str, precision: Precision, card: str = ""
             expected=card,
             do="run `vigie predict` again",
         )
-    return _loaded(folder, found, device, precision)
+    # A model and a link to it are one.
+    return _loaded(folder.resolve(), found, device, precision)
 
 
 @lru_cache(maxsize=4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, sized
 
 
 def check_room(path: Path, need_bytes: int) -> None:
@@ -28,7 +28,7 @@ def check_room(path: Path, need_bytes: int) -> None:
     if need_bytes > free:
         raise VigieError(
             f"the disk may not hold {path}",
-            found=f"{free / 2**20:.1f} MiB free",
-            expected=f"{need_bytes / 2**20:.1f} MiB, its size before compression",
+            found=f"{sized(free)} free",
+            expected=f"{sized(need_bytes)}, its size before compression",
             do="free space or choose another folder with --out, then run the same command again",
         )

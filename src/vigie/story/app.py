@@ -54,7 +54,11 @@ def find_app(name: str) -> App:
         if point.name == name:
             app: App = point.load()
             return app
-    raise VigieError(f"there is no application '{name}'", expected=", ".join(app_names()), do=nearest(name, app_names()))
+    raise VigieError(
+        f"there is no application '{name}'",
+        expected=", ".join(app_names()),
+        do=nearest(name, app_names()) or "see `vigie apps`",
+    )
 
 
 def perform(app: App, run: Run, stages: tuple[str, ...] = STAGES) -> None:

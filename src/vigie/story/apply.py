@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from vigie.core.errors import VigieError
-from vigie.core.store import write_text
+from vigie.core.store import make_folder, write_text
 from vigie.learn.folds import NEVER
-from vigie.learn.model import check_files, read_card
-from vigie.learn.networks import FOREST
+from vigie.learn.model import read_card
 from vigie.predict.scene import cached_model
 from vigie.story.app import App, perform
 from vigie.story.forests import check_known
@@ -28,6 +26,8 @@ OWN = ("acquire", "harmonize", "predict", "publish")
 """Stages that leave an artefact of their own: the model is borrowed, and there is nothing to verify."""
 OF_THE_MODEL = ("patch", "overlap")
 """Settings of prediction that the maps depend on; the others belong to the machine that trained the model."""
+NEEDED = ("experiment", "origin.app", "origin.harmonize", *(f"origin.predict.{key}" for key in OF_THE_MODEL))
+"""Facts of a model's card that its application is made from."""
 USED = ("app", "name", "summary", "seed", "engine", "acquire", "harmonize", "predict", "publish")
 """Tables of an experiment that an application of a model uses; how the model was trained stands in its card."""
 OF_THE_PLACE = ("crs", "bounds")
@@ -58,20 +58,24 @@ def apply(model: Path, request: Request, out: Path, progress: Progress) -> Run:
     Raises
     ------
     VigieError: there is no model, its files are broken, it is for another legend or for other bands, an image cannot be read,
-        or `out` holds maps of another model.
+        or `out` holds maps of another model, or a trained model.
     """
     folder = find_model(model)
+    check_apart(out)
     card = read_card(folder)
+    check_origin(folder, card)
     app, experiment = validate(experiment_of(card, request, out), "vigie apply")
-    check_legend(folder, card, app)
-    check_files(folder, card)
-    _tell_grid(card)
     run = Run(experiment, out, progress, base=Path.cwd())
+    predict = settings_of(run).predict
+    loaded = cached_model(folder, predict.device, predict.precision)
+    check_legend(folder, card, app)
+    _tell_grid(card)
     run.check_own(OWN)
-    with _leaving_nothing(run):
+    with run.leaving_nothing():
         _borrow(folder, card, run)
         perform(app, run, ("acquire",))
-        _check_bands(run)
+        # A forest refuses bands that it does not know, before they are copied.
+        check_known(loaded, catalogued(run), settings_of(run).harmonize)
         write_text(_command_note(run), command_of(model, request, out))
         perform(app, run, ("harmonize",))
     for warning in unseen(card, (scene.sensor for scene in catalogued(run))):
@@ -121,6 +125,44 @@ def find_model(path: Path) -> Path:
         expected=f"a run folder with {ARTEFACTS[TRAINED]}/{final}, or a folder with card.json",
         do="train one with `vigie run` (train.final = true)",
     )
+
+
+def check_apart(out: Path) -> None:
+    """Refuse to map into the folder of a trained model: a run removes what is of other settings, and training writes it anew.
+
+    A model that is only borrowed, through a link, is that of maps.
+    """
+    whole = out.resolve()
+    below = [place for place in (out / fold_name(NEVER), *(out / ARTEFACTS[TRAINED]).glob("*")) if not place.is_symlink()]
+    own = next((place for place in (*below, whole, *whole.parents) if (place / "card.json").is_file()), None)
+    if own is not None:
+        raise VigieError(
+            f"--out {out} is where a trained model lies",
+            found=own,
+            expected="a folder of its own for the maps",
+            do="choose another --out, and leave this folder as it is",
+        )
+
+
+def check_origin(model: Path, card: Mapping[str, Any]) -> None:
+    """Refuse a card that does not tell how scenes are prepared for its model."""
+    lacking = [f"facts.{place}" for place in NEEDED if not _holds(card["facts"], place.split("."))]
+    if lacking:
+        raise VigieError(
+            f"the card of the model in {model} does not tell how images are prepared for it",
+            found=f"no {', '.join(lacking)}",
+            expected="a card written by `vigie run`",
+            do="copy the whole model folder again, or train again",
+        )
+
+
+def _holds(content: object, keys: Sequence[str]) -> bool:
+    """Say whether there is something at the end of a way through tables."""
+    for key in keys:
+        if not isinstance(content, Mapping) or key not in content:
+            return False
+        content = content[key]
+    return True
 
 
 def experiment_of(card: dict[str, Any], request: Request, out: Path) -> dict[str, Any]:
@@ -177,30 +219,6 @@ def check_legend(model: Path, card: dict[str, Any], app: App) -> None:
         )
 
 
-@contextmanager
-def _leaving_nothing(run: Run) -> Iterator[None]:
-    """Remove what was written when the work inside is refused before there is a cube; what was there before stays."""
-    before = _written(run)
-    try:
-        yield
-    except BaseException:
-        if not run.artefact("harmonize").exists():
-            for path in sorted(_written(run) - before, reverse=True):
-                if path.is_symlink() or path.is_file():
-                    path.unlink()
-                elif not any(path.iterdir()):
-                    path.rmdir()
-        raise
-
-
-def _written(run: Run) -> set[Path]:
-    """The run folder and those it lies in, as far as they are there, and in it what is written before the cube."""
-    places = {run.folder, *run.folder.parents, run.artefact("acquire")}
-    for folder in (run.folder / NOTES, run.artefact(TRAINED)):
-        places |= {folder, *folder.rglob("*")}
-    return {place for place in places if place.exists() or place.is_symlink()}
-
-
 def _borrow(model: Path, card: dict[str, Any], run: Run) -> None:
     """Point the run's model at the trained one: a link, so that weights are not copied."""
     place, note = run.artefact(TRAINED) / fold_name(NEVER), run.folder / NOTES / "borrowed.json"
@@ -214,17 +232,9 @@ def _borrow(model: Path, card: dict[str, Any], run: Run) -> None:
         )
     if place.resolve() != model:
         place.unlink(missing_ok=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
         place.symlink_to(model, target_is_directory=True)
     write_text(note, weights)
-
-
-def _check_bands(run: Run) -> None:
-    """Refuse images of bands that a forest of the model does not know, before they are copied."""
-    settings = settings_of(run)
-    if any(kind.name == FOREST for kind in settings.train.networks):
-        place, predict = run.artefact(TRAINED) / fold_name(NEVER), settings.predict
-        check_known(cached_model(place, predict.device, predict.precision), catalogued(run), settings.harmonize)
 
 
 def _tell_grid(card: dict[str, Any]) -> None:

@@ -54,7 +54,11 @@ def made(baselines: Baselines, name: str, labels: LabelLegend) -> Baseline:
     VigieError: there is none of that name.
     """
     if name not in baselines:
-        raise VigieError(f"there is no baseline '{name}'", expected=", ".join(baselines), do=nearest(name, tuple(baselines)))
+        raise VigieError(
+            f"there is no baseline '{name}'",
+            expected=", ".join(baselines),
+            do=nearest(name, tuple(baselines)) or "correct verify.baselines",
+        )
     return baselines[name](labels)
 
 

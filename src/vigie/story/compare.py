@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -32,8 +33,9 @@ def compare(runs: Sequence[Path], out: Path) -> str:
 
     Raises
     ------
-    VigieError: a run has no scores, or runs were scored on other scenes or labels.
+    VigieError: a run has no scores or is named twice, runs were scored on other scenes or labels, or `out` cannot be a folder.
     """
+    check_different(runs)
     tables, panels = [], []
     for legend in shared_legends(runs):
         merged = merged_scores(runs, legend)
@@ -49,6 +51,20 @@ def compare(runs: Sequence[Path], out: Path) -> str:
     with whole_file(out / FIGURE) as draft:
         figure_of(panels, names_of(runs), cautions).savefig(draft, dpi=150)
     return "\n".join([everything.to_string(index=False), *cautions])
+
+
+def check_different(runs: Sequence[Path]) -> None:
+    """Refuse one run under two names: a table would show it twice, as if two runs agreed."""
+    names: dict[Path, Path] = {}
+    for run in runs:
+        if run.resolve() in names:
+            raise VigieError(
+                "the same run is named twice",
+                found=" and ".join(dict.fromkeys(map(str, (names[run.resolve()], run)))),
+                expected="runs that differ",
+                do="name each run once",
+            )
+        names[run.resolve()] = run
 
 
 def cautions_of(runs: Sequence[Path]) -> list[str]:
@@ -116,8 +132,28 @@ def groups(run: Path) -> list[str]:
     path = run / ARTEFACTS["verify"]
     if not path.is_file():
         raise VigieError(f"run '{run}' has no scores", found=f"nothing at {path}", do="run `vigie run` on its experiment first")
-    with xr.open_datatree(path, engine="h5netcdf") as tree:
+    with opened(path) as tree:
         return [str(name) for name, node in tree.children.items() if "model" in node.dims]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[xr.DataTree]:
+    """Open a `scores.nc` to read from.
+
+    Raises
+    ------
+    VigieError: the file is truncated, damaged, or something else.
+    """
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            yield tree
+    except OSError as error:
+        raise VigieError(
+            f"{path} is not the scores of a run",
+            found=error,
+            expected="a whole scores.nc",
+            do="delete it and run `vigie verify` again",
+        ) from error
 
 
 def merged_scores(runs: Sequence[Path], legend: str) -> xr.Dataset:
@@ -148,7 +184,7 @@ def _numbers(table: xr.Dataset, model: str) -> xr.Dataset:
 
 def read_group(path: Path, group: str) -> xr.Dataset:
     """Read one group of a `scores.nc` whole, with the coordinates it shares with the group above it, and text as numpy text."""
-    with xr.open_datatree(path, engine="h5netcdf") as tree:
+    with opened(path) as tree:
         loaded = tree[group].to_dataset().load()
     used = {dim for variable in loaded.data_vars.values() for dim in variable.dims}
     loaded = loaded.drop_vars([name for name, c in loaded.coords.items() if not set(c.dims) <= used])

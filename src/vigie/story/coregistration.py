@@ -79,7 +79,10 @@ def references(scenes: Sequence[Scene], settings: HarmonizeSettings, plan: Coreg
     moving = [scene for scene in scenes if any(fnmatchcase(scene.id, wanted) for wanted in plan.scenes)]
     if not moving:
         raise VigieError(
-            "no scene is to be moved", found=f"harmonize.coregister.scenes = {list(plan.scenes)}", expected=", ".join(by_id)
+            "no scene is to be moved",
+            found=f"harmonize.coregister.scenes = {list(plan.scenes)}",
+            expected=", ".join(by_id),
+            do="name some of these in harmonize.coregister.scenes, or leave harmonize.coregister out",
         )
     chosen = {scene.id: by_id.get(plan.reference) or first[scene.group or scene.id] for scene in moving}
     pairs = {name: [target_grid([scene], settings.grid) for scene in (by_id[name], other)] for name, other in chosen.items()}

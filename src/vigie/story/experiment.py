@@ -93,8 +93,11 @@ class Experiment(Settings):
 
 
 def to_json(experiment: Experiment, tables: Collection[str] | None = None) -> str:
-    """The validated experiment, whole or only some of its tables, as JSON: it travels inside every product."""
-    return json.dumps(experiment.model_dump(mode="json", include=_kept(tables)), sort_keys=True)
+    """The validated experiment, whole or only some of its tables, as JSON: it travels inside every product.
+
+    The engine is left out: products are the same bytes whichever made them. The report tells it, with the whole experiment.
+    """
+    return json.dumps(experiment.model_dump(mode="json", include=_kept(tables), exclude={"engine"}), sort_keys=True)
 
 
 def to_toml(experiment: Experiment, tables: Collection[str] | None = None) -> str:

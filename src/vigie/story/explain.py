@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vigie.acquire.sources import gather
-from vigie.core.errors import counted
+from vigie.core.errors import counted, sized
 from vigie.core.scene import Scene
 from vigie.learn.encoders import RANDOM
 from vigie.learn.networks import FOREST
@@ -45,8 +45,8 @@ def _harmonize(run: Run, scenes: list[Scene]) -> list[str]:
     pixels = sum(y * x for y, x in shapes_of(run, scenes)) / 1e6
     read = sum(scene.shape[0] * scene.shape[1] * len(scene.bands) * 2 for scene in scenes)
     return [
-        f"harmonize  {pixels:.2f} million pixels; reads about {_bytes(read)}, writes up to {_bytes(cube_bytes(run, scenes))} "
-        f"before compression; memory about {_bytes(tile_bytes(run, scenes))} a tile"
+        f"harmonize  {pixels:.2f} million pixels; reads about {sized(read)}, writes up to {sized(cube_bytes(run, scenes))} "
+        f"before compression; memory about {sized(tile_bytes(run, scenes))} a tile"
     ]
 
 
@@ -68,14 +68,6 @@ def _predict(run: Run, scenes: list[Scene]) -> list[str]:
     lattice = Lattice(settings.patch, settings.overlap)
     shapes = shapes_of(run, scenes)
     patches = sum(len(lattice.starts(y)) * len(lattice.starts(x)) for y, x in shapes)
-    memory = predict_gib(run, scenes)
+    memory = sized(predict_gib(run, scenes) * 2**30)
     there = f"in {counted(len(shapes), 'scene')}"
-    return [f"predict    {patches} patches of {settings.patch} px {there}; memory about {memory:.2f} GiB"]
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+    return [f"predict    {patches} patches of {settings.patch} px {there}; memory about {memory}"]

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from vigie.core.errors import VigieError
+from vigie.core.errors import VigieError, sized
 from vigie.core.scene import Scene
 from vigie.harmonize.cube import pixels_done
 from vigie.harmonize.grids import target_grid
@@ -75,16 +75,16 @@ def check(run: Run, scenes: Sequence[Scene]) -> None:
     if need > free:
         raise VigieError(
             "the disk cannot hold the cube",
-            found=f"{free / 2**30:.1f} GiB free in {run.folder}",
-            expected=f"up to {need / 2**30:.1f} GiB for what is still to be written, before compression",
+            found=f"{sized(free)} free in {run.folder}",
+            expected=f"up to {sized(need)} for what is still to be written, before compression",
             do="free space, choose another folder with --out, or take fewer scenes",
         )
     whole, tile = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), tile_bytes(run, scenes)
     if tile > whole:
         raise VigieError(
             "a tile of harmonize does not fit in memory",
-            found=f"about {tile / 2**30:.1f} GiB for {settings_of(run).harmonize.tile} px",
-            expected=f"at most {whole / 2**30:.1f} GiB, all that this machine has",
+            found=f"about {sized(tile)} for {settings_of(run).harmonize.tile} px",
+            expected=f"at most {sized(whole)}, all that this machine has",
             do="lower harmonize.tile, for instance with --set harmonize.tile=512",
         )
     predict, kinds = settings_of(run).predict, settings_of(run).train.networks

@@ -35,7 +35,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> tuple[App, Experiment]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise VigieError(f"{path} is not TOML", found=error, expected="a TOML 1.0 file in UTF-8") from error
+        raise VigieError(
+            f"{path} is not TOML",
+            found=error,
+            expected="a TOML 1.0 file in UTF-8",
+            do="correct it there; examples/ shows how tables and values are written",
+        ) from error
     for text in overrides:
         override(content, text)
     return validate(content, str(path))
@@ -44,7 +49,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> tuple[App, Experiment]:
 def validate(content: dict[str, Any], origin: str) -> tuple[App, Experiment]:
     """Find the application an experiment names and validate the content with its settings."""
     if "app" not in content:
-        raise VigieError(f"{origin} names no application", expected=f"app = one of {', '.join(app_names())}")
+        raise VigieError(
+            f"{origin} names no application",
+            expected=f"app = one of {', '.join(app_names())}",
+            do="add this line before the first table",
+        )
     app = find_app(str(content["app"]))
     try:
         return app, app.settings.model_validate(content)
@@ -56,7 +65,12 @@ def override(content: dict[str, Any], text: str) -> None:
     """Set one key of an experiment's content from `key.key=value`."""
     key, equals, value_text = text.partition("=")
     if not equals or not key.strip():
-        raise VigieError("an override is not understood", found=text, expected="key.key=value, for instance train.fit.steps=20")
+        raise VigieError(
+            "an override is not understood",
+            found=text,
+            expected="key.key=value, for instance train.fit.steps=20",
+            do="give --set a key, = and a value, without spaces; `vigie schema` tells the keys",
+        )
     try:
         value = tomllib.loads(f"value = {value_text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -66,5 +80,10 @@ def override(content: dict[str, Any], text: str) -> None:
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise VigieError(f"override '{text}' goes through '{parent}'", expected="a table there")
+            raise VigieError(
+                f"override '{text}' goes through '{parent}'",
+                found=f"{place!r:.60}",
+                expected="a table there",
+                do="see `vigie schema` for the known keys",
+            )
     place[last] = value

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,14 +121,37 @@ class Run:
     def doing(self, stage: str) -> Iterator[None]:
         """Run a stage's work inside: partial results of other settings are removed first, and the end is noted."""
         started = time.monotonic()
-        self._clear_if_changed(stage)
-        self._note(stage).unlink(missing_ok=True)
-        log.info("%s: begins in %s", stage, self.folder)
-        yield
-        seconds = time.monotonic() - started
-        note = {"fingerprint": self.fingerprint(stage), "ahead": self._ahead(stage), "seconds": round(seconds, 2)}
-        self._write(stage, note)
-        log.info("%s: left %s after %.1f s", stage, self.artefact(stage), seconds)
+        with self.leaving_nothing() if stage == STAGES[0] else nullcontext():
+            self._clear_if_changed(stage)
+            self._note(stage).unlink(missing_ok=True)
+            log.info("%s: begins in %s", stage, self.folder)
+            yield
+            seconds = time.monotonic() - started
+            note = {"fingerprint": self.fingerprint(stage), "ahead": self._ahead(stage), "seconds": round(seconds, 2)}
+            self._write(stage, note)
+            log.info("%s: left %s after %.1f s", stage, self.artefact(stage), seconds)
+
+    @contextmanager
+    def leaving_nothing(self) -> Iterator[None]:
+        """Remove what was written when the work inside is refused before there is a cube; what was there before stays."""
+        before = self._written()
+        try:
+            yield
+        except BaseException:
+            if not self.artefact("harmonize").exists():
+                for path in sorted(self._written() - before, reverse=True):
+                    if path.is_symlink() or path.is_file():
+                        path.unlink()
+                    elif not any(path.iterdir()):
+                        path.rmdir()
+            raise
+
+    def _written(self) -> set[Path]:
+        """The run folder and those it lies in, as far as they are there, and in it what is written before the cube."""
+        places = {self.folder, *self.folder.parents, self.artefact("acquire")}
+        for folder in (self.folder / NOTES, self.artefact("train")):
+            places |= {folder, *folder.rglob("*")}
+        return {place for place in places if place.exists() or place.is_symlink()}
 
     def seconds(self) -> dict[str, float]:
         """How long each finished stage took, in seconds."""

@@ -44,7 +44,11 @@ class Classes:
         """Find a label legend by its name."""
         if name not in self.labels:
             known = sorted(self.labels)
-            raise VigieError(f"there is no label legend '{name}'", expected=", ".join(known), do=nearest(name, known))
+            raise VigieError(
+                f"there is no label legend '{name}'",
+                expected=", ".join(known),
+                do=nearest(name, known) or "correct the legend of the source",
+            )
         return self.labels[name]
 
 

@@ -6,6 +6,27 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import WithDefaultSchema
+
+WORDS = {
+    "string": "text",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "true or false",
+    "array": "list",
+    "object": "table",
+    "null": "none",
+}
+"""What types of a JSON schema are called."""
+
+
+class _EveryDefault(GenerateJsonSchema):
+    """A schema that tells defaults that are made anew each time, too."""
+
+    def get_default_value(self, schema: WithDefaultSchema) -> Any:
+        factory: Any = schema.get("default_factory")
+        return super().get_default_value(schema) if factory is None else factory()
 
 
 def describe(settings: type[BaseModel]) -> str:
@@ -17,7 +38,7 @@ def describe(settings: type[BaseModel]) -> str:
     >>> print(describe(Experiment).splitlines()[0])
     app                              text, required: name of the application, see `vigie apps`
     """
-    schema = settings.model_json_schema()
+    schema = settings.model_json_schema(schema_generator=_EveryDefault)
     lines = [f"{place:32} {told}" for place, told in _keys(schema, schema.get("$defs", {}), "")]
     return "\n".join(lines)
 
@@ -45,17 +66,12 @@ def _tables(entry: dict[str, Any], shelf: dict[str, Any]) -> Iterator[tuple[str,
 
 
 def _type(entry: dict[str, Any]) -> str:
-    words = {
-        "string": "text",
-        "integer": "integer",
-        "number": "number",
-        "boolean": "true or false",
-        "array": "list",
-        "null": "none",
-    }
     if "enum" in entry:
         return "one of " + ", ".join(map(repr, entry["enum"]))
     if "const" in entry:
         return repr(entry["const"])
-    options = entry.get("anyOf", [entry])
-    return " or ".join(dict.fromkeys(words.get(option.get("type", ""), "value") for option in options))
+    if "anyOf" in entry:
+        return " or ".join(dict.fromkeys(map(_type, entry["anyOf"])))
+    if isinstance(held := entry.get("additionalProperties"), dict):
+        return f"table of {_type(held)}s"
+    return WORDS.get(entry.get("type", ""), "value")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vigie.core.store import write_text
+from vigie.core.store import make_folder, write_text
 from vigie.synthetic.files import sensor_file, write_film, write_multispectral
 from vigie.synthetic.glaciers import Area
 
@@ -24,7 +24,7 @@ FILM_DATES = {"almaz": "1975-08-20", "burhan": "1976-09-11", "chandra": "1974-08
 
 def demo(folder: Path) -> dict[str, Any]:
     """Write the synthetic Earth into a folder and give the experiment that maps it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for area in AREAS:
         for date in SATELLITE_DATES[area.name]:
             write_multispectral(folder, area, date)
