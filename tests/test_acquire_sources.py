@@ -123,7 +123,7 @@ def test_a_shapefile_that_is_cut_off_is_refused(chips):
 def test_outlines_on_a_building_site_are_refused(chips):
     site = 'LOCAL_CS["building site",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
     gpd.GeoDataFrame(geometry=[box(478000, 3107940, 478100, 3108140)], crs=site).to_file(chips / "ice.gpkg")
-    with pytest.raises(VigieError, match="has a CRS without a place on the Earth; found .*building site"):
+    with pytest.raises(VigieError, match=r"has a CRS without a place on the Earth; found .*building site"):
         gather([source(images="chips/image3.tif", truth="ice.gpkg", legend="ice", burn=1)], chips)
 
 
