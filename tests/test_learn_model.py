@@ -149,7 +149,8 @@ def edit(folder, **changes):
         (lambda f: edit(f, format=99), "found format 99"),
         (lambda f: edit(f, members={"../other.safetensors": "0"}), "names a file outside"),
         (lambda f: edit(f, members={}), "found no member"),
-        (lambda f: edit(f, members={"member-00.safetensors": {"network": {"depth": 9}}}), r"found .*depth"),
+        (lambda f: edit(f, members={"member-00.safetensors": {"sha256": "0", "network": {"depth": 9}}}), r"found .*depth"),
+        (lambda f: edit(f, members={"member-00.safetensors": {"sha256": "0"}}), "found no sha256 or network of 'member-00"),
         (
             lambda f: edit(
                 f,

@@ -202,12 +202,12 @@ def read_card(folder: Path) -> dict[str, Any]:
         )
     if not card["members"]:
         raise _no_card(path, "no member")
-    bare = [name for name, member in card["members"].items() if not {"sha256", "network"} <= set(member)]
-    if bare:
-        raise _no_card(path, f"no sha256 or network of '{bare[0]}'")
     outside = [name for name in card["members"] if Path(name).name != name]
     if outside:
         raise _no_card(path, f"a member that names a file outside the folder, '{outside[0]}'")
+    bare = [name for name, member in card["members"].items() if not {"sha256", "network"} <= set(member)]
+    if bare:
+        raise _no_card(path, f"no sha256 or network of '{bare[0]}'")
     return card
 
 
