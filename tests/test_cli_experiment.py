@@ -166,7 +166,7 @@ def test_tables_of_free_keys_are_told_as_they_can_be_set(vigie, tmp_path):
     """What the schema says is the default can be given."""
     keys = vigie("schema", "glaciers")[1].splitlines()
     told = {line.split()[0]: " ".join(line.split()[1:]) for line in keys}
-    assert told["train.windows.shares"].startswith("table of numbers, default {}: how many times as often")
+    assert told["train.windows.shares"].startswith("table of numbers, default {}: weights of the windows of sensors")
     assert told["publish.history.prior"].startswith("table of numbers, default {'land': 0.55")
     assert not [key for key, text in told.items() if text.startswith("value")]
     (tmp_path / "page.toml").write_text(PLAIN)
