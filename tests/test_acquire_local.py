@@ -24,7 +24,6 @@ from vigie.acquire.sources import SourceSettings, gather
 from vigie.acquire.truth import read_truth
 from vigie.core.errors import VigieError
 from vigie.core.scene import QualityMask
-from vigie.harmonize import source
 
 SAFE = "S2A_MSIL2A_20230625T234621_N0509_R073_T45RVL_20230626T022157"
 SAFE_BANDS = {10: ("B02", "B03", "B04", "B08"), 20: ("B05", "B06", "B07", "B8A", "B11", "B12", "SCL"), 60: ("B01", "B09")}
@@ -432,12 +431,7 @@ def read_mask(path: Path) -> None:
     is_overcast(replace(scene, masks=(cloudy,), bands=()))
 
 
-def read_pixels(path: Path) -> None:
-    with source.opened(path.as_posix()) as dataset:
-        dataset.read()
-
-
-@pytest.mark.parametrize("read", [read_labels, read_mask, read_pixels])
+@pytest.mark.parametrize("read", [read_labels, read_mask])
 def test_a_broken_block_amid_a_raster_is_named_with_its_cause(tmp_path, read):
     tiles = {"tiled": True, "blockxsize": 32, "blockysize": 32, "compress": "deflate"}
     path = write(tmp_path / "a.tif", np.arange(9216, dtype="uint16").reshape(1, 96, 96) % 7, **tiles)

@@ -13,10 +13,11 @@ from odc.geo.geobox import GeoBox
 from rasterio.features import geometry_mask
 
 from vigie.core.errors import VigieError
+from vigie.core.raster import opened
 from vigie.core.scene import Band
 from vigie.harmonize.grids import bounds_in, target_grid
 from vigie.harmonize.settings import GridSettings, HarmonizeSettings
-from vigie.harmonize.source import grid_of, opened
+from vigie.harmonize.source import grid_of
 from vigie.harmonize.terrain import box_reach, derive, gradient, slope_and_aspect
 from vigie.harmonize.warp import read_band, whole
 

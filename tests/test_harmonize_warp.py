@@ -293,7 +293,7 @@ def test_placement_ratio_is_the_side_of_a_pixel():
 
 def test_errors_teach(tmp_path):
     box = grid((8, 9), 30)
-    with pytest.raises(VigieError, match=r"cannot read .*nowhere.tif"):
+    with pytest.raises(VigieError, match=r"nowhere.tif cannot be read as a raster"):
         read_band(band(str(tmp_path / "nowhere.tif")), box)
     href = save(tmp_path / "a.tif", np.ones((8, 9), np.uint8), box)
     with pytest.raises(VigieError, match="has no band 4; found 1 bands"):
@@ -313,5 +313,5 @@ def test_a_truncated_file_is_an_error_not_a_hole(tmp_path):
     href = save(tmp_path / "a.tif", stored, grid((512, 512), 10), tiled=True, compress="deflate")
     whole_file = Path(href).read_bytes()
     Path(href).write_bytes(whole_file[: len(whole_file) * 2 // 3])
-    with pytest.raises(VigieError, match="cannot read"):
+    with pytest.raises(VigieError, match="cannot be read as a raster"):
         read_band(band(href), grid((512, 512), 10))

@@ -12,8 +12,8 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window, bounds, from_bounds
 
 from vigie.acquire.files import is_remote
-from vigie.acquire.raster import opened
 from vigie.core.errors import VigieError
+from vigie.core.raster import opened
 from vigie.core.scene import QualityMask, Scene
 
 log = logging.getLogger("vigie")

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vigie.acquire.files import is_remote
-from vigie.acquire.raster import opened
 from vigie.acquire.sensor import Metadata
 from vigie.core.errors import VigieError
+from vigie.core.raster import opened
 from vigie.core.scene import Band
 
 log = logging.getLogger("vigie")

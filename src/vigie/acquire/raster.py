@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rasterio
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetReader
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.warp import transform, transform_geom
 from rasterio.windows import Window as PixelWindow
 from shapely import union_all
@@ -21,7 +18,8 @@ from shapely.affinity import translate
 from shapely.geometry import Polygon, box, mapping
 from shapely.geometry.base import BaseGeometry
 
-from vigie.core.errors import VigieError, reason
+from vigie.core.errors import VigieError
+from vigie.core.raster import opened
 
 REAL = ("int", "uint", "float")
 """Beginnings of the names of the types of real numbers."""
@@ -74,26 +72,6 @@ def read_header(href: str, check_whole: bool = True) -> Header:
             if check_whole:
                 _check_whole(source)
             return _header(source, href)
-
-
-@contextmanager
-def opened(href: str) -> Iterator[DatasetReader]:
-    """Open a raster and close it again.
-
-    Raises
-    ------
-    VigieError: missing, not a raster, or found to be damaged while being read.
-    """
-    try:
-        with rasterio.open(href) as source:
-            yield source
-    except RasterioError as error:
-        raise VigieError(
-            f"{href} cannot be read as a raster",
-            found=reason(error.__cause__ or error).replace(f"'{href}'", "the file").replace(href, "the file"),
-            expected="a whole GeoTIFF or another format GDAL knows",
-            do="check the path, or download the file again if it is truncated",
-        ) from error
 
 
 def check_crs(href: str, crs: str) -> None:

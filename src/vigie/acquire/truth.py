@@ -19,9 +19,10 @@ from rasterio.warp import transform_bounds
 from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry
 
-from vigie.acquire.raster import LONLAT, Header, footprint, opened, read_header
+from vigie.acquire.raster import LONLAT, Header, footprint, read_header
 from vigie.acquire.vectors import VECTORS, chosen_layer, read_layer
 from vigie.core.errors import VigieError
+from vigie.core.raster import opened
 from vigie.core.scene import Truth
 
 log = logging.getLogger("vigie")

@@ -21,10 +21,10 @@ from shapely.geometry import GeometryCollection, box
 from shapely.geometry.base import BaseGeometry
 
 from vigie.core.errors import VigieError
+from vigie.core.raster import opened
 from vigie.core.scene import Truth
 from vigie.core.tiles import Window
 from vigie.harmonize.grids import Bounds, bounds_in
-from vigie.harmonize.source import opened
 from vigie.harmonize.warp import read_nearest
 
 Codes = NDArray[np.uint8]

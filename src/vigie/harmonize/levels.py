@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
 from vigie.core.cube import flagged
+from vigie.core.raster import opened
 from vigie.core.scene import Band, Cross, Reseau
 from vigie.harmonize.crosses import LONGEST, Span
 from vigie.harmonize.grids import bounds_in
@@ -21,7 +22,7 @@ from vigie.harmonize.reader import Levels, SceneReader
 from vigie.harmonize.reseau import find_crosses, too_thin
 from vigie.harmonize.saturation import saturation_level
 from vigie.harmonize.shadow import near_infrared, shadow_threshold
-from vigie.harmonize.source import grid_of, look_at, opened
+from vigie.harmonize.source import grid_of, look_at
 from vigie.harmonize.terrain import DERIVED
 from vigie.harmonize.thermal import Trend, fit_trend
 from vigie.harmonize.warp import read_bands

@@ -1,20 +1,17 @@
-"""Raster files as they are: opened with teaching errors, read by windows that may reach outside, turned into physical units."""
+"""Raster files as they are: read by windows that may reach outside, turned into physical units."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterWindow
 
-from vigie.core.errors import VigieError, reason
+from vigie.core.errors import VigieError
 from vigie.core.scene import Band
 from vigie.harmonize.crosses import Look
 
@@ -24,27 +21,6 @@ Rows = tuple[int, int]
 
 ELEVATIONS_M = (-500.0, 9000.0)
 """No ground lies lower or higher: such numbers are nodata that a file does not declare."""
-
-
-@contextmanager
-def opened(href: str) -> Iterator[DatasetReader]:
-    """Open a raster (a path, or anything GDAL reads such as /vsicurl/ or https) and close it again.
-
-    Raises
-    ------
-    VigieError
-        If nothing can be read there, or it breaks while being read.
-    """
-    try:
-        with rasterio.open(href) as dataset:
-            yield dataset
-    except RasterioIOError as error:
-        raise VigieError(
-            f"cannot read {href}",
-            found=reason(error.__cause__ or error),
-            expected="a whole raster that GDAL reads",
-            do="check the path, or fetch the file again",
-        ) from error
 
 
 def grid_of(dataset: DatasetReader) -> GeoBox:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
+from vigie.core.raster import opened
 from vigie.core.scene import Band
 from vigie.core.tiles import Window
 from vigie.harmonize.grids import Placement
@@ -30,7 +31,7 @@ from vigie.harmonize.resample import (
     resample_cubic,
 )
 from vigie.harmonize.settings import Refine
-from vigie.harmonize.source import grid_of, look_at, opened, physical, read_raw
+from vigie.harmonize.source import grid_of, look_at, physical, read_raw
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
