@@ -241,6 +241,15 @@ def test_bfloat16_trains(tmp_path):
     assert all(tensor.dtype != torch.bfloat16 and tensor.isfinite().all() for tensor in fitted.weights.values())
 
 
+@pytest.mark.parametrize(
+    ("able", "precision"), [({"amx_bf16": True}, "bf16-mixed"), ({"avx2": True, "avx512_bf16": False}, "32-true")]
+)
+def test_auto_takes_the_arithmetic_that_the_processor_has(able, precision, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    fabric = connect(FitSettings(precision="auto"), "cpu")
+    assert fabric._precision.precision == precision
+
+
 def test_the_global_generator_is_left_alone(tmp_path):
     torch.manual_seed(1)
     expected = torch.rand(1)

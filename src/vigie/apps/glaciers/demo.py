@@ -59,7 +59,7 @@ def experiment(folder: Path) -> dict[str, Any]:
                 "learning_rate": 4e-3,
                 "schedule": "one-cycle",
                 "warmup_steps": 25,
-                "precision": "bf16-mixed",
+                "precision": "auto",
             },
         },
         "verify": {"baselines": ["random-forest"]},
