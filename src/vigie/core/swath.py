@@ -1,6 +1,6 @@
 """What a swath must look like: the layout of radiometer orbits, of radar swaths, and of tables of footprints.
 
-Under `/swath` of `cube.zarr` each node is one granule, in scan geometry; a table of single footprints is a swath one pixel wide.
+Under `/swath` of `cube.zarr` each node is one granule, in scan geometry; a table of footprints is a swath one pixel wide.
 
     brightness_temperature (scan, pixel, channel)  float32  K, NaN where missing
     latitude, longitude    (scan, pixel)           float32  degrees north and east, longitude -180..180
