@@ -121,4 +121,4 @@ def missing_flags(temperature: NDArray[np.floating]) -> NDArray[np.uint8]:
     gone = ~np.isfinite(temperature)
     nothing = gone.all(axis=-1)
     some = gone.any(axis=-1) & ~nothing
-    return (FLAGS["nodata"] * nothing + FLAGS["incomplete"] * some).astype(np.uint8)
+    return np.asarray(FLAGS["nodata"] * nothing + FLAGS["incomplete"] * some, dtype=np.uint8)

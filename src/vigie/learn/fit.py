@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import cos, isfinite, pi
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, Protocol, Self, TypeVar
 
 import torch
 from lightning.fabric import Fabric
@@ -24,9 +24,45 @@ from vigie.core.errors import VigieError
 from vigie.core.store import disk, write_text
 from vigie.learn import checkpoint
 from vigie.learn.checkpoint import Weights, copied, copy_into, wearing
-from vigie.learn.windows import Batch, prefetch
+from vigie.learn.windows import prefetch
 
-Loss = Callable[[Tensor, Batch, float], Tensor]
+
+class Samples(Protocol):
+    """A batch: what the network is shown, x (N, B, H, W), mask (N, 2, H, W) and bands (B, D), where each sample comes from, and
+    whatever truth the loss compares it with."""
+
+    @property
+    def x(self) -> Tensor:
+        """Standardised bands."""
+        ...
+
+    @property
+    def mask(self) -> Tensor:
+        """Where there is data, and what is saturated."""
+        ...
+
+    @property
+    def bands(self) -> Tensor:
+        """Descriptions of the bands."""
+        ...
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """Where each sample comes from."""
+        ...
+
+    def to(self, device: torch.device | str) -> Self:
+        """Copy the tensors to a device, images channels-last."""
+        ...
+
+    def pinned(self) -> Self:
+        """Page-lock the tensors, so that copies to a GPU overlap with its work."""
+        ...
+
+
+B = TypeVar("B", bound=Samples)
+
+Loss = Callable[[Tensor, B, float], Tensor]
 """loss(raw output (N, C, H, W), batch, progress from 0 at the start to 1 at the end) -> scalar: that of a head."""
 
 Report = Callable[[Mapping[str, float]], None]
@@ -88,7 +124,7 @@ class FitSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Generic[B]):
     """What is learnt: a network, its loss, the batch of every step, and a score of the weights (higher is better).
 
     `batches` must be a function of the number it is given and of nothing else; on W devices, step s takes the batches s W to
@@ -96,8 +132,8 @@ class Task:
     """
 
     network: nn.Module
-    loss: Loss
-    batches: Callable[[int], Batch]
+    loss: Loss[B]
+    batches: Callable[[int], B]
     validate: Callable[[nn.Module], float] | None = None
     seed: int = 0
 
@@ -154,7 +190,7 @@ def has_bf16(device: torch.device) -> bool:
     return any(bool(able.get(name)) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
-def fit(task: Task, settings: FitSettings, folder: Path, fabric: Fabric, report: Report = lambda facts: None) -> Fitted:
+def fit(task: Task[B], settings: FitSettings, folder: Path, fabric: Fabric, report: Report = lambda facts: None) -> Fitted:
     """Train a network, going on from the last checkpoint in `folder` where there is one.
 
     The network is left with the weights that are returned; on several devices those of the first process are the ones to keep.
@@ -172,10 +208,10 @@ def fit(task: Task, settings: FitSettings, folder: Path, fabric: Fabric, report:
         return trainer.finish()
 
 
-class _Trainer:
+class _Trainer(Generic[B]):
     """One training: the loop and its bookkeeping."""
 
-    def __init__(self, task: Task, settings: FitSettings, folder: Path, fabric: Fabric, report: Report) -> None:
+    def __init__(self, task: Task[B], settings: FitSettings, folder: Path, fabric: Fabric, report: Report) -> None:
         self.task, self.settings, self.folder, self.fabric, self.report = task, settings, folder, fabric, report
         self.raw = task.network.to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(_groups(self.raw, settings.weight_decay), lr=settings.learning_rate)
@@ -209,7 +245,7 @@ class _Trainer:
             if self.stopped:
                 return
 
-    def step(self, batch: Batch) -> None:
+    def step(self, batch: B) -> None:
         """Follow the gradient of one batch."""
         settings, step = self.settings, self.progress.step
         # Dropout and the like draw from torch's global generator: make it a function of seed, step and rank.

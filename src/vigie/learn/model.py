@@ -12,7 +12,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +23,10 @@ import vigie
 from vigie.core.errors import VigieError
 from vigie.core.legend import Legend, LegendClass
 from vigie.core.store import whole_folder
-from vigie.learn import networks
+from vigie.learn import cards, networks
 from vigie.learn.calibration import EVERY_SENSOR, Calibration
-from vigie.learn.checkpoint import copy_into, read_tensors, write_tensors
+from vigie.learn.cards import check_files, no_card, told, write_members
+from vigie.learn.checkpoint import copy_into, read_tensors
 from vigie.learn.heads import ClassHead, Head
 from vigie.learn.networks import NetworkSettings
 from vigie.learn.scaling import RobustScaling
@@ -113,24 +113,18 @@ class Model:
     def save(self, folder: Path) -> None:
         """Write the model to a folder, whole or not at all."""
         with whole_folder(folder) as draft:
-            for number, member in enumerate(self.members):
-                write_tensors(draft / _member(number), member.state_dict())
-            record = self.card([_sha256(draft / _member(number)) for number in range(len(self.members))])
+            record = self.card(write_members(draft, self.members))
             (draft / "card.json").write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
             (draft / "card.md").write_text(card_text(record), encoding="utf-8")
 
-    def card(self, hashes: Sequence[str]) -> dict[str, Any]:
-        """Put everything but the weights, whose sha256 are given, into JSON values."""
+    def card(self, files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Put everything but the weights, whose files are told, into JSON values."""
         return {
             "format": FORMAT,
             "vigie": vigie.__version__,
             "members": {
-                _member(number): {
-                    "sha256": digest,
-                    "parameters": sum(tensor.numel() for tensor in member.state_dict().values()),
-                    "network": network.model_dump(mode="json"),
-                }
-                for number, (member, network, digest) in enumerate(zip(self.members, self.networks, hashes, strict=True))
+                name: {**file, "network": network.model_dump(mode="json")}
+                for (name, file), network in zip(files.items(), self.networks, strict=True)
             },
             "legend": asdict(self.legend),
             "scaling": self.scaling.model_dump(mode="json"),
@@ -177,47 +171,9 @@ def load(
     return Model(members, declared, own, scaling, calibration, card["facts"], precision)
 
 
-def check_files(folder: Path, card: Mapping[str, Any]) -> None:
-    """Refuse a model whose weights are missing, truncated, or others than its card lists."""
-    for name, member in card["members"].items():
-        _verify(folder / name, member["sha256"])
-
-
 def read_card(folder: Path) -> dict[str, Any]:
     """Read a model's card.json."""
-    path = folder / "card.json"
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _no_card(path, error) from error
-    missing = {"format", "members", "legend", "scaling", "calibration", "facts"} - set(card)
-    if missing:
-        raise _no_card(path, f"no {', '.join(sorted(missing))}")
-    if card["format"] != FORMAT:
-        raise VigieError(
-            f"the model in {folder} is of another version of vigie",
-            found=f"format {card['format']}, written by vigie {card.get('vigie', 'of unknown version')}",
-            expected=f"format {FORMAT}",
-            do="train it again with this version, or use the version that trained it",
-        )
-    if not card["members"]:
-        raise _no_card(path, "no member")
-    outside = [name for name in card["members"] if Path(name).name != name]
-    if outside:
-        raise _no_card(path, f"a member that names a file outside the folder, '{outside[0]}'")
-    bare = [name for name, member in card["members"].items() if not {"sha256", "network"} <= set(member)]
-    if bare:
-        raise _no_card(path, f"no sha256 or network of '{bare[0]}'")
-    return card
-
-
-def _no_card(path: Path, found: object) -> VigieError:
-    return VigieError(
-        f"{path} is not the card of a model",
-        found=found,
-        expected="a card written by `vigie run`",
-        do="copy the whole model folder again, or train again",
-    )
+    return cards.read_card(folder, FORMAT, ("legend", "scaling", "calibration", "facts"))
 
 
 def _declared(
@@ -232,7 +188,7 @@ def _declared(
         calibration = {sensor: Calibration.from_dict(r, len(legend.classes)) for sensor, r in card["calibration"].items()}
         return legend, networks, scaling, calibration
     except (ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise _no_card(folder / "card.json", error) from error
+        raise no_card(folder / "card.json", error) from error
 
 
 def _calibrated(record: Mapping[str, Any]) -> str:
@@ -268,40 +224,8 @@ def card_text(card: Mapping[str, Any]) -> str:
         "",
     ]
     for title, value in facts.items():
-        lines += [f"## {title.replace('_', ' ').capitalize()}", "", *_told(value), ""]
+        lines += [f"## {title.replace('_', ' ').capitalize()}", "", *told(value), ""]
     if "limits" not in facts:
         lines += ["## Limits", "", "Not stated by who trained the model: test it on your own region first.", ""]
     lines += ["## Weights", "", *(f"- `{name}` sha256 {member['sha256']}" for name, member in members.items()), ""]
     return "\n".join(lines)
-
-
-def _told(value: object) -> list[str]:
-    """A fact as Markdown lines."""
-    if isinstance(value, Mapping):
-        return [f"- {name}: {json.dumps(part) if isinstance(part, (dict, list)) else part}" for name, part in value.items()]
-    if isinstance(value, (list, tuple)):
-        return [f"- {part}" for part in value]
-    return [str(value)]
-
-
-def _member(number: int) -> str:
-    return f"member-{number:02d}.safetensors"
-
-
-def _sha256(path: Path) -> str:
-    digest = sha256()
-    with path.open("rb") as file:
-        while part := file.read(2**20):
-            digest.update(part)
-    return digest.hexdigest()
-
-
-def _verify(path: Path, digest: str) -> None:
-    found = _sha256(path) if path.is_file() else "no such file"
-    if found != digest:
-        raise VigieError(
-            f"weights {path} are not those of the card",
-            found=found if found == "no such file" else f"sha256 {found}, {path.stat().st_size} bytes",
-            expected=f"sha256 {digest}",
-            do="copy the whole model folder again, or train again",
-        )

@@ -134,7 +134,7 @@ def drawn(settings: TrainSettings, source: WindowSource, seed: int, step: int) -
     return augment(source.batch(number), settings.augment, torch.Generator().manual_seed(number))
 
 
-def fit_one(run: Run, task: Task, folder: Path, fabric: Fabric) -> None:
+def fit_one(run: Run, task: Task[Batch], folder: Path, fabric: Fabric) -> None:
     """Train one network."""
     settings = settings_of(run).train.fit
     title, started = f"train {folder.parent.name}/{folder.name}", time.monotonic()
