@@ -1,0 +1,280 @@
+"""Training samples of swaths: single footprints or windows of a scan, as a function of seed and step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from vigie.core.errors import VigieError
+from vigie.core.swath import FLAGS
+
+Floats = NDArray[np.float32]
+NEAREST_OCTAVES = 0.3
+"""A channel that was not learnt from is standardised like the nearest one of its polarisation, if it is as near as this:
+85.5 GHz like 89 GHz (0.06 octaves), 19.35 GHz like 18.7 GHz (0.05)."""
+
+
+class ChannelScaling(BaseModel):
+    """Means and standard deviations, K, of the channels that were learnt from, by channel name.
+
+    Temperatures are absolute: unlike images of unknown calibration they are not standardised scene by scene.
+
+    Examples
+    --------
+    >>> ChannelScaling(mean={"89.00V": 250.0}, deviation={"89.00V": 20.0}).of(["85.50V"]).tolist()
+    [[250.0, 20.0]]
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: Mapping[str, float] = Field(description="mean of each channel, K")
+    deviation: Mapping[str, float] = Field(description="standard deviation of each channel, K")
+
+    def of(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Find mean and deviation of channels (B, 2), those of the nearest known one where a name is new.
+
+        Raises
+        ------
+        VigieError: no known channel is near one of them.
+        """
+        found = [name if name in self.mean else self._nearest(name) for name in names]
+        return np.array([(self.mean[name], self.deviation[name]) for name in found])
+
+    def _nearest(self, name: str) -> str:
+        frequency, polarisation = _parsed(name)
+        known = {other: _parsed(other) for other in self.mean}
+        apart = {
+            other: abs(np.log2(frequency / f)) for other, (f, p) in known.items() if p == polarisation and isfinite(f) and f > 0
+        }
+        nearest = min(apart, key=lambda other: apart[other], default="")
+        if not nearest or apart[nearest] > NEAREST_OCTAVES:
+            raise VigieError(
+                f"the model knows no channel like {name}",
+                found=f"nearest: {nearest or 'none of its polarisation'}",
+                expected=f"one of {', '.join(self.mean)}, or within {NEAREST_OCTAVES} octaves of one",
+                do="leave the channel out, or train on a sensor that has it",
+            )
+        return nearest
+
+
+def _parsed(name: str) -> tuple[float, str]:
+    """Frequency and polarisation of a channel's name, NaN for what is no channel."""
+    head, polarisation = (name[:-1], name[-1]) if name[-1:] in ("V", "H") else (name, "")
+    try:
+        return float(head.partition("+-")[0]), polarisation
+    except ValueError:
+        return float("nan"), polarisation
+
+
+@dataclass(frozen=True)
+class Footprints:
+    """A labelled swath as arrays in memory.
+
+    x (scan, pixel, B) K, NaN where missing; y (scan, pixel) mm h-1, NaN where unknown; fold (scan, pixel), what tests on it;
+    names and descriptors (B, D) of the channels.
+    """
+
+    id: str
+    sensor: str
+    x: Floats
+    y: Floats
+    fold: NDArray[np.int16]
+    names: tuple[str, ...]
+    bands: Tensor
+
+
+def footprints(swath: xr.Dataset, names: Sequence[str], fold: NDArray[np.int16], bands: Tensor) -> Footprints:
+    """Take the channels `names` of a swath that is loaded; pixels that its product calls suspect teach nothing."""
+    x = swath["brightness_temperature"].sel(channel=list(names)).values.astype(np.float32)
+    useless = (swath["flags"].values & np.uint8(FLAGS["nodata"] | FLAGS["suspect"])) > 0
+    y = np.where(useless, np.nan, swath["truth"].values).astype(np.float32)
+    return Footprints(str(swath.attrs["swath"]), str(swath.attrs["sensor"]), x, y, fold, tuple(names), bands)
+
+
+def measure(parts: Sequence[Footprints], learnt: Callable[[Footprints], NDArray[np.bool_]]) -> ChannelScaling:
+    """Measure the means and deviations of all channels over the pixels that are learnt from.
+
+    Raises
+    ------
+    VigieError: a channel has fewer than two values there, or only one.
+    """
+    sums: dict[str, NDArray[np.float64]] = {}
+    for part in parts:
+        chosen = part.x[learnt(part)].astype(np.float64)
+        for number, name in enumerate(part.names):
+            values = chosen[:, number][np.isfinite(chosen[:, number])]
+            sums[name] = sums.get(name, np.zeros(3)) + np.array([values.size, values.sum(), (values**2).sum()])
+    mean, deviation = {}, {}
+    for name, (count, total, squares) in sums.items():
+        spread = squares / count - (total / count) ** 2 if count > 1 else 0.0
+        if spread <= 1e-6:
+            raise VigieError(
+                f"channel {name} says nothing where it is learnt from",
+                found=f"{int(count)} values, variance {spread:.2g} K2",
+                expected="at least two different temperatures",
+                do="leave the channel out of train.channels",
+            )
+        mean[name], deviation[name] = float(total / count), float(np.sqrt(spread))
+    return ChannelScaling(mean=mean, deviation=deviation)
+
+
+def standardised(x: Floats, names: Sequence[str], scaling: ChannelScaling) -> tuple[Tensor, Tensor]:
+    """Standardise temperatures (..., B): what a network sees, 0 where missing, and where there is data, 1.0 or 0.0 (..., B)."""
+    mean, deviation = scaling.of(names).T
+    there = np.isfinite(x)
+    z = np.where(there, (x - mean) / deviation, 0.0)
+    return torch.from_numpy(z.astype(np.float32)), torch.from_numpy(there.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class RainBatch:
+    """Samples of one set of channels.
+
+    x (N, B, H, W) standardised temperatures, 0 where missing; mask (N, 2, H, W): any channel has data, and the share of
+    channels that are missing; bands (B, D); y (N, H, W) mm h-1, NaN where unknown; weight (N, H, W), 0 where unknown or held
+    out; scenes: which swath each sample comes from.
+    """
+
+    x: Tensor
+    mask: Tensor
+    bands: Tensor
+    y: Tensor
+    weight: Tensor
+    scenes: tuple[str, ...]
+
+    def to(self, device: torch.device | str) -> RainBatch:
+        """Copy the tensors to a device, images channels-last."""
+        moved = self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        x, mask = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (moved.x, moved.mask))
+        return replace(moved, x=x, mask=mask)
+
+    def pinned(self) -> RainBatch:
+        """Page-lock the tensors."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> RainBatch:
+        tensors = {name: change(getattr(self, name)) for name in ("x", "mask", "bands", "y", "weight")}
+        return replace(self, **tensors)  # type: ignore[arg-type]
+
+
+class SwathWindowSettings(BaseModel):
+    """How samples are drawn."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = Field(default=1, ge=1, description="side of a sample, footprints; 1: single footprints")
+    batch: int = Field(default=256, ge=1, description="samples a step")
+    drop_channels: float = Field(
+        default=0.0, ge=0, lt=1, description="probability that a channel is missing from half of the batches"
+    )
+
+
+class SwathSource:
+    """Batches of samples around labelled pixels: `source.batch(step)` is a function of the seed and the step alone.
+
+    Every labelled pixel is the centre of a sample once before any is again.
+
+    Parameters
+    ----------
+    parts: labelled swaths; those of one set of channels share batches.
+    fold: pixels of this fold weigh nothing, and are no centres.
+    chosen: further choice of centres, for instance the driest; None takes all.
+
+    Raises
+    ------
+    VigieError: no labelled pixel is left to learn from.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Footprints],
+        fold: int,
+        scaling: ChannelScaling,
+        settings: SwathWindowSettings,
+        seed: int = 0,
+        chosen: Callable[[Footprints], NDArray[np.bool_]] | None = None,
+    ) -> None:
+        self.scaling, self.settings, self.seed = scaling, settings, seed
+        self.groups: list[list[_Part]] = []
+        sets: dict[tuple[str, ...], list[_Part]] = {}
+        for part in parts:
+            learnt = learnt_from(part, fold) & (chosen(part) if chosen else True)
+            if learnt.any():
+                x, there = standardised(part.x, part.names, scaling)
+                sets.setdefault(part.names, []).append(_Part(part, x, there, learnt, np.argwhere(learnt)))
+        self.groups = list(sets.values())
+        if not self.groups:
+            raise VigieError(
+                "there is nothing to learn from",
+                found=f"{len(parts)} labelled swaths, all of whose rain rates are held out or unknown",
+                expected="labelled footprints outside the fold",
+                do="choose other train.folds, or add labelled swaths",
+            )
+
+    def batch(self, step: int) -> RainBatch:
+        """Draw the batch of a step."""
+        rng = np.random.default_rng((self.seed, step))
+        sizes = np.array([sum(len(part.centres) for part in group) for group in self.groups], dtype=np.float64)
+        group = self.groups[int(rng.choice(len(self.groups), p=sizes / sizes.sum()))]
+        drawn = self._drawn(group, step)
+        x, there, y, weight = (torch.stack(parts) for parts in zip(*(self._cut(part, at) for part, at in drawn)))
+        if self.settings.drop_channels and rng.random() < 0.5:
+            kept = torch.from_numpy(rng.random(x.shape[1]) >= self.settings.drop_channels).float()
+            kept[int(rng.integers(len(kept)))] = 1.0
+            x, there = x * kept.view(1, -1, 1, 1), there * kept.view(1, -1, 1, 1)
+        mask = torch.stack([there.amax(dim=1), 1 - there.mean(dim=1)], dim=1)
+        return RainBatch(x, mask, group[0].part.bands, y, weight, tuple(part.part.id for part, _ in drawn))
+
+    def _drawn(self, group: Sequence[_Part], step: int) -> list[tuple[_Part, NDArray[np.int64]]]:
+        """Go through all centres of a group in an order that every pass draws anew."""
+        total, wanted = sum(len(part.centres) for part in group), self.settings.batch
+        ends = np.cumsum([len(part.centres) for part in group])
+        numbers = np.arange(step * wanted, (step + 1) * wanted)
+        orders = {
+            turn: np.random.default_rng((self.seed, 7, turn)).permutation(total) for turn in set((numbers // total).tolist())
+        }
+        found = []
+        for number in numbers.tolist():
+            at = int(orders[number // total][number % total])
+            which = int(np.searchsorted(ends, at, side="right"))
+            found.append((group[which], group[which].centres[at - (int(ends[which - 1]) if which else 0)]))
+        return found
+
+    def _cut(self, part: _Part, centre: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Cut the window around a centre, moved inside the swath as far as it allows, missing beyond."""
+        size = self.settings.size
+        starts = [min(max(int(at) - size // 2, 0), max(n - size, 0)) for at, n in zip(centre, part.learnt.shape)]
+        rows, columns = (slice(start, start + size) for start in starts)
+        y = torch.from_numpy(part.part.y[rows, columns])
+        weight = torch.from_numpy(part.learnt[rows, columns].astype(np.float32))
+        maps = [t[rows, columns].movedim(-1, 0) for t in (part.x, part.there)]
+        return (*(_padded(m, size) for m in maps), _padded(y, size), _padded(weight, size))  # type: ignore[return-value]
+
+
+def learnt_from(part: Footprints, fold: int) -> NDArray[np.bool_]:
+    """Say which pixels (scan, pixel) a fold's model learns from: labelled ones with data that it does not hold out."""
+    learnt: NDArray[np.bool_] = np.isfinite(part.y) & np.isfinite(part.x).any(axis=-1) & ((part.fold != fold) | (fold < 0))
+    return learnt
+
+
+@dataclass(frozen=True)
+class _Part:
+    part: Footprints
+    x: Tensor
+    there: Tensor
+    learnt: NDArray[np.bool_]
+    centres: NDArray[np.int64]
+
+
+def _padded(values: Tensor, size: int) -> Tensor:
+    """Put zeros behind rows and columns that a narrow swath lacks."""
+    height, width = values.shape[-2:]
+    return torch.nn.functional.pad(values, (0, size - width, 0, size - height)) if (height, width) != (size, size) else values
