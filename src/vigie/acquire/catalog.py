@@ -40,11 +40,21 @@ def write_catalog(scenes: Sequence[Scene], path: Path) -> None:
     ------
     VigieError: there is no scene, or two have the same name.
     """
-    names = [scene.id for scene in scenes]
+    write_items([scene_to_item(scene) for scene in scenes], path)
+
+
+def write_items(items: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write STAC items as a GeoParquet file, whole or not at all.
+
+    Raises
+    ------
+    VigieError: there is no item, or two have the same name.
+    """
+    names = [item["id"] for item in items]
     if not names or len(set(names)) != len(names):
         raise VigieError("a catalogue needs scenes, each with a name of its own", found=names or "no scene")
     with whole_file(path) as draft:
-        to_parquet(parse_stac_items_to_arrow([scene_to_item(scene) for scene in scenes]), draft)
+        to_parquet(parse_stac_items_to_arrow([dict(item) for item in items]), draft)
 
 
 def read_catalog(path: Path) -> list[Scene]:
@@ -54,20 +64,30 @@ def read_catalog(path: Path) -> list[Scene]:
     ------
     VigieError: the file is missing, no Parquet, or not a catalogue of scenes.
     """
+    return [item_to_scene(item) for item in read_items(path, SCENE_PROPERTY)]
+
+
+def read_items(path: Path, needed: str) -> list[dict[str, Any]]:
+    """Read STAC items back, in the order they were written; each must have the property `needed`.
+
+    Raises
+    ------
+    VigieError: the file is missing, no Parquet, or without that property.
+    """
     if not path.is_file():
         raise VigieError(f"there is no catalogue at {path}", do="run the acquire stage first")
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise VigieError(f"{path} is not Parquet", found=error, do="delete it and run the acquire stage again") from error
-    if SCENE_PROPERTY not in table.column_names:
+    if needed not in table.column_names:
         raise VigieError(
             f"{path} is not a catalogue of scenes",
             found=table.column_names,
-            expected=f"a column {SCENE_PROPERTY}",
+            expected=f"a column {needed}",
             do="delete it and run the acquire stage again",
         )
-    return [item_to_scene(item) for item in stac_table_to_items(table)]
+    return list(stac_table_to_items(table))
 
 
 def catalog_hash(scenes: Iterable[Scene]) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vigie.core.errors import VigieError
 from vigie.core.swath import FLAGS
+from vigie.learn import channels
 
 Floats = NDArray[np.float32]
 NEAREST_OCTAVES = 0.3
@@ -23,7 +24,7 @@ NEAREST_OCTAVES = 0.3
 
 
 class ChannelScaling(BaseModel):
-    """Means and standard deviations, K, of the channels that were learnt from, by channel name.
+    """Means and standard deviations of the channels, K, and ancillary fields that were learnt from, by name.
 
     Temperatures are absolute: unlike images of unknown calibration they are not standardised scene by scene.
 
@@ -35,8 +36,8 @@ class ChannelScaling(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mean: Mapping[str, float] = Field(description="mean of each channel, K")
-    deviation: Mapping[str, float] = Field(description="standard deviation of each channel, K")
+    mean: Mapping[str, float] = Field(description="mean of each channel, K, and ancillary field")
+    deviation: Mapping[str, float] = Field(description="their standard deviations")
 
     def of(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Find mean and deviation of channels (B, 2), those of the nearest known one where a name is new.
@@ -78,8 +79,8 @@ def _parsed(name: str) -> tuple[float, str]:
 class Footprints:
     """A labelled swath as arrays in memory.
 
-    x (scan, pixel, B) K, NaN where missing; y (scan, pixel) mm h-1, NaN where unknown; fold (scan, pixel), what tests on it;
-    names and descriptors (B, D) of the channels.
+    x (scan, pixel, B), channels in K and ancillary fields after them, NaN where missing; y (scan, pixel) mm h-1, NaN where
+    unknown; fold (scan, pixel), what tests on it; names and descriptors (B, D) of what x holds.
     """
 
     id: str
@@ -91,12 +92,22 @@ class Footprints:
     bands: Tensor
 
 
-def footprints(swath: xr.Dataset, names: Sequence[str], fold: NDArray[np.int16], bands: Tensor) -> Footprints:
-    """Take the channels `names` of a swath that is loaded; pixels that its product calls suspect teach nothing."""
-    x = swath["brightness_temperature"].sel(channel=list(names)).values.astype(np.float32)
+def observed(swath: xr.Dataset, channel_names: Sequence[str], ancillary: Sequence[str]) -> Floats:
+    """Put the chosen channels and ancillary fields of a loaded swath side by side (scan, pixel, B), NaN where missing."""
+    temperature = swath["brightness_temperature"].sel(channel=list(channel_names)).values
+    fields = [swath[name].values[..., None] for name in ancillary]
+    return np.concatenate([temperature, *fields], axis=-1).astype(np.float32)
+
+
+def footprints(
+    swath: xr.Dataset, channel_names: Sequence[str], ancillary: Sequence[str], fold: NDArray[np.int16]
+) -> Footprints:
+    """Take the chosen channels and ancillary fields of a loaded swath; pixels that its product calls suspect teach nothing."""
+    x = observed(swath, channel_names, ancillary)
+    bands = channels.describe(swath.sel(channel=list(channel_names)), ancillary)
     useless = (swath["flags"].values & np.uint8(FLAGS["nodata"] | FLAGS["suspect"])) > 0
     y = np.where(useless, np.nan, swath["truth"].values).astype(np.float32)
-    return Footprints(str(swath.attrs["swath"]), str(swath.attrs["sensor"]), x, y, fold, tuple(names), bands)
+    return Footprints(str(swath.attrs["swath"]), str(swath.attrs["sensor"]), x, y, fold, (*channel_names, *ancillary), bands)
 
 
 def measure(parts: Sequence[Footprints], learnt: Callable[[Footprints], NDArray[np.bool_]]) -> ChannelScaling:
@@ -126,21 +137,25 @@ def measure(parts: Sequence[Footprints], learnt: Callable[[Footprints], NDArray[
     return ChannelScaling(mean=mean, deviation=deviation)
 
 
-def standardised(x: Floats, names: Sequence[str], scaling: ChannelScaling) -> tuple[Tensor, Tensor]:
-    """Standardise temperatures (..., B): what a network sees, 0 where missing, and where there is data, 1.0 or 0.0 (..., B)."""
+def standardised(x: Floats, names: Sequence[str], scaling: ChannelScaling) -> Tensor:
+    """Standardise channels (..., B); NaN stays where they are missing."""
     mean, deviation = scaling.of(names).T
-    there = np.isfinite(x)
-    z = np.where(there, (x - mean) / deviation, 0.0)
-    return torch.from_numpy(z.astype(np.float32)), torch.from_numpy(there.astype(np.float32))
+    return torch.from_numpy(((x - mean) / deviation).astype(np.float32))
+
+
+def shown_mask(x: Tensor) -> Tensor:
+    """Say where pixels of x (N, B, H, W) have any channel: mask (N, 2, H, W), whose second layer no radiometer needs."""
+    valid = x.isfinite().any(dim=1)
+    return torch.stack([valid, torch.zeros_like(valid)], dim=1).to(x.dtype)
 
 
 @dataclass(frozen=True)
 class RainBatch:
     """Samples of one set of channels.
 
-    x (N, B, H, W) standardised temperatures, 0 where missing; mask (N, 2, H, W): any channel has data, and the share of
-    channels that are missing; bands (B, D); y (N, H, W) mm h-1, NaN where unknown; weight (N, H, W), 0 where unknown or held
-    out; scenes: which swath each sample comes from.
+    x (N, B, H, W) standardised channels, NaN where missing; mask (N, 2, H, W), see `shown_mask`; bands (B, D) descriptors;
+    y (N, H, W) mm h-1, NaN where unknown; weight (N, H, W), 0 where unknown or held out; scenes: which swath each sample comes
+    from.
     """
 
     x: Tensor
@@ -208,8 +223,8 @@ class SwathSource:
         for part in parts:
             learnt = learnt_from(part, fold) & (chosen(part) if chosen else True)
             if learnt.any():
-                x, there = standardised(part.x, part.names, scaling)
-                sets.setdefault(part.names, []).append(_Part(part, x, there, learnt, np.argwhere(learnt)))
+                x = standardised(part.x, part.names, scaling)
+                sets.setdefault(part.names, []).append(_Part(part, x, learnt, np.argwhere(learnt)))
         self.groups = list(sets.values())
         if not self.groups:
             raise VigieError(
@@ -225,13 +240,12 @@ class SwathSource:
         sizes = np.array([sum(len(part.centres) for part in group) for group in self.groups], dtype=np.float64)
         group = self.groups[int(rng.choice(len(self.groups), p=sizes / sizes.sum()))]
         drawn = self._drawn(group, step)
-        x, there, y, weight = (torch.stack(parts) for parts in zip(*(self._cut(part, at) for part, at in drawn)))
+        x, y, weight = (torch.stack(parts) for parts in zip(*(self._cut(part, at) for part, at in drawn)))
         if self.settings.drop_channels and rng.random() < 0.5:
-            kept = torch.from_numpy(rng.random(x.shape[1]) >= self.settings.drop_channels).float()
-            kept[int(rng.integers(len(kept)))] = 1.0
-            x, there = x * kept.view(1, -1, 1, 1), there * kept.view(1, -1, 1, 1)
-        mask = torch.stack([there.amax(dim=1), 1 - there.mean(dim=1)], dim=1)
-        return RainBatch(x, mask, group[0].part.bands, y, weight, tuple(part.part.id for part, _ in drawn))
+            dropped = rng.random(x.shape[1]) < self.settings.drop_channels
+            dropped[int(rng.integers(len(dropped)))] = False
+            x[:, torch.from_numpy(dropped)] = torch.nan
+        return RainBatch(x, shown_mask(x), group[0].part.bands, y, weight, tuple(part.part.id for part, _ in drawn))
 
     def _drawn(self, group: Sequence[_Part], step: int) -> list[tuple[_Part, NDArray[np.int64]]]:
         """Go through all centres of a group in an order that every pass draws anew."""
@@ -248,15 +262,15 @@ class SwathSource:
             found.append((group[which], group[which].centres[at - (int(ends[which - 1]) if which else 0)]))
         return found
 
-    def _cut(self, part: _Part, centre: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _cut(self, part: _Part, centre: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
         """Cut the window around a centre, moved inside the swath as far as it allows, missing beyond."""
         size = self.settings.size
         starts = [min(max(int(at) - size // 2, 0), max(n - size, 0)) for at, n in zip(centre, part.learnt.shape)]
         rows, columns = (slice(start, start + size) for start in starts)
         y = torch.from_numpy(part.part.y[rows, columns])
         weight = torch.from_numpy(part.learnt[rows, columns].astype(np.float32))
-        maps = [t[rows, columns].movedim(-1, 0) for t in (part.x, part.there)]
-        return (*(_padded(m, size) for m in maps), _padded(y, size), _padded(weight, size))  # type: ignore[return-value]
+        x = _padded(part.x[rows, columns].movedim(-1, 0), size, torch.nan)
+        return x, _padded(y, size, torch.nan), _padded(weight, size, 0.0)
 
 
 def learnt_from(part: Footprints, fold: int) -> NDArray[np.bool_]:
@@ -269,12 +283,12 @@ def learnt_from(part: Footprints, fold: int) -> NDArray[np.bool_]:
 class _Part:
     part: Footprints
     x: Tensor
-    there: Tensor
     learnt: NDArray[np.bool_]
     centres: NDArray[np.int64]
 
 
-def _padded(values: Tensor, size: int) -> Tensor:
-    """Put zeros behind rows and columns that a narrow swath lacks."""
+def _padded(values: Tensor, size: int, beyond: float) -> Tensor:
+    """Put a value behind rows and columns that a narrow swath lacks."""
     height, width = values.shape[-2:]
-    return torch.nn.functional.pad(values, (0, size - width, 0, size - height)) if (height, width) != (size, size) else values
+    whole = (height, width) == (size, size)
+    return values if whole else torch.nn.functional.pad(values, (0, size - width, 0, size - height), value=beyond)
