@@ -1,0 +1,118 @@
+"""The swaths of a run as the stages see them, and the first two stages: found, then brought into the cube."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from vigie.acquire.granules.recognise import open_swath
+from vigie.acquire.swath_sources import gather_granules, granules_hash, read_granules, write_granules
+from vigie.apps.precipitation.settings import PrecipitationExperiment
+from vigie.core.errors import VigieError, counted
+from vigie.core.granule import Granule
+from vigie.core.tiles import Tile
+from vigie.harmonize.swath import SwathFill, SwathReader
+from vigie.learn.swath_folds import fold_of_pixels
+from vigie.story.run import Run, log
+
+
+def settings_of(run: Run) -> PrecipitationExperiment:
+    """The run's settings."""
+    return cast(PrecipitationExperiment, run.experiment)
+
+
+def group_of(granule: Granule) -> str:
+    """Node of a granule in the cube and in the prediction."""
+    return f"swath/{granule.id}"
+
+
+def acquire(run: Run) -> None:
+    """Find the swaths that the experiment names and leave them in `catalog.parquet`."""
+    granules = gather_granules(settings_of(run).acquire.sources, run.base)
+    check_granules(granules)
+    write_granules(granules, run.artefact("acquire"))
+    run.note_files("acquire", [Path(granule.href) for granule in granules])
+    run.note_digest(granules_hash(granules))
+    for granule in granules:
+        told = ", ".join(f"{name.removeprefix('count_')} {number}" for name, number in granule.counts.items() if number)
+        log.info("acquire: %s, %d x %d %s%s", granule.id, granule.scans, granule.pixels, granule.sensor, told and f": {told}")
+
+
+def check_granules(granules: list[Granule]) -> None:
+    """Refuse swaths from which nothing could be retrieved."""
+    empty = [granule.id for granule in granules if not granule.channels]
+    if empty:
+        raise VigieError(
+            "swaths without brightness temperatures take no part",
+            found=", ".join(empty),
+            expected="radiometer swaths or tables of footprints",
+            do="leave them out of [[acquire.sources]]",
+        )
+    if not any(granule.label_source for granule in granules):
+        raise VigieError(
+            "no swath has rain rates to learn from",
+            found=counted(len(granules), "swath"),
+            expected="at least one with labels",
+            do="add a table or swath with rain rates to [[acquire.sources]]",
+        )
+
+
+def harmonize(run: Run) -> None:
+    """Bring every swath into the cube, as one node."""
+    fills = [SwathFill(g, partial(scans_of, g), run.artefact("harmonize"), group_of(g)) for g in catalogued(run)]
+    for fill in fills:
+        fill.begin()
+    tasks = [(fill, tile) for fill in fills for tile in fill.pending()]
+    with run.progress.task("harmonize", len(tasks)) as advance:
+        for name in run.experiment.engine.start().map(filled, tasks):
+            advance(note=name)
+    for fill in fills:
+        counts = fill.counts()
+        flagged = ", ".join(f"{name} {n}" for name, n in counts.items() if n and name != "pixels")
+        log.info("harmonize: %s, %d pixels, %s", fill.granule.id, counts["pixels"], flagged or "nothing flagged")
+        if counts["nodata"] == counts["pixels"]:
+            log.warning("harmonize: swath '%s' has no brightness temperature at all", fill.granule.id)
+
+
+def filled(task: tuple[SwathFill, Tile]) -> str:
+    """Write one tile of one swath; give its name."""
+    fill, tile = task
+    return fill(tile)
+
+
+def scans_of(granule: Granule, window: slice) -> xr.Dataset:
+    """Read some scans of a granule from its file."""
+    return open_swath(Path(granule.href), window, granule.label_source)
+
+
+def catalogued(run: Run) -> list[Granule]:
+    """Granules of the catalogue."""
+    return read_granules(run.artefact("acquire"))
+
+
+def opened(run: Run, granule: Granule) -> SwathReader:
+    """Open a swath of the cube."""
+    return SwathReader(run.artefact("harmonize"), group_of(granule))
+
+
+@dataclass(frozen=True)
+class LabelledSwath:
+    """A swath with rain rates, loaded, and the fold that tests on each of its pixels (scan, pixel)."""
+
+    granule: Granule
+    data: xr.Dataset
+    fold: NDArray[np.int16]
+
+
+def labelled(run: Run) -> list[LabelledSwath]:
+    """Load the swaths that have rain rates, and give their pixels to folds."""
+    granules = [granule for granule in catalogued(run) if granule.label_source]
+    loaded = [opened(run, granule)({}) for granule in granules]
+    folds = fold_of_pixels(loaded, settings_of(run).train.folds)
+    return [LabelledSwath(*parts) for parts in zip(granules, loaded, folds, strict=True)]

@@ -1,0 +1,156 @@
+"""The precipitation `train`: an ensemble for every fold and one on everything, and what is familiar to each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from vigie.apps.precipitation.swaths import LabelledSwath, labelled, settings_of
+from vigie.core.errors import VigieError, counted
+from vigie.learn import rain_heads, retrieval
+from vigie.learn.fit import Task, connect, fit
+from vigie.learn.folds import NEVER
+from vigie.learn.rain_heads.head import RainHead
+from vigie.learn.retrieval_model import Familiar, RetrievalModel, chosen_channels
+from vigie.learn.swath_folds import folds_in
+from vigie.learn.swaths import (
+    Footprints,
+    RainBatch,
+    SwathSource,
+    footprints,
+    learnt_from,
+    measure,
+    standardised,
+)
+from vigie.story.run import Run, log
+from vigie.story.scenes import fold_name
+from vigie.verify.drift import alarm_threshold, fit_mahalanobis
+
+CALIBRATION_SHARE = 5
+"""One group in so many calibrates the distance beyond which pixels are flagged; the others tell what is familiar."""
+LIMIT = "Scores hold for climates, surfaces and sensors like those of the training swaths: look at quality_flag elsewhere."
+
+
+def train(run: Run) -> None:
+    """Fit the models of all folds and leave them in `model/`."""
+    settings = settings_of(run).train
+    swaths = labelled(run)
+    names = channels_of(swaths, settings.channels)
+    parts = [footprints(swath.data, names, settings.ancillary, swath.fold) for swath in swaths]
+    folds = folds_in([part.fold for part in parts])
+    fabric = connect(settings.fit)
+    for fold in [*folds, *([NEVER] if settings.final or not folds else [])]:
+        model = fitted(run, parts, fold, fabric)
+        if fabric.global_rank == 0:
+            model.save(run.artefact("train") / fold_name(fold))
+    if fabric.global_rank > 0:
+        # With several devices every process has come here by itself. The first goes on; the others were there to learn.
+        raise SystemExit(0)
+
+
+def channels_of(swaths: Sequence[LabelledSwath], wanted: Sequence[str]) -> tuple[str, ...]:
+    """Name the channels that are learnt from: those that every labelled swath has."""
+    first, *others = [tuple(map(str, swath.data["channel"].values)) for swath in swaths]
+    there = tuple(name for name in first if all(name in other for other in others))
+    return chosen_channels(there, wanted)
+
+
+def fitted(run: Run, parts: Sequence[Footprints], fold: int, fabric: Fabric) -> RetrievalModel:
+    """Train the ensemble of one fold; what was finished before is read back."""
+    settings = settings_of(run).train
+    scaling = measure(parts, lambda part: learnt_from(part, fold))
+    head = rain_heads.build(settings.head)
+    source = SwathSource(parts, fold, scaling, settings.windows, run.experiment.seed)
+    members: list[nn.Module] = []
+    for number in range(settings.members):
+        seed = 1000 * run.experiment.seed + number
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = retrieval.build(settings.network, head.channels)
+        folder = run.artefact("train") / ".training" / fold_name(fold) / f"member-{number:02d}"
+        fit_one(run, Task(network, loss_of(head), Drawn(source, seed, settings.fit.steps), None, seed), folder, fabric)
+        members.append(network.cpu().eval())
+    names = parts[0].names[: len(parts[0].names) - len(settings.ancillary)]
+    model = RetrievalModel(members, settings.network, settings.head, names, settings.ancillary, scaling)
+    model.familiar = familiar(run, parts, fold, model)
+    model.facts = facts(run, parts, fold, head)
+    return model
+
+
+class Drawn:
+    """Batches of one member: every seed has its own."""
+
+    def __init__(self, source: SwathSource, seed: int, steps: int) -> None:
+        self.source, self.first = source, seed * steps
+
+    def __call__(self, step: int) -> RainBatch:
+        """Draw the batch of a step."""
+        return self.source.batch(self.first + step)
+
+
+def loss_of(head: RainHead):  # type: ignore[no-untyped-def]
+    """Give the loss of a head as the training loop asks for it."""
+
+    def loss(raw: Tensor, batch: RainBatch, progress: float) -> Tensor:
+        return head.loss(raw, batch.y, batch.weight)
+
+    return loss
+
+
+def fit_one(run: Run, task: Task[RainBatch], folder: Path, fabric: Fabric) -> None:
+    """Train one network."""
+    settings = settings_of(run).train.fit
+    title, started = f"train {folder.parent.name}/{folder.name}", time.monotonic()
+    with run.progress.task(title, settings.steps) as advance:
+        steps = [0]
+
+        def report(told: Mapping[str, float]) -> None:
+            advance(int(told["step"]) - steps[-1], f"loss {told['loss']:.3f}")
+            steps.append(int(told["step"]))
+
+        done = fit(task, settings, folder, fabric, report)
+    log.info("%s: %s, %.1f s, in %s", title, counted(done.steps, "step"), time.monotonic() - started, folder)
+
+
+def familiar(run: Run, parts: Sequence[Footprints], fold: int, model: RetrievalModel) -> Familiar | None:
+    """Measure what was learnt from: mean and covariance on most groups of pixels, the threshold on the others.
+
+    None, and told, where too few pixels have all channels.
+    """
+    settings = settings_of(run).train.familiar
+    rows = np.concatenate([standardised(part.x[learnt_from(part, fold)], part.names, model.scaling).numpy() for part in parts])
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    # Rows of one place lie together: every fifth stretch of a hundred calibrates.
+    calibrating = (np.arange(len(rows)) // 100) % CALIBRATION_SHARE == 0
+    try:
+        known = fit_mahalanobis(rows[~calibrating], settings.shrinkage)
+        threshold = alarm_threshold(known.score(rows[calibrating]), settings.false_alarm_rate)
+    except VigieError as error:
+        log.warning("train %s: nothing will be flagged as out of distribution: %s", fold_name(fold), error)
+        return None
+    return Familiar(
+        mean=tuple(known.mean.tolist()),
+        precision=tuple(map(tuple, known.precision.tolist())),
+        threshold=threshold,
+        false_alarm_rate=settings.false_alarm_rate,
+    )
+
+
+def facts(run: Run, parts: Sequence[Footprints], fold: int, head: RainHead) -> dict[str, object]:
+    """What the model card tells of the training."""
+    learnt = {part.id: int(learnt_from(part, fold).sum()) for part in parts}
+    sources = {swath.granule.id: swath.granule.label_source for swath in labelled(run)}
+    return {
+        "experiment": run.experiment.name,
+        "learnt_from": {name: f"{count} footprints, labels of {sources[name]}" for name, count in learnt.items() if count},
+        "held_out": settings_of(run).train.folds.model_dump(mode="json") if fold != NEVER else "nothing",
+        "loss": {"proper": head.proper, "why": head.why},
+        "seed": run.experiment.seed,
+        "limits": [LIMIT],
+    }

@@ -1,0 +1,162 @@
+"""A swath through a retrieval model, some scans at a time: quantiles, mean, probabilities, and where it extrapolates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from vigie.core import store
+from vigie.core.swath import FLAGS
+from vigie.core.tiles import Tile, tiles
+from vigie.core.vocabulary import named
+from vigie.harmonize.swath import SwathReader
+from vigie.learn import channels
+from vigie.learn.retrieval_model import RetrievalModel, load
+from vigie.learn.swaths import observed, shown_mask, standardised
+from vigie.verify.drift import Mahalanobis
+from vigie.verify.quantiles import exceedance, mean_of_quantiles
+
+THRESHOLDS_MM_H = (0.1, 1.0, 5.0, 10.0)
+"""Rain rates whose probability of being exceeded is written."""
+QUALITY = {"good": 0, "missing_channel": 1, "out_of_distribution": 2, "no_retrieval": 3}
+"""Codes of `quality_flag`; the highest that holds is written."""
+PIXELS = 2**16
+"""Pixels that go through a network of single footprints together."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SwathPrediction:
+    """The work of one tile of scans; it pickles, and each process loads the model once."""
+
+    model: Path
+    read: SwathReader
+    channels: tuple[str, ...]
+    levels: tuple[float, ...]
+    path: Path
+    group: str
+    scans: int
+    halo: int
+
+    def tiles(self) -> list[Tile]:
+        """All tiles of the swath, those of an image network with a halo of scans."""
+        return tiles({"scan": self.read.sizes["scan"]}, {"scan": self.scans}, {"scan": self.halo})
+
+    def __call__(self, tile: Tile) -> int:
+        """Retrieve one tile and write it; give its scans."""
+        model = _loaded(self.model)
+        swath = self.read({"scan": tile.read["scan"]})
+        inner = tile.inner["scan"]
+        found = retrieved(model, swath, self.channels, self.levels).isel(scan=inner)
+        store.write(self.path, Tile(tile.keep, tile.keep), found, self.group)
+        return tile.keep["scan"].stop - tile.keep["scan"].start
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: Path) -> RetrievalModel:
+    return load(folder)
+
+
+def retrieved(model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[str], levels: Sequence[float]) -> xr.Dataset:
+    """Retrieve rain from a loaded swath.
+
+    Parameters
+    ----------
+    channel_names: those of the swath that the model is shown; others are missing to it.
+    levels: of the quantiles that are kept.
+
+    Returns
+    -------
+    `rainfall_rate_quantile` (quantile, scan, pixel), `rainfall_rate`, their mean, `probability_exceeding` (threshold, scan,
+    pixel), `ood_score` and `quality_flag` (scan, pixel); NaN where no channel has data.
+    """
+    x = observed(swath, channel_names, model.ancillary)
+    bands = channels.describe(swath.sel(channel=list(channel_names)), model.ancillary)
+    z = standardised(x, (*channel_names, *model.ancillary), model.scaling)
+    quantiles = np.moveaxis(_quantiles(model, z, bands, levels), 0, -1)
+    nothing = ~np.isfinite(x[..., : len(channel_names)]).any(axis=-1)
+    quantiles[nothing] = np.nan
+    score = distance(model, z.numpy())
+    flat = quantiles.reshape(-1, len(levels)).T.astype(np.float64)
+    tau = np.asarray(levels, dtype=np.float64)
+    mean = mean_of_quantiles(flat, tau).reshape(nothing.shape)
+    beyond = exceedance(flat, tau, THRESHOLDS_MM_H).reshape(len(THRESHOLDS_MM_H), *nothing.shape)
+    maps = ("scan", "pixel")
+    return xr.Dataset(
+        {
+            "rainfall_rate_quantile": (("quantile", *maps), np.moveaxis(quantiles, -1, 0).astype(np.float32)),
+            "rainfall_rate": (maps, mean.astype(np.float32)),
+            "probability_exceeding": (("threshold", *maps), np.where(nothing, np.nan, beyond).astype(np.float32)),
+            "ood_score": (maps, score.astype(np.float32)),
+            "quality_flag": (maps, quality(model, swath, score, nothing)),
+        }
+    )
+
+
+def _quantiles(model: RetrievalModel, z: torch.Tensor, bands: torch.Tensor, levels: Sequence[float]) -> Floats:
+    """Quantiles (K, scan, pixel) of standardised channels (scan, pixel, B), by single pixels or as one image."""
+    scans, pixels, count = z.shape
+    if model.network.name == "pixel":
+        rows = z.reshape(-1, count, 1, 1)
+        parts = [model.quantiles(part, shown_mask(part), bands, levels) for part in torch.split(rows, PIXELS)]
+        return np.asarray(torch.cat(parts)[:, :, 0, 0].T.reshape(len(levels), scans, pixels).numpy())
+    multiple = int(model.members[0].multiple)  # type: ignore[arg-type]
+    image = z.movedim(-1, 0)[None]
+    padding = (0, -pixels % multiple, 0, -scans % multiple)
+    padded = torch.nn.functional.pad(image, padding, value=torch.nan)
+    return np.asarray(model.quantiles(padded, shown_mask(padded), bands, levels)[0, :, :scans, :pixels].numpy())
+
+
+def distance(model: RetrievalModel, z: Floats) -> NDArray[np.float64]:
+    """Measure how far standardised pixels (scan, pixel, B) are from what the model learnt from; NaN where that is not known."""
+    if model.familiar is None or z.shape[-1] != len(model.familiar.mean):
+        return np.full(z.shape[:-1], np.nan)
+    known = Mahalanobis(np.array(model.familiar.mean), np.array(model.familiar.precision))
+    return known.score(z.reshape(-1, z.shape[-1])).reshape(z.shape[:-1])
+
+
+def quality(
+    model: RetrievalModel, swath: xr.Dataset, score: NDArray[np.float64], nothing: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Say how far each pixel can be trusted, by the codes of `QUALITY`."""
+    flags = swath["flags"].values
+    found = np.where((flags & np.uint8(FLAGS["incomplete"])) > 0, QUALITY["missing_channel"], QUALITY["good"])
+    if model.familiar is not None:
+        found = np.where(score > model.familiar.threshold, QUALITY["out_of_distribution"], found)
+    return np.where(nothing, QUALITY["no_retrieval"], found).astype(np.uint8)
+
+
+def template(swath: xr.Dataset, levels: Sequence[float], attributes: dict[str, object]) -> xr.Dataset:
+    """Make the empty node of a swath's prediction: its positions and times, and room for what is retrieved."""
+    sizes = swath.sizes["scan"], swath.sizes["pixel"]
+    coordinates = {
+        "time": swath["time"],
+        "group": swath["group"],
+        "quantile": ("quantile", np.asarray(levels, dtype=np.float64)),
+        "threshold": ("threshold", np.asarray(THRESHOLDS_MM_H)),
+    }
+    node = xr.Dataset(coords=coordinates, attrs=attributes)
+    shapes: dict[str, tuple[tuple[str, ...], str]] = {
+        "rainfall_rate_quantile": (("quantile",), "float32"),
+        "rainfall_rate": ((), "float32"),
+        "probability_exceeding": (("threshold",), "float32"),
+        "ood_score": ((), "float32"),
+        "quality_flag": ((), "uint8"),
+    }
+    for name, (first, dtype) in shapes.items():
+        shape = tuple(len(node[dim]) for dim in first) + sizes
+        node[name] = store.empty((*first, "scan", "pixel"), shape, dtype, named(name).attributes)
+        node[name].encoding["_FillValue"] = QUALITY["no_retrieval"] if dtype == "uint8" else np.nan
+    node["quality_flag"].attrs |= {
+        "flag_values": np.array(list(QUALITY.values()), dtype=np.uint8),
+        "flag_meanings": " ".join(QUALITY),
+    }
+    return node
