@@ -136,8 +136,9 @@ def test_channels_in_another_order_are_refused(write_granule, content):
 
 
 def test_what_is_missing_is_named(write_granule, content):
-    with pytest.raises(VigieError, match="lacks the data set S1/Quality"):
-        radiometer.read(write_granule("x.h5", GMI, {k: v for k, v in content.items() if k != "S1/Quality"}))
+    for name in ("S1/Latitude", "S1/Quality", "S2/Tc", "S2/Longitude", "S1/ScanTime/Second"):
+        with pytest.raises(VigieError, match=f"lacks the data set {name}"):
+            radiometer.read(write_granule("x.h5", GMI, {k: v for k, v in content.items() if k != name}))
     with pytest.raises(VigieError, match="lacks the swath S2"):
         radiometer.read(write_granule("y.h5", GMI, {k: v for k, v in content.items() if not k.startswith("S2")}))
     with pytest.raises(VigieError, match="radiometer 'XYZ' is not declared"):

@@ -28,6 +28,7 @@ ALGORITHM = "1C"
 MARGIN_SCANS = 24
 """Scans read around a window from other swath groups: at the edge of its swath GMI sees one place about ten scans apart."""
 ROUNDING_GHZ = 0.5
+"""How far the words of a file may lie from the true frequency."""
 _NUMBERED = re.compile(r"(\d+)\)\s*(\d+(?:\.\d+)?)\s*(?:\+/-\s*(\d+(?:\.\d+)?))?\s*GHz(?:\s+Q?([VH])-Pol)?")
 
 
@@ -93,10 +94,9 @@ def _brought(
     """Temperatures of one swath group on the footprints `here`, and where it has some whose quality is not good."""
     pps.swath_group(file, (declared.group,))
     window = slice(*scans)
-    if here[0].shape[1:] == file[f"{declared.group}/Latitude"].shape[1:]:
-        there = _positions(file, declared.group, window)
-        if coincide(here, there):
-            return _temperature(file, declared, there, window)
+    there = _positions(file, declared.group, window)
+    if coincide(here, there):
+        return _temperature(file, declared, there, window)
     around = slice(max(0, scans[0] - MARGIN_SCANS), scans[1] + MARGIN_SCANS)
     there = _positions(file, declared.group, around)
     temperature, suspect = _temperature(file, declared, there, around)
