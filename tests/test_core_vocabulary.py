@@ -18,7 +18,32 @@ from vigie.publish.netcdf import AXES
 
 EVERY = pytest.mark.parametrize("variable", variables().values(), ids=variables())
 PACKED = [variable for variable in variables().values() if variable.stored]
-STANDARD = {"projection_x_coordinate", "projection_y_coordinate", "longitude", "latitude", "quality_flag"}
+STANDARD = {
+    "air_temperature",
+    "atmosphere_convective_available_potential_energy",
+    "atmosphere_convective_inhibition",
+    "atmosphere_mass_content_of_cloud_ice",
+    "atmosphere_mass_content_of_cloud_liquid_water",
+    "atmosphere_mass_content_of_water",
+    "atmosphere_mass_content_of_water_vapor",
+    "brightness_temperature",
+    "eastward_wind",
+    "land_area_fraction",
+    "latitude",
+    "longitude",
+    "lwe_snowfall_rate",
+    "lwe_thickness_of_surface_snow_amount",
+    "northward_wind",
+    "projection_x_coordinate",
+    "projection_y_coordinate",
+    "quality_flag",
+    "rainfall_rate",
+    "sea_ice_area_fraction",
+    "surface_altitude",
+    "surface_temperature",
+    "thickness_of_rainfall_amount",
+    "volume_fraction_of_condensed_water_in_soil",
+}
 """Names looked up in CF's standard name table."""
 
 
