@@ -68,6 +68,8 @@ class Conformal:
     def apply(self, low: Floats, high: Floats, groups: NDArray[np.str_] | None = None) -> tuple[Floats, Floats]:
         """Move the ends of intervals; where an interval would turn inside out, both become its middle.
 
+        Ends may fall below 0: cut them there where the truth cannot be negative, which loses no coverage.
+
         Raises
         ------
         VigieError: a group was not calibrated.

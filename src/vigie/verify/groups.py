@@ -47,7 +47,7 @@ def difference(
     """Take every score of `first` less that of `second`, with a paired bootstrap over the groups of `dim`.
 
     Beside each score stand `<score>_interval` (bound: low, high), the 95 % percentile interval, and `<score>_standard_error`.
-    Where the interval holds 0, the data do not tell the two apart.
+    Where the interval holds 0, the data do not tell the two apart. Both are NaN where some draw has no score (no event in it).
 
     Examples
     --------

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.verify.quantiles import QuantileSample, probability_below, probability_up_to, quantile_at, segments
-from vigie.verify.tally import Metric, Tally
+from vigie.verify.tally import Metric, Tally, add_all
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +20,9 @@ TAIL_MM_H = (5.0, 10.0)
 COVERAGE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 PIT_BINS = 20
+
+BLOCK_ROWS = 65_536
+"""Rows that are scored at once, which bounds memory: 99 levels of them take 50 MB an array."""
 
 
 def pinball(quantiles: Floats, levels: Floats, truth: Floats) -> Floats:
@@ -99,6 +102,14 @@ def count_quantiles(
     """
     quantiles, y = sample.known()
     levels = sample.levels.astype(np.float64)
+    starts = range(0, max(y.size, 1), BLOCK_ROWS)
+    blocks = (slice(start, start + BLOCK_ROWS) for start in starts)
+    return add_all(_count_block(quantiles[:, rows], levels, y[rows], tail_mm_h, coverage_levels) for rows in blocks)
+
+
+def _count_block(
+    quantiles: Floats, levels: Floats, y: Floats, tail_mm_h: tuple[float, ...], coverage_levels: tuple[float, ...]
+) -> Tally:
     covered = y <= quantile_at(quantiles, levels, coverage_levels)
     total = xr.Dataset(
         {

@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 THRESHOLDS_MM_H = (0.1, 1.0, 5.0, 10.0)
 """Rain, moderate rain, heavy and very heavy rain, mm/h."""
 
+WET_MM_H = 0.1
+"""A pixel is wet where its rate reaches this."""
+
 SMAPE_ABOVE_MM_H = 0.1
 """Relative errors of less rain than this say little."""
 

@@ -16,6 +16,7 @@ from scipy import fft
 
 from vigie.core.errors import VigieError
 from vigie.verify.fields import FieldSample
+from vigie.verify.rain import WET_MM_H
 from vigie.verify.tally import Metric, Tally
 
 Floats = NDArray[np.float64]
@@ -26,8 +27,6 @@ COHERENT = 0.5**0.5
 COHERENCE_WINDOW_PX = 32
 
 SPECTRUM_WINDOW_PX = 128
-
-WET_MM_H = 0.1
 
 
 def count_coherence(sample: FieldSample, size_px: int = COHERENCE_WINDOW_PX) -> Tally:

@@ -11,8 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.core.errors import VigieError
-
-WET_MM_H = 0.1
+from vigie.verify.rain import WET_MM_H
 
 PROBABILITIES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 """Where quantiles of samples are held against those of the truth."""
