@@ -1,0 +1,158 @@
+"""Does the network extrapolate: distances of brightness temperatures from those it learnt from, and the alarm they raise.
+
+A row that lacks a channel has no distance: NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import spatial, stats
+
+from vigie.core.errors import VigieError
+from vigie.verify.conformal import conformal_quantile
+
+Floats = NDArray[np.float64]
+
+NEIGHBOURS = 10
+"""The distance is that to the tenth neighbour: a near-copy or two in training is no company."""
+
+
+@dataclass(frozen=True)
+class Mahalanobis:
+    """Distances from the mean of training rows, in units of their covariance.
+
+    `mean` (channel,) in K, `precision` (channel, channel) in K-2, the inverse covariance.
+    """
+
+    mean: Floats
+    precision: Floats
+
+    def score(self, features: NDArray[np.floating]) -> Floats:
+        """Compute (x - mu)' C^-1 (x - mu) of rows (row, channel), (row,)."""
+        departure = _table(features, len(self.mean)) - self.mean
+        squared: Floats = np.einsum("rc,cd,rd->r", departure, self.precision, departure)
+        return squared
+
+
+def fit_mahalanobis(training: NDArray[np.floating], shrinkage: float = 0.0) -> Mahalanobis:
+    """Fit mean and covariance to training rows (row, channel), those with a missing channel left out.
+
+    With a shrinkage s the covariance becomes (1 - s) C + s tr(C) / d I (Ledoit & Wolf 2004), for few rows or
+    redundant channels.
+
+    Raises
+    ------
+    VigieError: the covariance cannot be inverted, or shrinkage is no share.
+
+    Examples
+    --------
+    >>> model = fit_mahalanobis(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]]))
+    >>> model.score(np.array([[0.0, 0.0], [0.0, 2.0], [2.0, 0.0]])).round(6).tolist()
+    [0.0, 1.5, 6.0]
+    """
+    if not 0 <= shrinkage <= 1:
+        raise VigieError("shrinkage is a share", found=shrinkage, expected="0 to 1")
+    rows = _complete(training)
+    channels = rows.shape[1]
+    if len(rows) < 2:
+        raise VigieError("a covariance needs rows", found=f"{len(rows)} complete rows", expected="many more than channels")
+    covariance = np.atleast_2d(np.cov(rows, rowvar=False))
+    covariance = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / channels * np.eye(channels)
+    if np.linalg.matrix_rank(covariance, hermitian=True) < channels:
+        raise VigieError(
+            "the covariance of the training rows cannot be inverted",
+            found=f"{len(rows)} rows, rank {np.linalg.matrix_rank(covariance, hermitian=True)}",
+            expected=f"rank {channels}",
+            do="leave out channels that are copies or constant, or state a shrinkage, for instance 0.01",
+        )
+    return Mahalanobis(rows.mean(axis=0), np.linalg.inv(covariance))
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Distances to the k-th nearest training row, in standard deviations of each channel."""
+
+    mean: Floats
+    deviation: Floats
+    tree: Any
+    k: int
+
+    def score(self, features: NDArray[np.floating]) -> Floats:
+        """Compute the Euclidean distance of standardised rows (row, channel) to their k-th neighbour, (row,).
+
+        Training rows find themselves first.
+        """
+        table = (_table(features, len(self.mean)) - self.mean) / self.deviation
+        known = np.isfinite(table).all(axis=1)
+        distance = np.full(len(table), np.nan)
+        distance[known] = self.tree.query(table[known], k=[self.k])[0][:, 0]
+        return distance
+
+
+def fit_neighbours(training: NDArray[np.floating], k: int = NEIGHBOURS) -> Neighbours:
+    """Remember training rows (row, channel), those with a missing channel left out.
+
+    Raises
+    ------
+    VigieError: there are fewer rows than neighbours, or a channel does not vary.
+    """
+    rows = _complete(training)
+    if len(rows) < k or k < 1:
+        raise VigieError("there are too few neighbours", found=f"{len(rows)} complete rows, k = {k}", expected="1 <= k <= rows")
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    if (deviation == 0).any():
+        raise VigieError(
+            "a channel does not vary", found=f"channels {np.flatnonzero(deviation == 0).tolist()}", do="leave it out"
+        )
+    return Neighbours(mean, deviation, spatial.cKDTree((rows - mean) / deviation), k)
+
+
+def alarm_threshold(scores: NDArray[np.floating], false_alarm_rate: float) -> float:
+    """Take the distance that rows like those of the calibration exceed no more often than `false_alarm_rate`.
+
+    The rank is that of conformal intervals, so the rate holds on new rows, not only on these.
+
+    Raises
+    ------
+    VigieError: there are too few scores for so rare an alarm.
+
+    Examples
+    --------
+    >>> alarm_threshold(np.arange(1.0, 100.0), 0.05)
+    95.0
+    """
+    return conformal_quantile(scores, false_alarm_rate, "calibration")
+
+
+def auroc(inside: NDArray[np.floating], outside: NDArray[np.floating]) -> float:
+    """Compute the chance that a row from outside scores above one from inside, ties half (Mann & Whitney 1947).
+
+    Rows without a score are left out.
+
+    Examples
+    --------
+    >>> auroc(np.array([1.0, 2.0, 3.0]), np.array([3.0, 4.0]))
+    0.9166666666666666
+    """
+    low, high = inside[np.isfinite(inside)], outside[np.isfinite(outside)]
+    if not low.size or not high.size:
+        raise VigieError(
+            "there is nothing to tell apart", found=f"{low.size} rows inside, {high.size} outside", expected="both"
+        )
+    ranks = stats.rankdata(np.concatenate([low, high]))
+    return float((ranks[low.size :].sum() - high.size * (high.size + 1) / 2) / (low.size * high.size))
+
+
+def _complete(training: NDArray[np.floating]) -> Floats:
+    table = _table(training, training.shape[-1])
+    return table[np.isfinite(table).all(axis=1)]
+
+
+def _table(features: NDArray[np.floating], channels: int) -> Floats:
+    if features.ndim != 2 or features.shape[1] != channels:
+        raise VigieError("features are a table", found=f"shape {features.shape}", expected=f"(row, {channels})")
+    return features.astype(np.float64)
