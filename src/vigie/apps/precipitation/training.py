@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +94,7 @@ class Drawn:
         return self.source.batch(self.first + step)
 
 
-def loss_of(head: RainHead):  # type: ignore[no-untyped-def]
+def loss_of(head: RainHead) -> Callable[[Tensor, RainBatch, float], Tensor]:
     """Give the loss of a head as the training loop asks for it."""
 
     def loss(raw: Tensor, batch: RainBatch, progress: float) -> Tensor:

@@ -1,0 +1,169 @@
+"""The precipitation `verify`: retrievals and reference methods against rain rates that they did not learn from, in one table.
+
+`scores.nc` has one group for each source of labels, since rain rates of different origin cannot share a table:
+
+    /<label_source>        scores of every method, with intervals by groups (days or orbits)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from vigie.apps.precipitation.baselines import BASELINES, Estimates
+from vigie.apps.precipitation.prediction import retrieved
+from vigie.apps.precipitation.swaths import LabelledSwath, labelled, settings_of
+from vigie.core.errors import VigieError, nearest
+from vigie.core.store import whole_file
+from vigie.learn.swath_folds import folds_in
+from vigie.story.run import Run, log
+from vigie.verify.bootstrap import resample
+from vigie.verify.groups import count_by_group
+from vigie.verify.quantile_scores import count_quantiles, finish_quantiles
+from vigie.verify.quantiles import QuantileSample, draw
+from vigie.verify.rain import RainSample, count_detections, count_rates, finish_detections, finish_rates
+from vigie.verify.scores import OURS
+from vigie.verify.tails import tail_statistics
+from vigie.verify.tally import Tally
+
+Floats = NDArray[np.float64]
+LEVEL = 0.95
+"""Of the intervals."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Footprints that were held out: the truth, mm/h, the group of each, and what a method says of them."""
+
+    truth: Floats
+    groups: NDArray[np.str_]
+    said: Estimates
+
+
+def verify(run: Run) -> None:
+    """Score everything and leave it in `scores.nc`."""
+    settings = settings_of(run).verify
+    swaths = labelled(run)
+    made: dict[str, xr.Dataset] = {}
+    for source in sorted({swath.granule.label_source for swath in swaths}):
+        chosen = [swath for swath in swaths if swath.granule.label_source == source]
+        methods: dict[str, HeldOut] = {}
+        if any(folds_in([swath.fold]) for swath in chosen):
+            methods[OURS] = joined(list(ours(run, chosen)))
+            for name in settings.baselines:
+                methods[name] = joined(list(baseline(run, chosen, name)))
+        if methods:
+            made[source] = table(methods, settings.bootstrap, settings.draws, run.experiment.seed)
+    with whole_file(run.artefact("verify")) as draft:
+        note = {} if made else {"note": "no rain rates were held out: see train.folds"}
+        draft.write_bytes(xr.Dataset(attrs=note).to_netcdf(engine="h5netcdf"))
+        for source, scores in made.items():
+            scores.to_netcdf(draft, mode="a", group=source, engine="h5netcdf")
+    for source, scores in made.items():
+        told = {name: float(scores["crps"].sel(model=name)) for name in map(str, scores["model"].values)}
+        log.info("verify: %s, CRPS %s", source, ", ".join(f"{name} {value:.4f}" for name, value in told.items()))
+
+
+def ours(run: Run, swaths: Sequence[LabelledSwath]) -> Iterator[HeldOut]:
+    """Read what the models retrieved where they had not learnt."""
+    for swath in swaths:
+        for fold in folds_in([swath.fold]):
+            node = retrieved(run, swath.granule, fold)
+            mine = (swath.fold == fold) & np.isfinite(swath.data["truth"].values)
+            quantiles = node["rainfall_rate_quantile"].values[:, mine].astype(np.float64)
+            mean = node["rainfall_rate"].values[mine].astype(np.float64)
+            yield HeldOut(*seen(swath, mine), Estimates(mean, quantiles, node["quantile"].values))
+
+
+def baseline(run: Run, swaths: Sequence[LabelledSwath], name: str) -> Iterator[HeldOut]:
+    """Fit a reference method on what each fold's model learnt from, and let it say what was held out."""
+    settings = settings_of(run)
+    for fold in folds_in([swath.fold for swath in swaths]):
+        learnt = [(swath, (swath.fold != fold) & np.isfinite(swath.data["truth"].values)) for swath in swaths]
+        x, y = (np.concatenate(parts) for parts in zip(*(rows(swath, where) for swath, where in learnt)))
+        method = BASELINES[name](x, y, settings.predict.levels)
+        for swath in swaths:
+            mine = (swath.fold == fold) & np.isfinite(swath.data["truth"].values)
+            if mine.any():
+                yield HeldOut(*seen(swath, mine), method(rows(swath, mine)[0]))
+
+
+def check(run: Run) -> None:
+    """Refuse reference methods that nobody knows, before anything is learnt."""
+    for name in settings_of(run).verify.baselines:
+        if name not in BASELINES:
+            raise VigieError(
+                f"there is no reference method '{name}'",
+                expected=", ".join(BASELINES),
+                do=nearest(name, list(BASELINES)) or "correct verify.baselines",
+            )
+
+
+def rows(swath: LabelledSwath, where: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Take temperatures (row, channel) and rain rates (row,) of some footprints."""
+    temperature = swath.data["brightness_temperature"].values[where]
+    return temperature.astype(np.float64), swath.data["truth"].values[where].astype(np.float64)
+
+
+def seen(swath: LabelledSwath, where: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.str_]]:
+    """Take the truth of some footprints, and their groups."""
+    groups = np.broadcast_to(swath.data["group"].values.astype(np.str_)[:, None], where.shape)
+    return swath.data["truth"].values[where].astype(np.float64), groups[where]
+
+
+def joined(parts: Sequence[HeldOut]) -> HeldOut:
+    """Put footprints of several swaths or folds behind each other."""
+    quantiles = [part.said.quantiles for part in parts if part.said.quantiles is not None]
+    said = Estimates(
+        np.concatenate([part.said.mean for part in parts]),
+        np.concatenate(quantiles, axis=1) if quantiles else None,
+        parts[0].said.levels,
+    )
+    return HeldOut(np.concatenate([p.truth for p in parts]), np.concatenate([p.groups for p in parts]), said)
+
+
+def table(methods: Mapping[str, HeldOut], replicates: int, draws: int, seed: int) -> xr.Dataset:
+    """Score every method, (model, ...), each score with its interval over resampled groups."""
+    scored = [scores_of(held, replicates, draws, seed).expand_dims(model=[name]) for name, held in methods.items()]
+    made: xr.Dataset = xr.concat(scored, "model", join="outer", data_vars="all")
+    first = next(iter(methods.values()))
+    count = len(np.unique(first.groups))
+    made.attrs = {
+        "footprints": int(np.isfinite(first.truth).sum()),
+        "intervals": f"{100 * LEVEL:.0f} % percentile intervals of {replicates} bootstrap resamples of {count} groups",
+    }
+    return made
+
+
+def scores_of(held: HeldOut, replicates: int, draws: int, seed: int) -> xr.Dataset:
+    """Score one method: errors of its mean, detections, and, where it gives quantiles, its whole distribution."""
+    said, truth = held.said, held.truth
+    point = RainSample(said.mean, truth)
+    parts: list[tuple[Callable[[NDArray[np.bool_]], Tally], Callable[[Tally], xr.Dataset]]] = [
+        (lambda where: count_rates(RainSample(said.mean[where], truth[where])), finish_rates),
+        (lambda where: count_detections(RainSample(said.mean[where], truth[where])), finish_detections),
+    ]
+    quantiles = said.quantiles
+    if quantiles is not None:
+        parts.append(
+            (lambda where: count_quantiles(QuantileSample(quantiles[:, where], said.levels, truth[where])), finish_quantiles)
+        )
+    scores = xr.merge([with_intervals(count_by_group(count, held.groups), finish, replicates, seed) for count, finish in parts])
+    drawn = point.estimate[None] if quantiles is None else draw(quantiles, said.levels, draws, seed)
+    tails = tail_statistics(drawn, truth).mean("draw")
+    return xr.merge([scores, tails.rename({name: f"tail_{name}" for name in tails.data_vars})])
+
+
+def with_intervals(tally: Tally, finish: Callable[[Tally], xr.Dataset], replicates: int, seed: int) -> xr.Dataset:
+    """Finish a tally by groups, each score with its interval."""
+    scores = finish(tally.sum("group"))
+    if tally.total.sizes.get("group", 0) < 2:
+        return scores
+    drawn = finish(resample(tally, "group", replicates, seed))
+    bounds = drawn.quantile([(1 - LEVEL) / 2, (1 + LEVEL) / 2], "replicate").rename(quantile="bound")
+    bounds = bounds.assign_coords(bound=["low", "high"])
+    return xr.merge([scores, bounds.rename({name: f"{name}_interval" for name in bounds.data_vars})])
