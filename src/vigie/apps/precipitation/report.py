@@ -118,8 +118,8 @@ def score_sections(run: Run) -> Iterator[Section]:
     for source in groups(run.folder):
         scores = read_group(run.artefact("verify"), source)
         text = (
-            f"{scores.attrs['footprints']:,} footprints that were held out; reference methods learnt from what the model learnt "
-            f"from. Intervals: {scores.attrs['intervals']}."
+            f"{scores.attrs['footprints']:,} footprints that were held out; reference methods learnt from what the "
+            f"model learnt from. Intervals: {scores.attrs['intervals']}."
         )
         yield Section(
             f"Scores against {source}",
