@@ -70,7 +70,7 @@ class Retrieval:
 def report_of(
     run: Run, shown: Sequence[Retrieval], climatology: xr.Dataset | None, record: Mapping[str, Any], began: float
 ) -> Report:
-    """Assemble the report of a run whose `publish` began at `began` (time.monotonic); `record` tells where its products come from."""
+    """Assemble the report of a run whose `publish` began at `began` (time.monotonic); `record`: its provenance."""
     sections = [
         rain_section(shown),
         *score_sections(run),
