@@ -133,10 +133,10 @@ def draw_weather(latitude: Map, spacing_km: float, climate: Climate, rng: np.ran
     """
     shape = (latitude.shape[0], latitude.shape[1])
     cause = gaussian_field(shape, spacing_km, climate.slope, climate.outer_km, rng, climate.stretch)
-    smooth = [gaussian_field(shape, spacing_km, 4.5, 500.0, rng) for _ in range(3)]
+    smooth = [gaussian_field(shape, spacing_km, 4.5, 800.0, rng) for _ in range(3)]
     rough = gaussian_field(shape, spacing_km, 3.0, 60.0, rng)
     rain = climate.rain(cause)
-    land = _land(gaussian_field(shape, spacing_km, 3.3, 700.0, rng))
+    land = _land(gaussian_field(shape, spacing_km, 3.8, 1000.0, rng))
     sea_k = 271.5 + 30.0 * np.cos(np.radians(latitude)) ** 2 + 1.2 * smooth[0] + climate.warming_k
     skin = sea_k + land * (2.0 + 4.0 * smooth[1])
     moist = ndimage.gaussian_filter(cause, 40.0 / spacing_km)
