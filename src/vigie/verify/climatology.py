@@ -6,8 +6,8 @@ factor of ten from 0.01 to 10000, so that any two tallies add; a quantile is kno
 
     |q - sample quantile| < 5.93 % of the sample quantile, from 0.01 on         (10^(1/40) - 1)
 
-A tally knows no unit, and pooling cells counts samples, not areas. Memory is 242 numbers of 8 bytes a cell: 2 kB, 125 MB for the Earth
-at 1 degree.
+A tally knows no unit, and pooling cells counts samples, not areas. Memory is 242 numbers of 8 bytes a cell: 2 kB, 125 MB for
+the Earth at 1 degree.
 """
 
 from __future__ import annotations
