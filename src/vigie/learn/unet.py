@@ -30,10 +30,14 @@ class SensorNorm(nn.Module, ABC):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Normalise (N, C, H, W) of an image whose bands are described by a context (E,)."""
+        """Normalise (N, C, H, W) of images that are all described by one context (E,), or each by its own (N, E)."""
         # Mixed precision gives the gain 8 bits: enough for it, too few for 1 + gain.
-        gain, shift = self.modulation(context).to(self.modulation.weight.dtype).chunk(2)
-        return self.normalise(x, 1 + gain, shift)
+        gain, shift = self.modulation(context).to(self.modulation.weight.dtype).chunk(2, dim=-1)
+        if context.ndim == 1:
+            return self.normalise(x, 1 + gain, shift)
+        plain = self.normalise(x, torch.ones_like(gain[0]), torch.zeros_like(shift[0]))
+        modulated: Tensor = plain * (1 + gain)[..., None, None] + shift[..., None, None]
+        return modulated
 
     @abstractmethod
     def normalise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
