@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 from xarray import Dataset
 
-from vigie.acquire.granules import cyclone, dpr, gprof, imerg, pairs, pps, radiometer, satrain
+from vigie.acquire.granules import cyclone, dpr, gprof, imerg, pairs, pps, radiometer, satrain, stored
 from vigie.core.errors import VigieError
 
 KNOWN = {
@@ -18,6 +18,7 @@ KNOWN = {
     "satrain": "scenes of SatRain (NetCDF)",
     "pairs": "tables of GMI footprints (.npz)",
     "cyclone": "images of tropical cyclones (MATLAB 5)",
+    "stored": "swaths in the layout of vigie.core.swath (NetCDF)",
 }
 """Kinds of files that are swaths."""
 _ALGORITHMS = {
@@ -50,6 +51,7 @@ def open_swath(path: Path, window: slice = pps.WHOLE, label_source: str = "") ->
         "satrain": lambda: satrain.read(path, label_source or "radar").isel(scan=window),
         "pairs": lambda: pairs.read(path, label_source).isel(scan=window),
         "cyclone": lambda: cyclone.read(path).isel(scan=window),
+        "stored": lambda: stored.read(path, window),
     }
     if found not in whole:
         raise VigieError(f"{path} is a grid and no swath", found=found, do="read it with vigie.acquire.granules.imerg")
@@ -83,6 +85,8 @@ def kind(path: Path) -> str:
 def _kind_of_hdf5(path: Path) -> str:
     with pps.opened(path) as file:
         if "FileHeader" not in file.attrs:
+            if stored.is_stored(file):
+                return "stored"
             if isinstance(file.get(satrain.OBSERVED), h5py.Dataset):
                 return "satrain"
             raise _unknown(path, f"HDF5 without FileHeader, with {sorted(file)}")
