@@ -35,7 +35,7 @@ class TestPositiveRain:
         ("rain", "oracle"),
         [
             (Gamma(), lambda a, b: stats.gamma(softplus(b), scale=softplus(a) / softplus(b))),
-            (Lognormal(), lambda a, b: stats.lognorm(softplus(b), scale=np.exp(a))),
+            (Lognormal(), lambda a, b: stats.lognorm(1e-3 + 2.999 / (1 + np.exp(-b)), scale=np.exp(10 * np.tanh(a / 10)))),
         ],
         ids=["gamma", "lognormal"],
     )

@@ -10,7 +10,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from vigie.learn.rain_heads.head import positive
+from vigie.learn.rain_heads.head import FLOOR, positive, within
 from vigie.learn.rain_heads.special import upper_gamma
 
 
@@ -79,7 +79,10 @@ class Gamma:
 
 @dataclass(frozen=True)
 class Lognormal:
-    """Lognormal distribution: ln y is normal with mean mu and standard deviation sigma; all in closed form."""
+    """Lognormal distribution: ln y is normal with mean mu and standard deviation sigma; all in closed form.
+
+    mu = 10 tanh(raw / 10) and sigma < 3 are bounded: an exponential of anything else is infinite before long.
+    """
 
     name: str = "lognormal"
     channels: int = 2
@@ -107,7 +110,7 @@ class Lognormal:
         return torch.exp(mu + sigma**2 / 2)
 
     def _parameters(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        return raw[:, 0:1], positive(raw[:, 1:2])
+        return 10 * torch.tanh(raw[:, 0:1] / 10), within(raw[:, 1:2], (FLOOR, 3.0))
 
 
 def gamma_exceeded(shape: Tensor, probability: Tensor) -> Tensor:
