@@ -10,10 +10,12 @@ A network never learns "channel 3"; it learns "reflectance about 0.66 um, 30 nm 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vigie.core.errors import VigieError
@@ -88,18 +90,42 @@ def describe(scene: xr.Dataset) -> Tensor:
     True
     """
     kinds = [str(k) for k in scene["kind"].values]
-    log_wavelength, has_wavelength = _log(scene, "wavelength_um", 1.0)
-    log_bandwidth, has_bandwidth = _log(scene, "bandwidth_um", 1.0)
-    log_gsd, has_gsd = _log(scene, "gsd_m", 10.0)
-    phase = 2 * math.pi * log_wavelength[:, None] / np.array(PERIODS)
+    log_wavelength, has_wavelength = logarithm(scene, "wavelength_um", 1.0)
+    log_bandwidth, has_bandwidth = logarithm(scene, "bandwidth_um", 1.0)
+    log_gsd, has_gsd = logarithm(scene, "gsd_m", 10.0)
     columns = [
-        np.sin(phase) * has_wavelength[:, None],
-        np.cos(phase) * has_wavelength[:, None],
+        waves(log_wavelength, has_wavelength, PERIODS),
         np.stack([has_wavelength, 0.25 * log_bandwidth, has_bandwidth, 0.5 * log_gsd, has_gsd], axis=1),
         np.array([[float(kind == k) for k in INPUT_KINDS] for kind in kinds]).reshape(-1, len(INPUT_KINDS)),
         np.array([_name_features(str(b), k) for b, k in zip(scene["band"].values, kinds)]).reshape(-1, len(_NAMES)),
     ]
     return torch.from_numpy(np.concatenate(columns, axis=1).astype(np.float32))
+
+
+def waves(phase: NDArray[np.float64], known: NDArray[np.float64], periods: Sequence[float]) -> NDArray[np.float64]:
+    """Take sines, then cosines, of values (B) at several periods: (B, 2 periods), 0 where they are not known.
+
+    Examples
+    --------
+    >>> waves(np.array([1.0, 0.0]), np.array([1.0, 0.0]), (4.0,)).round(6).tolist()
+    [[1.0, 0.0], [0.0, 0.0]]
+    """
+    turns = 2 * math.pi * phase[:, None] / np.array(periods)
+    return np.concatenate([np.sin(turns), np.cos(turns)], axis=1) * known[:, None]
+
+
+def logarithm(scene: xr.Dataset, name: str, unit: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Take ln(value / unit) of a coordinate, 0 where unknown, and the indicator of where it is known.
+
+    Raises
+    ------
+    VigieError: a value is not positive.
+    """
+    values = np.asarray(scene[name].values, dtype=np.float64)
+    if (values <= 0).any():
+        raise VigieError(f"band coordinate '{name}' must be positive", found=values.tolist(), expected="> 0 or NaN")
+    known = np.isfinite(values)
+    return np.log(np.where(known, values, unit) / unit), known.astype(np.float64)
 
 
 def position(bands: Tensor, name: str) -> int | None:
@@ -124,15 +150,6 @@ def with_gsd_scaled(bands: Tensor, factor: float) -> Tensor:
     scaled = bands.clone()
     scaled[:, _GSD_AT] += 0.5 * math.log(factor) * bands[:, _GSD_AT + 1]
     return scaled
-
-
-def _log(scene: xr.Dataset, name: str, unit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Take ln(value / unit), 0 where unknown, and the indicator of where it is known."""
-    values = np.asarray(scene[name].values, dtype=np.float64)
-    if (values <= 0).any():
-        raise VigieError(f"band coordinate '{name}' must be positive", found=values.tolist(), expected="> 0 or NaN")
-    known = np.isfinite(values)
-    return np.log(np.where(known, values, unit) / unit), known.astype(np.float64)
 
 
 def _name_features(name: str, kind: str) -> list[float]:

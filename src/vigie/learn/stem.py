@@ -33,8 +33,12 @@ class BandStem(nn.Module):
     hidden
         Width of the hypernetwork.
     reduction
-        1: a 3x3 kernel at full resolution. r = 2 or 4: a 2r x 2r kernel with stride r (overlapping, and centred on the r x r
-        block it stands for), output (H/r, W/r).
+        1: full resolution. r = 2 or 4: a 2r x 2r kernel with stride r (overlapping, and centred on the r x r block it stands
+        for), output (H/r, W/r).
+    kernel
+        Side of the kernel at full resolution, odd; 1 looks at each pixel alone.
+    described
+        Width of a descriptor: that of `vigie.learn.bands`, or of who else describes bands.
 
     Examples
     --------
@@ -44,13 +48,15 @@ class BandStem(nn.Module):
     torch.Size([1, 8, 16, 16])
     """
 
-    def __init__(self, channels: int, hidden: int = 64, reduction: int = 1) -> None:
+    def __init__(
+        self, channels: int, hidden: int = 64, reduction: int = 1, kernel: int = 3, described: int = descriptors.WIDTH
+    ) -> None:
         super().__init__()
         self.channels, self.hidden, self.reduction = channels, hidden, reduction
-        self.kernel = 3 if reduction == 1 else 2 * reduction
-        self.padding = 1 if reduction == 1 else reduction // 2
+        self.kernel = kernel if reduction == 1 else 2 * reduction
+        self.padding = kernel // 2 if reduction == 1 else reduction // 2
         taps = channels * self.kernel**2
-        self.trunk = nn.Sequential(nn.Linear(descriptors.WIDTH, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
+        self.trunk = nn.Sequential(nn.Linear(described, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
         self.kernels = nn.Linear(hidden, taps)
         self.biases = nn.Linear(hidden, channels)
         self.mask_kernels = nn.Parameter(torch.empty(channels, MASKS, self.kernel, self.kernel))
@@ -76,7 +82,7 @@ class BandStem(nn.Module):
         return F.layer_norm(features, features.shape[-1:])
 
     def context(self, bands: Tensor) -> Tensor:
-        """Describe an image by the mean (hidden,) of what its bands (B, WIDTH) are."""
+        """Describe an image by the mean (hidden,) of what its bands (B, described) are."""
         return self._features(bands).mean(dim=0)
 
     def forward(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
@@ -89,7 +95,7 @@ class BandStem(nn.Module):
         mask
             (N, 2, H, W) validity and saturated fraction.
         bands
-            (B, WIDTH) descriptors from `vigie.learn.bands.describe`.
+            (B, described) descriptors, for instance from `vigie.learn.bands.describe`.
 
         Returns
         -------
