@@ -42,7 +42,7 @@ ANCILLARY = (
     "northward_wind_10m",
     "land_fraction",
     "sea_ice_fraction",
-    "surface_altitude",
+    "elevation",
     "observed_label",
 )
 """Ancillary fields a network may see. Latitude and longitude are none: they tell the climate that was learnt in.

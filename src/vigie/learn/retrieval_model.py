@@ -22,10 +22,11 @@ from torch import Tensor, nn
 import vigie
 from vigie.core.errors import VigieError
 from vigie.core.store import whole_folder
-from vigie.learn import cards, rain_heads
+from vigie.learn import cards
 from vigie.learn.checkpoint import copy_into, read_tensors
-from vigie.learn.rain_heads import RainHeadSettings
 from vigie.learn.rain_heads.head import RainHead
+from vigie.learn.rain_heads.settings import RainHeadSettings
+from vigie.learn.rain_heads.settings import build as head_of
 from vigie.learn.retrieval import RetrievalSettings, build
 from vigie.learn.swaths import ChannelScaling
 
@@ -72,7 +73,7 @@ class RetrievalModel:
     @cached_property
     def head(self) -> RainHead:
         """What raw output means."""
-        return rain_heads.build(self.head_settings)
+        return head_of(self.head_settings)
 
     @torch.inference_mode()
     def quantiles(self, x: Tensor, mask: Tensor, bands: Tensor, levels: Sequence[float]) -> Tensor:
@@ -99,8 +100,7 @@ class RetrievalModel:
         return {
             "format": FORMAT,
             "vigie": vigie.__version__,
-            "members": {name: dict(file) for name, file in files.items()},
-            "network": self.network.model_dump(mode="json"),
+            "members": {name: {**file, "network": self.network.model_dump(mode="json")} for name, file in files.items()},
             "head": self.head_settings.model_dump(mode="json"),
             "channels": list(self.channels),
             "ancillary": list(self.ancillary),
@@ -119,14 +119,14 @@ def load(folder: Path, device: torch.device | str = "cpu") -> RetrievalModel:
     """
     card = read_card(folder)
     try:
-        network = RetrievalSettings.model_validate(card["network"])
+        network = RetrievalSettings.model_validate(next(iter(card["members"].values()))["network"])
         head = RainHeadSettings.model_validate(card["head"])
         scaling = ChannelScaling.model_validate(card["scaling"])
         familiar = Familiar.model_validate(card["familiar"]) if card["familiar"] else None
     except ValidationError as error:
         raise cards.no_card(folder / "card.json", error) from error
     cards.check_files(folder, card)
-    outputs = rain_heads.build(head).channels
+    outputs = head_of(head).channels
     members = []
     for name in card["members"]:
         with torch.random.fork_rng([]):
@@ -139,7 +139,7 @@ def load(folder: Path, device: torch.device | str = "cpu") -> RetrievalModel:
 
 def read_card(folder: Path) -> dict[str, Any]:
     """Read a model's card.json."""
-    return cards.read_card(folder, FORMAT, ("network", "head", "channels", "ancillary", "scaling", "familiar", "facts"))
+    return cards.read_card(folder, FORMAT, ("head", "channels", "ancillary", "scaling", "familiar", "facts"))
 
 
 def chosen_channels(there: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
@@ -168,6 +168,7 @@ def chosen_channels(there: Sequence[str], wanted: Sequence[str]) -> tuple[str, .
 def card_text(card: Mapping[str, Any], head: RainHead) -> str:
     """Tell what a model is, for people (Mitchell et al. 2019, Model Cards for Model Reporting)."""
     sizes = {member["parameters"] for member in card["members"].values()}
+    kinds = " or ".join(sorted({member["network"]["name"] for member in card["members"].values()}))
     told = " or ".join(f"{size:,}" for size in sorted(sizes))
     familiar = card["familiar"]
     doubt = (
@@ -179,7 +180,7 @@ def card_text(card: Mapping[str, Any], head: RainHead) -> str:
     lines = [
         "# Model card: rain from brightness temperatures",
         "",
-        f"{len(card['members'])} member(s) of `{card['network']['name']}`, {told} parameters each, with vigie {card['vigie']}.",
+        f"{len(card['members'])} member(s) of `{kinds}`, {told} parameters each, with vigie {card['vigie']}.",
         "",
         "## Head",
         "",

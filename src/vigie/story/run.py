@@ -163,8 +163,8 @@ class Run:
             return None
         later, key = AHEAD[stage]
         settings = getattr(self.experiment, later, None)
-        # An application may have no settings of that stage; settings without the key are a mistake of ours.
-        return None if settings is None else getattr(settings, key)
+        # An application that predicts no patches has no such setting.
+        return getattr(settings, key, None)
 
     def _note(self, name: str) -> Path:
         return self.folder / NOTES / f"{name}.json"

@@ -13,17 +13,29 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimates:
-    """What a method says of footprints: the mean, mm/h (row,), and quantiles (level, row) where it gives any."""
+    """What a method says of footprints: the mean, mm/h (row,), and quantiles (level, row) at levels (level,)."""
 
     mean: Floats
-    quantiles: Floats | None
+    quantiles: Floats
     levels: Floats
+
+
+def certain(mean: Floats, levels: Sequence[float]) -> Estimates:
+    """Take a mean alone for what it claims: that it is certain. Its CRPS is the absolute error, its tail that of means.
+
+    Examples
+    --------
+    >>> certain(np.array([1.0, -0.5]), (0.1, 0.9)).quantiles.tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
+    """
+    rain = np.maximum(mean, 0.0)
+    return Estimates(rain, np.broadcast_to(rain, (len(levels), len(rain))), np.asarray(levels, dtype=np.float64))
 
 
 Fitted = Callable[[Floats], Estimates]
 """Brightness temperatures (row, channel) -> estimates."""
 Method = Callable[[Floats, Floats, Sequence[float]], Fitted]
-"""Fits on temperatures (row, channel) and rain rates (row,), and gives quantiles at levels where it can."""
+"""Fits on temperatures (row, channel) and rain rates (row,), and says quantiles at levels."""
 
 
 def climatology(x: Floats, y: Floats, levels: Sequence[float]) -> Fitted:
@@ -45,7 +57,7 @@ def ridge(x: Floats, y: Floats, levels: Sequence[float]) -> Fitted:
 
     filled = _filled(x)
     model = make_pipeline(StandardScaler(), Ridge(1.0)).fit(filled(x), y)
-    return lambda seen: Estimates(np.maximum(model.predict(filled(seen)), 0.0), None, np.asarray(levels, dtype=np.float64))
+    return lambda seen: certain(model.predict(filled(seen)), levels)
 
 
 def gradient_boosting(x: Floats, y: Floats, levels: Sequence[float]) -> Fitted:
@@ -53,7 +65,7 @@ def gradient_boosting(x: Floats, y: Floats, levels: Sequence[float]) -> Fitted:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     model = HistGradientBoostingRegressor(max_iter=300, learning_rate=0.05, min_samples_leaf=30, random_state=0).fit(x, y)
-    return lambda seen: Estimates(np.maximum(model.predict(seen), 0.0), None, np.asarray(levels, dtype=np.float64))
+    return lambda seen: certain(model.predict(seen), levels)
 
 
 def _filled(x: Floats) -> Callable[[Floats], Floats]:

@@ -198,10 +198,11 @@ def model_section(run: Run) -> Section:
     """Tell what the models are, their limits first."""
     cards = [read_card(folder) for folder in sorted(run.artefact("train").iterdir()) if (folder / "card.json").is_file()]
     first = cards[0]
+    member = next(iter(first["members"].values()))
     told = {
-        "network": first["network"]["name"],
+        "network": member["network"]["name"],
         "members": len(first["members"]),
-        "parameters of each": next(iter(first["members"].values()))["parameters"],
+        "parameters of each": member["parameters"],
         "head": first["head"]["name"],
         "channels": ", ".join(first["channels"]),
         "ancillary fields": ", ".join(first["ancillary"]) or "none",

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from vigie.acquire.swath_sources import GranuleSourceSettings
 from vigie.learn.fit import FitSettings
-from vigie.learn.rain_heads import RainHeadSettings
+from vigie.learn.rain_heads.settings import RainHeadSettings
 from vigie.learn.retrieval import RetrievalSettings
 from vigie.learn.swath_folds import SwathFoldSettings
 from vigie.learn.swaths import SwathWindowSettings

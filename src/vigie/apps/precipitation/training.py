@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from vigie.apps.precipitation.swaths import LabelledSwath, labelled, settings_of
 from vigie.core.errors import VigieError, counted
-from vigie.learn import rain_heads, retrieval
+from vigie.learn import retrieval
 from vigie.learn.fit import Task, connect, fit
 from vigie.learn.folds import NEVER
 from vigie.learn.rain_heads.head import RainHead
+from vigie.learn.rain_heads.settings import build as head_of
 from vigie.learn.retrieval_model import Familiar, RetrievalModel, chosen_channels
 from vigie.learn.swath_folds import folds_in
 from vigie.learn.swaths import (
@@ -65,7 +66,7 @@ def fitted(run: Run, parts: Sequence[Footprints], fold: int, fabric: Fabric) -> 
     """Train the ensemble of one fold; what was finished before is read back."""
     settings = settings_of(run).train
     scaling = measure(parts, lambda part: learnt_from(part, fold))
-    head = rain_heads.build(settings.head)
+    head = head_of(settings.head)
     source = SwathSource(parts, fold, scaling, settings.windows, run.experiment.seed)
     members: list[nn.Module] = []
     for number in range(settings.members):

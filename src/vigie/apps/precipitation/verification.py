@@ -117,10 +117,9 @@ def seen(swath: LabelledSwath, where: NDArray[np.bool_]) -> tuple[Floats, NDArra
 
 def joined(parts: Sequence[HeldOut]) -> HeldOut:
     """Put footprints of several swaths or folds behind each other."""
-    quantiles = [part.said.quantiles for part in parts if part.said.quantiles is not None]
     said = Estimates(
         np.concatenate([part.said.mean for part in parts]),
-        np.concatenate(quantiles, axis=1) if quantiles else None,
+        np.concatenate([part.said.quantiles for part in parts], axis=1),
         parts[0].said.levels,
     )
     return HeldOut(np.concatenate([p.truth for p in parts]), np.concatenate([p.groups for p in parts]), said)
@@ -140,22 +139,23 @@ def table(methods: Mapping[str, HeldOut], replicates: int, draws: int, seed: int
 
 
 def scores_of(held: HeldOut, replicates: int, draws: int, seed: int) -> xr.Dataset:
-    """Score one method: errors of its mean, detections, and, where it gives quantiles, its whole distribution."""
+    """Score one method: errors of its mean, detections, its whole distribution, and the tail of samples of it."""
     said, truth = held.said, held.truth
-    point = RainSample(said.mean, truth)
-    parts: list[tuple[Callable[[NDArray[np.bool_]], Tally], Callable[[Tally], xr.Dataset]]] = [
-        (lambda where: count_rates(RainSample(said.mean[where], truth[where])), finish_rates),
-        (lambda where: count_detections(RainSample(said.mean[where], truth[where])), finish_detections),
-    ]
-    quantiles = said.quantiles
-    if quantiles is not None:
-        parts.append(
-            (lambda where: count_quantiles(QuantileSample(quantiles[:, where], said.levels, truth[where])), finish_quantiles)
-        )
-    scores = xr.merge([with_intervals(count_by_group(count, held.groups), finish, replicates, seed) for count, finish in parts])
-    drawn = point.estimate[None] if quantiles is None else draw(quantiles, said.levels, draws, seed)
-    tails = tail_statistics(drawn, truth).mean("draw")
-    return xr.merge([scores, tails.rename({name: f"tail_{name}" for name in tails.data_vars})])
+
+    def rates(where: NDArray[np.bool_]) -> Tally:
+        return count_rates(RainSample(said.mean[where], truth[where]))
+
+    def detections(where: NDArray[np.bool_]) -> Tally:
+        return count_detections(RainSample(said.mean[where], truth[where]))
+
+    def distribution(where: NDArray[np.bool_]) -> Tally:
+        return count_quantiles(QuantileSample(said.quantiles[:, where], said.levels, truth[where]))
+
+    counted = ((rates, finish_rates), (detections, finish_detections), (distribution, finish_quantiles))
+    scores = [with_intervals(count_by_group(count, held.groups), finish, replicates, seed) for count, finish in counted]
+    # Detections are counted at more thresholds than scores of the tail.
+    tails = tail_statistics(draw(said.quantiles, said.levels, draws, seed), truth).mean("draw")
+    return xr.merge([*scores, tails.rename({name: f"tail_{name}" for name in tails.data_vars})], join="outer")
 
 
 def with_intervals(tally: Tally, finish: Callable[[Tally], xr.Dataset], replicates: int, seed: int) -> xr.Dataset:
