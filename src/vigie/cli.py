@@ -75,15 +75,10 @@ for _name in STAGES:
 @app.command()
 def explain(experiment: ExperimentFile, out: Out = Path("runs"), set_: Set = []) -> None:  # noqa: B006
     """Say what a run would read, compute and write, and how much memory it needs, without doing it."""
-    from vigie.story.explain import explain as explain_run
-    from vigie.story.explain import planned
-    from vigie.story.limits import check
-
     found, prepared = _prepare(experiment, out, set_, _progress(quiet=True))
     found.check(prepared)
-    scenes = planned(prepared)
-    typer.echo(explain_run(prepared, scenes))
-    check(prepared, scenes)
+    for line in found.explain(prepared):
+        typer.echo(line)
 
 
 @app.command()

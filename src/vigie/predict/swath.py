@@ -57,7 +57,7 @@ class SwathPrediction:
         inner = tile.inner["scan"]
         found = retrieved(model, swath, self.channels, self.levels).isel(scan=inner)
         store.write(self.path, Tile(tile.keep, tile.keep), found, self.group)
-        return tile.keep["scan"].stop - tile.keep["scan"].start
+        return int(tile.keep["scan"].stop - tile.keep["scan"].start)
 
 
 @lru_cache(maxsize=2)
@@ -82,7 +82,7 @@ def retrieved(model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[
     bands = channels.describe(swath.sel(channel=list(channel_names)), model.ancillary)
     z = standardised(x, (*channel_names, *model.ancillary), model.scaling)
     quantiles = np.moveaxis(_quantiles(model, z, bands, levels), 0, -1)
-    nothing = ~np.isfinite(x[..., : len(channel_names)]).any(axis=-1)
+    nothing = np.asarray(~np.isfinite(x[..., : len(channel_names)]).any(axis=-1))
     quantiles[nothing] = np.nan
     score = distance(model, z.numpy())
     flat = quantiles.reshape(-1, len(levels)).T.astype(np.float64)
@@ -154,7 +154,10 @@ def template(swath: xr.Dataset, levels: Sequence[float], attributes: dict[str, o
     for name, (first, dtype) in shapes.items():
         shape = tuple(len(node[dim]) for dim in first) + sizes
         node[name] = store.empty((*first, "scan", "pixel"), shape, dtype, named(name).attributes)
-        node[name].encoding["_FillValue"] = QUALITY["no_retrieval"] if dtype == "uint8" else np.nan
+        if dtype == "uint8":
+            node[name].encoding["fill_value"] = QUALITY["no_retrieval"]
+        else:
+            node[name].encoding["_FillValue"] = np.nan
     node["quality_flag"].attrs |= {
         "flag_values": np.array(list(QUALITY.values()), dtype=np.uint8),
         "flag_meanings": " ".join(QUALITY),

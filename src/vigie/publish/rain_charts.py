@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -44,15 +45,17 @@ def swath_chart(
     seen = np.where(values >= low, values, np.nan) if low > 0 else values
     if min(values.shape) >= FEWEST_LINES:
         axes.set_facecolor(theme.void)
-        drawn = axes.pcolormesh(longitude, latitude, seen, norm=scale, cmap=ramp, shading="nearest", rasterized=True)
+        drawn: ScalarMappable = axes.pcolormesh(
+            longitude, latitude, seen, norm=scale, cmap=ramp, shading="nearest", rasterized=True
+        )
     else:
         axes.set_facecolor(theme.paper)
         order = np.argsort(np.nan_to_num(seen.ravel(), nan=-1.0), kind="stable")
-        points = (array.ravel()[order] for array in (longitude, latitude))
-        drawn = axes.scatter(*points, c=seen.ravel()[order], s=3, norm=scale, cmap=ramp, linewidths=0, rasterized=True)
+        x, y, colour = (array.ravel()[order] for array in (longitude, latitude, seen))
+        drawn = axes.scatter(x, y, c=colour, s=3, norm=scale, cmap=ramp, linewidths=0, rasterized=True)
     bar = figure.colorbar(drawn, cax=figure.add_axes((0.87, 0.11, 0.025, 0.79)), extend="max" if low > 0 else "neither")
     bar.ax.tick_params(length=0, labelsize=SMALL_POINTS, labelcolor=theme.soft, labelfontfamily=FONT)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.set_label(
         f"{variable.long_name}{', ' + variable.units if variable.units not in ('', '1') else ''}",
         size=SMALL_POINTS,

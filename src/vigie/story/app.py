@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,6 +19,7 @@ Stage = Callable[[Run], None]
 class App:
     """Six stages, by name, and the settings they read.
 
+    `explain(run)` tells line by line what a run would read, compute and write, and refuses at its end what cannot fit.
     `check(run)` refuses settings that could not be trained with, before a stage removes what was there.
     `demo(folder)` writes a synthetic Earth into a folder and gives the experiment that runs on it; `legend` is what its models
     tell apart.
@@ -34,6 +35,7 @@ class App:
     verify: Stage
     publish: Stage
     demo: Callable[[Path], dict[str, object]]
+    explain: Callable[[Run], Iterable[str]]
     legend: Legend | None = None
     check: Stage = lambda run: None
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vigie.acquire.sources import gather
 from vigie.core.errors import counted, sized
 from vigie.core.scene import Scene
 from vigie.learn.encoders import RANDOM
 from vigie.learn.networks import FOREST
 from vigie.predict.lattice import Lattice
-from vigie.story.limits import cube_bytes, predict_gib, shapes_of, tile_bytes
+from vigie.story.limits import check, cube_bytes, predict_gib, shapes_of, tile_bytes
 from vigie.story.run import STAGES, Run
 from vigie.story.scenes import catalogued, settings_of
+
+
+def explain_maps(run: Run) -> Iterator[str]:
+    """Tell what a run that maps scenes would do, then refuse what cannot fit."""
+    scenes = planned(run)
+    yield explain(run, scenes)
+    check(run, scenes)
 
 
 def planned(run: Run) -> list[Scene]:

@@ -17,6 +17,7 @@ from vigie.learn.patches import LabelledScene
 from vigie.story import prediction, stages, training, verification
 from vigie.story.app import App
 from vigie.story.baselines import check_baselines, check_fits
+from vigie.story.explain import explain_maps
 from vigie.story.run import Run
 
 
@@ -53,6 +54,7 @@ app = App(
     verify=partial(verification.verify, classes=CLASSES, baselines=BASELINES),
     publish=publish,
     demo=demo,
+    explain=explain_maps,
     legend=CLASSES.legend,
     check=stages.check,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vigie.apps.precipitation import prediction, publish, swaths, training, verification
 from vigie.apps.precipitation.demo import demo
+from vigie.apps.precipitation.explain import explain
 from vigie.apps.precipitation.settings import PrecipitationExperiment
 from vigie.story.app import App
 
@@ -18,6 +19,7 @@ app = App(
     verify=verification.verify,
     publish=publish.publish,
     demo=demo,
+    explain=explain,
     check=verification.check,
 )
 """The experiment: six functions, in order."""

@@ -27,6 +27,7 @@ from vigie.story.experiment import to_json
 from vigie.story.run import Run
 from vigie.story.scenes import fold_name
 from vigie.verify.climatology import count_samples, finish_climatology
+from vigie.verify.quantiles import draw
 from vigie.verify.tally import Tally, add_all
 
 UNKNOWN_PERIOD = ("1960-01-01T00:00:00Z", "2100-01-01T00:00:00Z")
@@ -71,8 +72,7 @@ def together(run: Run, granule: Granule) -> xr.Dataset:
         owner = held_out(run, granule.id)
         made = node.where(xr.DataArray(owner == folds[0], dims=("scan", "pixel")))
         for fold in folds[1:]:
-            mine = xr.DataArray(owner == fold, dims=("scan", "pixel"))
-            made = xr.where(mine, retrieved(run, granule, fold).load(), made, keep_attrs=True)
+            made = made.where(xr.DataArray(owner != fold, dims=("scan", "pixel")), retrieved(run, granule, fold).load())
         made["quality_flag"] = made["quality_flag"].fillna(QUALITY["no_retrieval"]).astype(np.uint8)
         node = made.assign({name: made[name].assign_attrs(node[name].attrs) for name in node.data_vars}).assign_attrs(
             node.attrs
@@ -88,15 +88,10 @@ def counts(swath: xr.Dataset, cell_deg: float) -> list[Tally]:
     usable = (swath["quality_flag"] < QUALITY["out_of_distribution"]).values
     if not usable.any():
         return []
-    levels = swath["quantile"].values
-    quantiles = swath["rainfall_rate_quantile"].values[:, usable]
-    rng = np.random.default_rng(0)
-    share = rng.random(quantiles.shape[1])
-    upper = np.clip(np.searchsorted(levels, share), 1, len(levels) - 1)
-    part = np.clip((share - levels[upper - 1]) / (levels[upper] - levels[upper - 1]), 0, 1)
-    row = np.arange(quantiles.shape[1])
-    sample = quantiles[upper - 1, row] * (1 - part) + quantiles[upper, row] * part
-    return [count_samples(sample, *(swath[name].values[usable] for name in ("latitude", "longitude")), cell_deg)]
+    quantiles = swath["rainfall_rate_quantile"].values[:, usable].astype(np.float64)
+    (sample,) = draw(quantiles, swath["quantile"].values, draws=1)
+    latitude, longitude = (swath[name].values[usable] for name in ("latitude", "longitude"))
+    return [count_samples(sample, latitude, longitude, cell_deg)]
 
 
 def write_climatology(run: Run, counted: list[Tally], path: Path) -> xr.Dataset:

@@ -20,6 +20,7 @@ from vigie.predict.swath import QUALITY
 from vigie.publish.look import Theme
 from vigie.publish.rain_charts import coverage_chart, quantile_quantile_chart, swath_chart
 from vigie.publish.report import (
+    Cell,
     Column,
     Estimate,
     Measure,
@@ -102,12 +103,12 @@ def rain_section(shown: Sequence[Retrieval]) -> Section:
     """Draw the first swaths: mean rain, and where the model doubts that it has seen the like."""
     figures: list[ReportFigure] = []
     for item in shown[:MAPS]:
-        where = [item.swath[name].values for name in ("longitude", "latitude")]
+        longitude, latitude = (item.swath[name].values for name in ("longitude", "latitude"))
         for name, words in (("rainfall_rate", "mean rain"), ("ood_score", "distance from what was learnt from")):
             values = item.swath[name].values
             if np.isfinite(values).any():
                 title = f"{item.granule.id}: {words}"
-                draw = partial(swath_chart, *where, values, named(name), title)
+                draw = partial(swath_chart, longitude, latitude, values, named(name), title)
                 figures.append(ReportFigure(partial(_themed, draw), f"{title}.", title))
     text = "Each footprint where it was seen. Of folds, each is retrieved by the model that did not learn from it."
     return Section("Rain", text, figures=tuple(figures))
@@ -155,7 +156,7 @@ def tail_table(scores: xr.Dataset) -> Table:
     """Tabulate what samples say of wet fraction and extremes, over what was observed; 1 is right."""
     names = ("tail_wet_ratio", "tail_p99_ratio", "tail_p999_ratio", "tail_max_ratio")
     columns = (Column("method"), *(Column(title, ".2f") for title in ("wet fraction", "p99", "p99.9", "maximum")))
-    rows = tuple(
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (TITLES.get(name, name), *(float(scores[score].sel(model=name)) for score in names))
         for name in map(str, scores["model"].values)
     )

@@ -1,0 +1,38 @@
+"""What a precipitation run would read, compute and write, told before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vigie.acquire.swath_sources import gather_granules
+from vigie.apps.precipitation.swaths import catalogued, settings_of
+from vigie.core.errors import counted, sized
+from vigie.story.run import STAGES, Run
+
+BYTES = 4
+"""Of a stored number."""
+
+
+def explain(run: Run) -> Iterator[str]:
+    """Tell the size of every stage's work."""
+    settings = settings_of(run)
+    granules = catalogued(run) if run.done("acquire") else gather_granules(settings.acquire.sources, run.base)
+    todo = [stage for stage in STAGES if not run.done(stage)]
+    footprints = sum(granule.scans * granule.pixels for granule in granules)
+    labelled = sum(bool(granule.label_source) for granule in granules)
+    channels = max((len(granule.channels) for granule in granules), default=0)
+    train, predict = settings.train, settings.predict
+    widest = max((granule.pixels for granule in granules), default=0)
+    tile = predict.scans * widest * (len(predict.levels) * 3 + channels) * BYTES
+    written = footprints * (len(predict.levels) + 7) * BYTES
+    yield f"{run.experiment.name}: {run.experiment.app} in {run.folder}"
+    yield f"to do      {', '.join(todo) if todo else 'nothing: every stage is done and unchanged'}"
+    yield f"engine     {run.experiment.engine.kind}"
+    yield f"acquire    {counted(len(granules), 'swath')}, {footprints:,} footprints, {labelled} with rain rates"
+    yield f"harmonize  up to {channels} channels, {sized(footprints * (channels + 20) * BYTES)} before compression"
+    yield (
+        f"train      {train.network.name} with head {train.head.name}, {train.members} member(s) a fold by {train.folds.by}"
+        f"{' and one model on everything' if train.final else ''}; {train.fit.steps} steps a member, "
+        f"{train.windows.batch} samples of {train.windows.size} px a step"
+    )
+    yield f"predict    writes {sized(written)} before compression; memory about {sized(tile)} a tile of {predict.scans} scans"
