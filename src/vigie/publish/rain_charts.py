@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,51 +20,68 @@ from vigie.publish.look import FONT, LIGHT, RAMPS, SMALL_POINTS, TEXT_POINTS, TI
 Floats = NDArray[np.floating]
 FEWEST_LINES = 2
 """Swaths of fewer scans or pixels are drawn as points."""
+PANEL_IN = 3.0
+"""Width of a map and the space beside it, inches."""
 
 
-def swath_chart(
-    longitude: Floats, latitude: Floats, values: Floats, variable: Variable, title: str, theme: Theme = LIGHT
-) -> Figure:
-    """Draw a variable (scan, pixel) where it was seen; rates on a logarithmic ramp, what is below its low end left out.
+@dataclass(frozen=True)
+class SwathPanel:
+    """One map of a swath: values (scan, pixel) of a variable of the vocabulary, and what they are called here."""
+
+    title: str
+    variable: Variable
+    values: Floats
+
+
+def swath_chart(longitude: Floats, latitude: Floats, panels: Sequence[SwathPanel], theme: Theme = LIGHT) -> Figure:
+    """Draw maps of a swath side by side, each footprint (scan, pixel) where it was seen.
+
+    A variable whose shown range begins above 0 has a logarithmic ramp, and is left white below it; what is missing is grey.
 
     Examples
     --------
     >>> from vigie.core.vocabulary import named
     >>> lat, lon = np.mgrid[0:3, 0:4].astype(float)
-    >>> figure = swath_chart(lon, lat, lat + 1, named("rainfall_rate"), "Rain")
+    >>> figure = swath_chart(lon, lat, [SwathPanel("Rain", named("rainfall_rate"), lat + 1)])
     >>> figure.axes[0].get_xlabel()
     'longitude, °E'
     """
-    figure = Figure(figsize=(5.6, 4.3), facecolor=theme.paper)
+    figure = Figure(figsize=(0.6 + PANEL_IN * len(panels), 3.5), facecolor=theme.paper)
     FigureCanvasAgg(figure)
-    axes: Axes = figure.add_axes((0.1, 0.11, 0.74, 0.79))
-    low, high = variable.shown
+    width = figure.get_figwidth()
+    for number, panel in enumerate(panels):
+        left = (0.6 + number * PANEL_IN) / width
+        axes: Axes = figure.add_axes((left, 0.25, (PANEL_IN - 0.35) / width, 0.65))
+        drawn = _footprints(axes, longitude, latitude, panel, theme)
+        low = panel.variable.shown[0]
+        place = figure.add_axes((left, 0.1, (PANEL_IN - 0.35) / width, 0.025))
+        bar = figure.colorbar(drawn, cax=place, orientation="horizontal", extend="both" if low > 0 else "neither")
+        bar.ax.tick_params(which="both", length=0, labelsize=SMALL_POINTS, labelcolor=theme.soft, labelfontfamily=FONT, pad=1)
+        bar.outline.set_visible(False)
+        units = "" if panel.variable.units in ("", "1") else f", {panel.variable.units}"
+        _style(axes, theme, f"{panel.title}{units}", ("longitude, °E", "" if number else "latitude, °N"))
+        if number:
+            axes.tick_params(labelleft=False)
+    return figure
+
+
+def _footprints(axes: Axes, longitude: Floats, latitude: Floats, panel: SwathPanel, theme: Theme) -> ScalarMappable:
+    """Draw the footprints of one panel: as a mesh, or as points where there are too few scans or pixels for one."""
+    low, high = panel.variable.shown
     # Rates span orders of magnitude: a range whose low end is above 0 is one of ratios.
     scale: Normalize = LogNorm(low, high) if low > 0 else Normalize(low, high)
-    ramp = LinearSegmentedColormap.from_list(variable.ramp, list(RAMPS[variable.ramp]))
-    ramp.set_bad(theme.void)
-    seen = np.where(values >= low, values, np.nan) if low > 0 else values
-    if min(values.shape) >= FEWEST_LINES:
+    colours = LinearSegmentedColormap.from_list(panel.variable.ramp, list(RAMPS[panel.variable.ramp]))
+    ramp = colours.with_extremes(bad=theme.void, under=theme.paper)
+    seen = np.ma.masked_invalid(np.maximum(panel.values, low / 10) if low > 0 else panel.values)
+    if min(seen.shape) >= FEWEST_LINES:
         axes.set_facecolor(theme.void)
-        drawn: ScalarMappable = axes.pcolormesh(
-            longitude, latitude, seen, norm=scale, cmap=ramp, shading="nearest", rasterized=True
-        )
-    else:
-        axes.set_facecolor(theme.paper)
-        order = np.argsort(np.nan_to_num(seen.ravel(), nan=-1.0), kind="stable")
-        x, y, colour = (array.ravel()[order] for array in (longitude, latitude, seen))
-        drawn = axes.scatter(x, y, c=colour, s=3, norm=scale, cmap=ramp, linewidths=0, rasterized=True)
-    bar = figure.colorbar(drawn, cax=figure.add_axes((0.87, 0.11, 0.025, 0.79)), extend="max" if low > 0 else "neither")
-    bar.ax.tick_params(length=0, labelsize=SMALL_POINTS, labelcolor=theme.soft, labelfontfamily=FONT)
-    bar.outline.set_visible(False)
-    bar.set_label(
-        f"{variable.long_name}{', ' + variable.units if variable.units not in ('', '1') else ''}",
-        size=SMALL_POINTS,
-        family=FONT,
-        color=theme.soft,
-    )
-    _style(axes, theme, title, ("longitude, °E", "latitude, °N"))
-    return figure
+        return axes.pcolormesh(longitude, latitude, seen, norm=scale, cmap=ramp, shading="nearest", rasterized=True)
+    axes.set_facecolor(theme.paper)
+    flat = seen.ravel()
+    shown = np.flatnonzero(~np.ma.getmaskarray(flat))
+    shown = shown[np.argsort(flat.data[shown], kind="stable")]
+    x, y = longitude.ravel()[shown], latitude.ravel()[shown]
+    return axes.scatter(x, y, c=flat.data[shown], s=3, norm=scale, cmap=ramp, linewidths=0, rasterized=True)
 
 
 def quantile_quantile_chart(truth: Floats, samples: Mapping[str, Floats], title: str, theme: Theme = LIGHT) -> Figure:
@@ -125,7 +143,8 @@ def _legend(axes: Axes, theme: Theme) -> None:
 
 
 def _style(axes: Axes, theme: Theme, title: str, labels: tuple[str, str]) -> None:
-    axes.set_facecolor(axes.get_facecolor() if axes.collections else theme.paper)
+    if not axes.collections:
+        axes.set_facecolor(theme.paper)
     axes.grid(color=theme.line, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", length=0, labelsize=SMALL_POINTS, labelcolor=theme.soft, labelfontfamily=FONT, pad=4)

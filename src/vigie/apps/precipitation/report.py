@@ -18,7 +18,7 @@ from vigie.core.vocabulary import named
 from vigie.learn.retrieval_model import read_card
 from vigie.predict.swath import QUALITY
 from vigie.publish.look import Theme
-from vigie.publish.rain_charts import coverage_chart, quantile_quantile_chart, swath_chart
+from vigie.publish.rain_charts import SwathPanel, coverage_chart, quantile_quantile_chart, swath_chart
 from vigie.publish.report import (
     Cell,
     Column,
@@ -40,6 +40,12 @@ from vigie.story.experiment import to_toml
 from vigie.story.run import Run
 from vigie.verify.scores import OURS
 
+PANELS = (
+    ("rainfall_rate", "rainfall_rate", "mean rain"),
+    ("truth", "rainfall_rate", "rain held against"),
+    ("ood_score", "ood_score", "distance"),
+)
+"""Maps of a swath: variable, whose colours, title."""
 MAPS = 6
 """Swaths drawn; the others are in the products."""
 TITLES = {
@@ -100,17 +106,21 @@ def headlines(shown: Sequence[Retrieval]) -> tuple[Number, ...]:
 
 
 def rain_section(shown: Sequence[Retrieval]) -> Section:
-    """Draw the first swaths: mean rain, and where the model doubts that it has seen the like."""
-    figures: list[ReportFigure] = []
+    """Draw the first swaths: mean rain, the rain it is held against, and where the model doubts that it has seen the like."""
+    figures = []
     for item in shown[:MAPS]:
         longitude, latitude = (item.swath[name].values for name in ("longitude", "latitude"))
-        for name, words in (("rainfall_rate", "mean rain"), ("ood_score", "distance from what was learnt from")):
-            values = item.swath[name].values
-            if np.isfinite(values).any():
-                title = f"{item.granule.id}: {words}"
-                draw = partial(swath_chart, longitude, latitude, values, named(name), title)
-                figures.append(ReportFigure(partial(_themed, draw), f"{title}.", title))
-    text = "Each footprint where it was seen. Of folds, each is retrieved by the model that did not learn from it."
+        panels = [
+            SwathPanel(title, named(name), item.swath[variable].values)
+            for variable, name, title in PANELS
+            if variable in item.swath and np.isfinite(item.swath[variable].values).any()
+        ]
+        title = f"{item.granule.id}: {', '.join(panel.title for panel in panels)}"
+        figures.append(ReportFigure(partial(_themed, partial(swath_chart, longitude, latitude, panels)), f"{title}.", title))
+    text = (
+        "Each footprint where it was seen; of folds, each is retrieved by the model that did not learn from it. White is dry, "
+        "grey was not observed. Distances are squared Mahalanobis distances of what was observed from what was learnt from."
+    )
     return Section("Rain", text, figures=tuple(figures))
 
 

@@ -23,7 +23,7 @@ from vigie.learn.swath_folds import folds_in
 from vigie.story.run import Run, log
 from vigie.verify.bootstrap import resample
 from vigie.verify.groups import count_by_group
-from vigie.verify.quantile_scores import count_quantiles, finish_quantiles
+from vigie.verify.quantile_scores import COVERAGE_LEVELS, count_quantiles, finish_quantiles
 from vigie.verify.quantiles import QuantileSample, draw
 from vigie.verify.rain import RainSample, count_detections, count_rates, finish_detections, finish_rates
 from vigie.verify.scores import OURS
@@ -149,8 +149,10 @@ def scores_of(held: HeldOut, replicates: int, draws: int, seed: int) -> xr.Datas
         return count_detections(RainSample(said.mean[where], truth[where]))
 
     def distribution(where: NDArray[np.bool_]) -> Tally:
-        return count_quantiles(QuantileSample(said.quantiles[:, where], said.levels, truth[where]))
+        sample = QuantileSample(said.quantiles[:, where], said.levels, truth[where])
+        return count_quantiles(sample, coverage_levels=known_levels)
 
+    known_levels = tuple(level for level in COVERAGE_LEVELS if said.levels[0] <= level <= said.levels[-1])
     counted = ((rates, finish_rates), (detections, finish_detections), (distribution, finish_quantiles))
     scores = [with_intervals(count_by_group(count, held.groups), finish, replicates, seed) for count, finish in counted]
     # Detections are counted at more thresholds than scores of the tail.
@@ -164,6 +166,6 @@ def with_intervals(tally: Tally, finish: Callable[[Tally], xr.Dataset], replicat
     if tally.total.sizes.get("group", 0) < 2:
         return scores
     drawn = finish(resample(tally, "group", replicates, seed))
-    bounds = drawn.quantile([(1 - LEVEL) / 2, (1 + LEVEL) / 2], "replicate").rename(quantile="bound")
+    bounds = drawn.quantile([(1 - LEVEL) / 2, (1 + LEVEL) / 2], "replicate", skipna=False).rename(quantile="bound")
     bounds = bounds.assign_coords(bound=["low", "high"])
     return xr.merge([scores, bounds.rename({name: f"{name}_interval" for name in bounds.data_vars})])

@@ -1,0 +1,226 @@
+"""Precipitation: the whole story on small synthetic orbits, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from vigie.apps.precipitation import app
+from vigie.apps.precipitation.demo import experiment as demo_experiment
+from vigie.cli import main
+from vigie.core.errors import VigieError
+from vigie.physics.antenna import observe
+from vigie.predict.swath import QUALITY
+from vigie.story.app import perform
+from vigie.story.experiment import to_toml
+from vigie.story.run import ARTEFACTS, STAGES, Run
+from vigie.synthetic.orbit import Granule, make_swath, save_swath
+from vigie.synthetic.rain import Climate
+from vigie.verify.quantile_scores import crps
+
+SCANS, PIXELS = 30, 24
+
+
+@pytest.fixture(scope="module")
+def orbits(tmp_path_factory):
+    """Three rainy granules with labels, and one whose rain nobody told."""
+    folder = tmp_path_factory.mktemp("orbits")
+    for number in range(4):
+        granule = Granule(f"orbit-{number}", number, f"2020-01-0{number + 1}T06:00:00", 20.0 * number, 10.0, SCANS, PIXELS)
+        swath = make_swath(replace(granule, climate=Climate(wet_fraction=0.4)), observe)
+        if number == 3:
+            swath = swath.drop_vars(["truth", "phase"])
+            del swath.attrs["label_source"]
+        save_swath(folder / f"orbit-{number}.nc", swath)
+    return folder
+
+
+def settings(orbits, **changes):
+    content = demo_experiment(orbits)
+    content["name"] = "small"
+    content["train"] |= {
+        "folds": {"by": "orbit", "count": 3},
+        "final": True,
+        "network": {"name": "pixel", "hidden": [16]},
+        "head": {"levels": [k / 20 for k in range(1, 20)]},
+        "windows": {"size": 1, "batch": 64},
+        "fit": {"steps": 150, "learning_rate": 1e-2, "warmup_steps": 5},
+    }
+    content["predict"] = {"scans": 16, "levels": [k / 20 for k in range(1, 20)]}
+    content["verify"] = {"baselines": ["climatology", "ridge"], "bootstrap": 20, "draws": 5}
+    for key, value in changes.items():
+        table, _, name = key.partition("_")
+        content[table] |= {name: value}
+    return app.settings.model_validate(content)
+
+
+@pytest.fixture(scope="module")
+def run(orbits, tmp_path_factory):
+    made = Run(settings(orbits), tmp_path_factory.mktemp("runs") / "small")
+    perform(app, made)
+    return made
+
+
+def bytes_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_stage_leaves_its_artefact_and_is_done_once(run):
+    assert all((run.folder / ARTEFACTS[stage]).exists() for stage in STAGES)
+    assert all(run.done(stage) for stage in STAGES)
+
+
+def test_an_orbit_without_rain_rates_is_retrieved_by_the_final_model(run):
+    product = xr.load_dataset(run.artefact("publish") / "orbit-3" / "rain.nc", engine="h5netcdf")
+    assert product.attrs["model"] == "all"
+    assert "truth" not in product
+    made = product["quality_flag"].values != QUALITY["no_retrieval"]
+    assert np.isfinite(product["rainfall_rate"].values[made]).all()
+    assert np.isnan(product["rainfall_rate"].values[~made]).all()
+    assert (~made).any(), "a lost scan has no retrieval"
+
+
+def test_products_hold_a_distribution_that_is_one(run):
+    for number in range(4):
+        product = xr.load_dataset(run.artefact("publish") / f"orbit-{number}" / "rain.nc", engine="h5netcdf")
+        quantiles = product["rainfall_rate_quantile"].values
+        made = np.isfinite(quantiles).all(axis=0)
+        assert made.any()
+        assert (np.diff(quantiles[:, made], axis=0) >= -1e-6).all()
+        assert (quantiles[:, made] >= 0).all()
+        beyond = product["probability_exceeding"].values[:, made]
+        assert (np.diff(beyond, axis=0) <= 1e-6).all()
+        assert product["rainfall_rate"].attrs["units"] == "mm h-1"
+        assert product.attrs["Conventions"] == "CF-1.11"
+
+
+def test_scores_are_those_of_what_was_held_out(run, orbits):
+    scores = xr.load_dataset(run.artefact("verify"), group="simulated", engine="h5netcdf")
+    assert scores["model"].values.tolist() == ["model", "climatology", "ridge"]
+    said, truth = [], []
+    for number in range(3):
+        product = xr.load_dataset(run.artefact("publish") / f"orbit-{number}" / "rain.nc", engine="h5netcdf")
+        known = np.isfinite(product["rainfall_rate"].values) & np.isfinite(product["truth"].values)
+        said.append(product["rainfall_rate_quantile"].values[:, known].astype(np.float64))
+        truth.append(product["truth"].values[known].astype(np.float64))
+    by_hand = crps(np.concatenate(said, axis=1), product["quantile"].values, np.concatenate(truth)).mean()
+    assert float(scores["crps"].sel(model="model")) == pytest.approx(by_hand, rel=1e-6)
+    ridge = scores.sel(model="ridge")
+    assert float(ridge["crps"]) == pytest.approx(float(ridge["mae"])), "a mean alone claims to be certain"
+
+
+def test_a_pixel_network_beats_the_climatology(run):
+    scores = xr.load_dataset(run.artefact("verify"), group="simulated", engine="h5netcdf")["crps"]
+    assert float(scores.sel(model="model")) < 0.8 * float(scores.sel(model="climatology"))
+
+
+def test_the_climatology_counts_every_retrieval_that_is_trusted(run):
+    found = xr.load_dataset(run.artefact("publish") / "climatology.nc", engine="h5netcdf")
+    trusted = 0
+    for number in range(4):
+        flags = xr.load_dataset(run.artefact("publish") / f"orbit-{number}" / "rain.nc", engine="h5netcdf")["quality_flag"]
+        trusted += int((flags.values < QUALITY["out_of_distribution"]).sum())
+    assert int(found["count"].sum()) == trusted
+
+
+def retrievals(run):
+    """Mean rain of every swath by every model that retrieved it."""
+    nodes = sorted(path.parent for path in run.artefact("predict").glob("swath/*/*/zarr.json"))
+    return {
+        f"{node.parent.name}/{node.name}": xr.open_zarr(node, consolidated=False)["rainfall_rate"].load().values
+        for node in nodes
+    }
+
+
+def test_cube_and_prediction_are_the_same_bytes_for_another_engine(run, orbits, tmp_path):
+    content = settings(orbits).model_dump(mode="json", exclude_none=True) | {"engine": {"kind": "threads", "workers": 2}}
+    other = Run(app.settings.model_validate(content), tmp_path / "small")
+    perform(app, other, STAGES[:4])
+    for stage in ("harmonize", "predict"):
+        assert bytes_of(run.artefact(stage)) == bytes_of(other.artefact(stage))
+
+
+def test_retrievals_do_not_depend_on_tiles(run, orbits, tmp_path):
+    narrow = Run(settings(orbits, predict_scans=7), tmp_path / "narrow")
+    perform(app, narrow, STAGES[:4])
+    ours, theirs = retrievals(run), retrievals(narrow)
+    assert sorted(ours) == sorted(theirs) and len(ours) == 4
+    for name, values in ours.items():
+        np.testing.assert_allclose(values, theirs[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_prediction_that_lost_a_tile_goes_on_to_the_same_bytes(orbits, run, tmp_path):
+    again = Run(settings(orbits), tmp_path / "small")
+    perform(app, again, STAGES[:4])
+    markers = sorted((again.folder / ".prediction.zarr.done").rglob("scan*"))
+    assert len(markers) > 4
+    for marker in markers[::2]:
+        marker.unlink()
+    (again.folder / ".stages" / "predict.json").unlink()
+    perform(app, again, STAGES[:4])
+    assert bytes_of(again.artefact("predict")) == bytes_of(run.artefact("predict"))
+
+
+def test_the_report_says_what_was_retrieved_and_how_good_it_is(run):
+    page = (run.artefact("publish") / "report.html").read_text(encoding="utf-8")
+    for words in ("Scores against simulated", "CRPS", "climatology", "Q-Q plot", "out of distribution"):
+        assert words in page
+
+
+def test_models_tell_their_labels_and_limits(run):
+    card = json.loads((run.artefact("train") / "all" / "card.json").read_text())
+    assert "labels of simulated" in card["facts"]["learnt_from"]["orbit-0"]
+    assert card["facts"]["loss"]["proper"] is True
+    assert 0 < card["familiar"]["threshold"] < 1000
+
+
+def test_explain_tells_the_work(run):
+    told = "\n".join(app.explain(run))
+    assert "4 swaths" in told
+    assert f"{4 * SCANS * PIXELS:,} footprints" in told
+
+
+def written(tmp_path, orbits, text=""):
+    path = tmp_path / "experiment.toml"
+    path.write_text(to_toml(settings(orbits)) + text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("verify.baselines=['ridgee']", "did you mean 'ridge'"),
+        ("train.channels=['89.00X']", "channels 89.00X are not there"),
+        ("train.head.levels=[0.5,0.4]", "levels"),
+        ("train.folds.count=9", "cannot make 9 folds by orbit"),
+        ("train.network.name='unet'", "set windows.size"),
+        ("train.fold.by='orbit'", "did you mean"),
+    ],
+)
+def test_mistakes_are_one_line(orbits, tmp_path, override, words, capsys):
+    arguments = ["run", str(written(tmp_path, orbits)), "--out", str(tmp_path), "--quiet", "--set", override]
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert words in told
+    assert len(told.strip().splitlines()) == 1
+
+
+def test_files_that_are_no_swaths_are_refused(orbits, tmp_path):
+    (tmp_path / "rain.txt").write_text("1 2 3")
+    content = settings(orbits).model_dump(mode="json", exclude_none=True)
+    content["acquire"]["sources"] = [{"files": [str(tmp_path / "rain.txt")]}]
+    with pytest.raises(VigieError, match="no swath that vigie reads"):
+        perform(app, Run(app.settings.model_validate(content), tmp_path / "run"))
+
+
+def test_swaths_without_rain_rates_teach_nothing(orbits, tmp_path):
+    content = settings(orbits).model_dump(mode="json", exclude_none=True)
+    content["acquire"]["sources"] = [{"files": [str(orbits / "orbit-3.nc")]}]
+    with pytest.raises(VigieError, match="no swath has rain rates"):
+        perform(app, Run(app.settings.model_validate(content), tmp_path / "run"))
