@@ -35,8 +35,8 @@ class App:
     verify: Stage
     publish: Stage
     demo: Callable[[Path], dict[str, object]]
-    explain: Callable[[Run], Iterable[str]]
     legend: Legend | None = None
+    explain: Callable[[Run], Iterable[str]] = lambda run: ()
     check: Stage = lambda run: None
 
     def stage(self, name: str) -> Stage:

@@ -34,6 +34,8 @@ class Climate:
     warming_k: kelvin above today. Vapour grows by 7 % a kelvin; so do the highest rain rates, the lowest not at all, and those
         between in proportion to their rank: heavy rain follows moisture, its mean follows less (Allen and Ingram 2002).
 
+    Notes
+    -----
     The defaults are between the radar samples that vigie is tested with: wet places of RADOLAN (block means of 4 km) have a
     median of 0.9, p99 9.8 and p99.9 15.5 mm/h, those of a DPR swath 0.6, 14.8 and 39 mm/h.
     """
