@@ -29,8 +29,10 @@ from vigie.verify.scores import OURS
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "glaciers-joint.toml"
 STAGES = ("acquire", "harmonize", "train", "predict", "verify")
 
+MEAN = "mean of classes"
+
 Scores = dict[tuple[str, str], float]
-"""IoU by label legend and label."""
+"""IoU by label legend and label, and the mean over its labels."""
 
 
 def measured(content: dict[str, Any], out: Path) -> Scores:
@@ -39,7 +41,8 @@ def measured(content: dict[str, Any], out: Path) -> Scores:
     run = Run(experiment, out / experiment.name, base=EXAMPLE.parent)
     perform(app, run, STAGES)
     iou = {legend: read_group(run.artefact("verify"), legend)["iou"].sel(model=OURS) for legend in groups(run.folder)}
-    return {(legend, str(label)): float(of.sel(label=label)) for legend, of in iou.items() for label in of["label"].values}
+    by_class = {(legend, str(label)): float(of.sel(label=label)) for legend, of in iou.items() for label in of["label"].values}
+    return by_class | {(legend, MEAN): float(of.mean("label")) for legend, of in iou.items()}
 
 
 def recipe(seed: int, members: int, blocks: list[int]) -> dict[str, Any]:
