@@ -8,17 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from vigie.acquire.granules.instruments import instrument
 from vigie.acquire.samples import SCHEME, registry
 from vigie.acquire.sensor import known_sensors, load_sensor
 from vigie.apps.glaciers.baselines import BASELINES
 from vigie.apps.glaciers.classes import CLASSES
 from vigie.apps.glaciers.inventory.schema import fields
+from vigie.apps.glaciers.settings import GlacierExperiment
+from vigie.apps.precipitation.baselines import BASELINES as RAIN_BASELINES
+from vigie.apps.precipitation.settings import PrecipitationExperiment
 from vigie.core.vocabulary import variables
 from vigie.story.app import app_names, find_app
 from vigie.story.experiment import Experiment, to_json
 from vigie.story.reading import load, override, validate
 from vigie.story.run import Run
-from vigie.story.settings import MapExperiment
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [*sorted(ROOT.glob("*.toml")), *(f for top in ("examples", "src") for f in sorted((ROOT / top).rglob("*.toml")))]
@@ -26,23 +29,27 @@ EXPERIMENTS = [file for file in FILES if "app" in tomllib.loads(file.read_text(e
 SENSORS = [file for file in FILES if "products" in tomllib.loads(file.read_text(encoding="utf-8"))]
 SCHEMA = ROOT / "src/vigie/apps/glaciers/inventory/schema.toml"
 VOCABULARY = ROOT / "src/vigie/core/vocabulary.toml"
+RADIOMETERS = ROOT / "src/vigie/acquire/granules/radiometers.toml"
 
 
 def name_of(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
 
-def loaded(file: Path) -> MapExperiment:
-    _, experiment = load(file)
-    assert isinstance(experiment, MapExperiment)
-    return experiment
+def app_of(file: Path) -> str:
+    return str(tomllib.loads(file.read_text(encoding="utf-8"))["app"])
+
+
+def is_sampled(pattern: str) -> bool:
+    wanted = pattern.removeprefix(SCHEME).replace("{scene}", "*")
+    return not pattern.startswith(SCHEME) or any(fnmatchcase(sample, wanted) for sample in registry())
 
 
 each_experiment = pytest.mark.parametrize("file", EXPERIMENTS, ids=name_of)
 
 
 def test_every_file_has_a_reader() -> None:
-    read = {*EXPERIMENTS, *SENSORS, SCHEMA, VOCABULARY, ROOT / "pyproject.toml"}
+    read = {*EXPERIMENTS, *SENSORS, SCHEMA, VOCABULARY, RADIOMETERS, ROOT / "pyproject.toml"}
     assert [name_of(file) for file in FILES if file not in read] == []
     assert EXPERIMENTS
     assert SENSORS
@@ -62,9 +69,14 @@ def test_vocabulary_is_read_whole() -> None:
     assert set(variables()) == set(tomllib.loads(VOCABULARY.read_text(encoding="utf-8")))
 
 
+def test_radiometers_are_read_whole() -> None:
+    for name in tomllib.loads(RADIOMETERS.read_text(encoding="utf-8")):
+        assert instrument(name).channels()
+
+
 @each_experiment
 def test_experiment_is_valid(file: Path) -> None:
-    experiment = loaded(file)
+    _, experiment = load(file)
     assert experiment.name == file.stem
     assert experiment.summary.endswith(".")
 
@@ -75,19 +87,23 @@ def test_networks_of_an_experiment_take_its_windows_and_patches(file: Path, tmp_
     app.check(Run(experiment, tmp_path, base=file.parent))
 
 
-@each_experiment
-def test_experiment_names_what_exists(file: Path) -> None:
-    experiment = loaded(file)
-    samples = list(registry())
+@pytest.mark.parametrize("file", [file for file in EXPERIMENTS if app_of(file) == "glaciers"], ids=name_of)
+def test_experiment_on_glaciers_names_what_exists(file: Path) -> None:
+    _, experiment = load(file)
+    assert isinstance(experiment, GlacierExperiment)
     for source in experiment.acquire.sources:
         assert source.sensor in (*known_sensors(), "auto") or (file.parent / source.sensor).is_file()
         assert source.legend is None or CLASSES.label(source.legend)
-        for pattern in (*source.images, source.truth or "", source.dem or ""):
-            if pattern.startswith(SCHEME):
-                wanted = pattern.removeprefix(SCHEME).replace("{scene}", "*")
-                assert any(fnmatchcase(sample, wanted) for sample in samples), pattern
-    if experiment.app == "glaciers":
-        assert set(experiment.verify.baselines) <= set(BASELINES)
+        assert all(map(is_sampled, (*source.images, source.truth or "", source.dem or "")))
+    assert set(experiment.verify.baselines) <= set(BASELINES)
+
+
+@pytest.mark.parametrize("file", [file for file in EXPERIMENTS if app_of(file) == "precipitation"], ids=name_of)
+def test_experiment_on_precipitation_names_what_exists(file: Path) -> None:
+    _, experiment = load(file)
+    assert isinstance(experiment, PrecipitationExperiment)
+    assert all(is_sampled(pattern) for source in experiment.acquire.sources for pattern in source.files)
+    assert set(experiment.verify.baselines) <= set(RAIN_BASELINES)
 
 
 @each_experiment

@@ -1,4 +1,4 @@
-"""Training samples of swaths and their folds: a function of seed and step, each pixel once a pass, nothing held out is learnt."""
+"""Training samples of swaths and their folds: a function of seed and step, each pixel once a pass, nothing held out."""
 
 from __future__ import annotations
 
@@ -36,9 +36,11 @@ def swath(scans=12, pixels=5, seed=0, groups=None):
     )
 
 
-def parts(settings=SwathFoldSettings(count=2), **changes):
+def parts(**changes):
     data = [swath(seed=seed, **changes) for seed in (0, 1)]
-    return [footprints(d, NAMES, (), fold) for d, fold in zip(data, fold_of_pixels(data, settings), strict=True)]
+    return [
+        footprints(d, NAMES, (), fold) for d, fold in zip(data, fold_of_pixels(data, SwathFoldSettings(count=2)), strict=True)
+    ]
 
 
 def source(made, fold=0, **settings):
