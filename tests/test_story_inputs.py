@@ -12,7 +12,7 @@ import pytest
 from vigie.core.errors import VigieError
 from vigie.story.app import App, perform, perform_alone
 from vigie.story.experiment import Experiment
-from vigie.story.run import AHEAD, STAGES, Run
+from vigie.story.run import STAGES, Run
 from vigie.story.settings import MapExperiment
 
 
@@ -127,7 +127,7 @@ def test_a_misspelt_setting_of_a_later_stage_fails(tmp_path: Path, monkeypatch: 
     with run.doing("train"):
         run.artefact("train").mkdir()
     assert run.done("train")
-    monkeypatch.setitem(AHEAD, "train", ("predict", "pach"))
+    assert {stage for stage, _ in MapExperiment.ahead.values()} < set(STAGES)
+    monkeypatch.setattr(MapExperiment, "ahead", {"train": ("predict", "pach")})
     with pytest.raises(AttributeError, match="pach"):
         run.done("train")
-    assert {stage for stage, _ in AHEAD.values()} < set(STAGES)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -76,7 +76,13 @@ EngineSettings = Annotated[SerialEngine | ThreadsEngine | DaskEngine, Field(disc
 
 
 class Experiment(Settings):
-    """What every application's experiment holds; each application adds the settings of its stages."""
+    """What every application's experiment holds; each application adds the settings of its stages.
+
+    `ahead` names, by stage, the table and key of a later stage that it reads: with another value the stage is done again, but
+    what it left stays for it to go on from.
+    """
+
+    ahead: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
     app: str = Field(description="name of the application, see `vigie apps`")
     name: str = Field(description="name of the run: its folder and the title of its report")

@@ -30,10 +30,6 @@ ARTEFACTS = {
 }
 """What each stage leaves in the run folder."""
 
-AHEAD = {"train": ("predict", "patch")}
-"""The setting of a later stage that a stage reads: models are calibrated on patches of the side that they predict on. With
-another one the stage is done again, but what it left stays for it to go on from: weights do not depend on it."""
-
 NOTES = ".stages"
 """Folder in the run folder that holds what each stage notes of itself."""
 
@@ -159,12 +155,10 @@ class Run:
 
     def _ahead(self, stage: str) -> object:
         """The setting of a later stage that a stage reads, None where there is none."""
-        if stage not in AHEAD:
+        if stage not in self.experiment.ahead:
             return None
-        later, key = AHEAD[stage]
-        settings = getattr(self.experiment, later, None)
-        # An application that predicts no patches has no such setting.
-        return getattr(settings, key, None)
+        later, key = self.experiment.ahead[stage]
+        return getattr(getattr(self.experiment, later), key)
 
     def _note(self, name: str) -> Path:
         return self.folder / NOTES / f"{name}.json"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -63,7 +64,12 @@ class VerifySettings(Settings):
 
 
 class MapExperiment(Experiment):
-    """An experiment that turns scenes into maps of classes."""
+    """An experiment that turns scenes into maps of classes.
+
+    Models are calibrated on patches of the side that they predict on; their weights do not depend on it.
+    """
+
+    ahead: ClassVar[Mapping[str, tuple[str, str]]] = {"train": ("predict", "patch")}
 
     acquire: AcquireSettings = Field(description="which scenes take part")
     harmonize: HarmonizeStageSettings = Field(default_factory=HarmonizeStageSettings, description="how scenes come onto grids")
