@@ -10,7 +10,7 @@ import xarray as xr
 from vigie.core.errors import VigieError
 from vigie.core.swath import Channel, channel_coordinates
 from vigie.learn.swath_folds import SwathFoldSettings, fold_of_pixels, folds_in
-from vigie.learn.swaths import ChannelScaling, SwathSource, SwathWindowSettings, footprints, learnt_from, measure
+from vigie.learn.swaths import ChannelScaling, SwathSource, SwathWindowSettings, footprints, learnt_from, measure, scored_on
 
 CHANNELS = (Channel(36.64, "V"), Channel(36.64, "H"), Channel(89.0, "V"))
 NAMES = tuple(channel.name for channel in CHANNELS)
@@ -116,6 +116,28 @@ def test_nothing_to_learn_from_is_refused():
         SwathSource(made, 0, scaling, SwathWindowSettings())
 
 
+def test_orbits_of_one_day_are_held_out_together_where_their_time_is_known():
+    times = np.repeat(np.array(["2020-03-01T23:00", "2020-03-02T01:00", "2020-03-02T05:00"], "datetime64[ns]"), 4)
+    data = swath(groups=[f"orbit-{scan // 4}" for scan in range(12)]).assign_coords(time=("scan", times))
+    (fold,) = fold_of_pixels([data], SwathFoldSettings(by="day", count=2))
+    assert len(set(fold[:4].ravel())) == len(set(fold[4:].ravel())) == 1
+    assert fold[0, 0] != fold[4, 0]
+
+
+def test_suspect_footprints_are_scored_and_not_learnt_from():
+    data = swath()
+    data["flags"][2, 3] = 4
+    part = footprints(data, NAMES, (), np.where(np.arange(12)[:, None] < 6, 0, -1).astype(np.int16) * np.ones((1, 5), np.int16))
+    assert not learnt_from(part, -1)[2, 3] and scored_on(part, 0)[2, 3]
+
+
+def test_sensors_that_see_alike_named_channels_otherwise_share_no_batch():
+    data = [swath(seed=0), swath(seed=1)]
+    data[1] = data[1].assign_coords(footprint_km=("channel", [40.0, 40.0, 15.0]))
+    made = [footprints(d, NAMES, (), np.full((12, 5), -1, np.int16)) for d in data]
+    assert len(source(made, fold=-1).groups) == 2
+
+
 @pytest.mark.parametrize("by", ["day", "orbit", "region"])
 def test_units_are_never_split(by):
     data = [swath(seed=0), swath(seed=1)]
@@ -145,7 +167,7 @@ def test_days_that_test_everything_or_nothing_are_refused():
     for days in ((1, 31), (20, 21)):
         with pytest.raises(VigieError, match="everything, or nothing"):
             fold_of_pixels([data], SwathFoldSettings(test_days=days))
-    with pytest.raises(VigieError, match="do not tell their days"):
+    with pytest.raises(VigieError, match="does not tell its days"):
         fold_of_pixels([swath(groups=["orbit"] * 12)], SwathFoldSettings(test_days=(1, 2)))
 
 

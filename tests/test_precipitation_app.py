@@ -11,10 +11,18 @@ import xarray as xr
 
 from vigie.apps.precipitation import app
 from vigie.apps.precipitation.demo import experiment as demo_experiment
+from vigie.apps.precipitation.prediction import shown_of, tiling
+from vigie.apps.precipitation.swaths import catalogued
 from vigie.cli import main
 from vigie.core.errors import VigieError
+from vigie.core.store import create
+from vigie.harmonize.swath import SwathReader
+from vigie.learn.rain_heads.settings import RainHeadSettings
+from vigie.learn.retrieval import RetrievalSettings, build
+from vigie.learn.retrieval_model import RetrievalModel, load
+from vigie.learn.swaths import ChannelScaling
 from vigie.physics.antenna import observe
-from vigie.predict.swath import QUALITY
+from vigie.predict.swath import QUALITY, SwathPrediction, retrieved, template
 from vigie.story.app import perform
 from vigie.story.experiment import to_toml
 from vigie.story.run import ARTEFACTS, STAGES, Run
@@ -153,6 +161,48 @@ def test_retrievals_do_not_depend_on_tiles(run, orbits, tmp_path):
         np.testing.assert_allclose(values, theirs[name], rtol=1e-5, atol=1e-6)
 
 
+def test_a_network_of_images_retrieves_the_same_however_an_orbit_is_cut(run, tmp_path):
+    network = RetrievalSettings(name="unet", widths=(4, 8))
+    head = RainHeadSettings(levels=(0.1, 0.5, 0.9))
+    made = build(network, 3).eval()
+    reader = SwathReader(run.artefact("harmonize"), "swath/orbit-0")
+    names = tuple(map(str, reader.dataset["channel"].values))
+    scaling = ChannelScaling(mean=dict.fromkeys(names, 250.0), deviation=dict.fromkeys(names, 30.0))
+    RetrievalModel([made], network, head, names, (), scaling).save(tmp_path / "model")
+    found = []
+    for wanted in (SCANS, 5):
+        scans, halo = tiling(network, wanted)
+        group = f"swath/{wanted}"
+        work = SwathPrediction(
+            tmp_path / "model", "card", reader, names, (0.1, 0.5, 0.9), tmp_path / "store.zarr", group, scans, halo
+        )
+        create(work.path, template(reader.dataset, work.levels, {}), {"scan": scans}, group)
+        for tile in work.tiles():
+            work(tile)
+        found.append(xr.open_zarr(work.path, group=group, consolidated=False)["rainfall_rate_quantile"].load().values)
+    assert np.isfinite(found[0]).any()
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_channels_are_matched_by_name_or_nearness_and_told_apart(run):
+    card = json.loads((run.artefact("train") / "all" / "card.json").read_text())
+    granule = next(one for one in catalogued(run) if one.id == "orbit-3")
+    backwards = tuple(reversed(card["channels"]))
+    assert shown_of(granule, backwards, card) == tuple(card["channels"])
+    assert shown_of(granule, ("85.50V", "10.65H", "21.30V", "150.00H"), card) == ("10.65H", "85.50V", "21.30V", "150.00H")
+    with pytest.raises(VigieError, match="knows no channel of swath"):
+        shown_of(granule, ("6.93V", "50.30"), card)
+
+
+def test_a_pixel_without_a_channel_that_was_learnt_from_is_flagged(run):
+    model = load(run.artefact("train") / "all")
+    swath = SwathReader(run.artefact("harmonize"), "swath/orbit-0")({})
+    fewer = retrieved(model, swath, model.channels[:-1], (0.1, 0.5))
+    flags = fewer["quality_flag"].values
+    assert set(np.unique(flags)) == {QUALITY["missing_channel"], QUALITY["no_retrieval"]}
+    assert np.isnan(fewer["ood_score"].values).all()
+
+
 def test_a_prediction_that_lost_a_tile_goes_on_to_the_same_bytes(orbits, run, tmp_path):
     again = Run(settings(orbits), tmp_path / "small")
     perform(app, again, STAGES[:4])
@@ -197,6 +247,8 @@ def written(tmp_path, orbits, text=""):
         ("train.channels=['89.00X']", "channels 89.00X are not there"),
         ("train.head.levels=[0.5,0.4]", "levels"),
         ("train.folds.count=9", "cannot make 9 folds by orbit"),
+        ("predict.levels=[0.9,0.1]", "levels"),
+        ("publish.grid_deg=0.7", "whole number of cells"),
         ("train.network.name='unet'", "set windows.size"),
         ("train.fold.by='orbit'", "did you mean"),
     ],
@@ -217,6 +269,19 @@ def test_files_that_are_no_swaths_are_refused(orbits, tmp_path):
     content["acquire"]["sources"] = [{"files": [str(tmp_path / "rain.txt")]}]
     with pytest.raises(VigieError, match="no swath that vigie reads"):
         perform(app, Run(app.settings.model_validate(content), tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"final": False}, "no model would retrieve some swaths"), ({"ancillary": ["elevation"]}, "lacks ancillary fields")],
+)
+def test_what_could_not_be_retrieved_is_refused_before_networks_learn(orbits, tmp_path, change, words):
+    content = settings(orbits).model_dump(mode="json", exclude_none=True)
+    content["train"] |= change
+    made = Run(app.settings.model_validate(content), tmp_path / "run")
+    with pytest.raises(VigieError, match=words):
+        perform(app, made)
+    assert not (made.artefact("train") / ".training").exists()
 
 
 def test_swaths_without_rain_rates_teach_nothing(orbits, tmp_path):

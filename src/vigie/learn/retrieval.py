@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vigie.learn import channels
 from vigie.learn.networks import CONTEXT, SegmentationNetwork
 from vigie.learn.stem import BandStem
-from vigie.learn.unet import GroupNorm, UNet
+from vigie.learn.unet import ChannelNorm, UNet
 
 
 class RetrievalSettings(BaseModel, extra="forbid", frozen=True):
@@ -80,8 +80,9 @@ class PixelNetwork(RetrievalNetwork):
 class ImageNetwork(RetrievalNetwork):
     """The image around: a quantile U-Net like DRAIN's (Viltard et al. 2020, hal insu-02894942), of our U-Net.
 
-    Two things differ from the reference, on purpose. Groups of channels are normalised instead of batches: statistics of a
-    batch mix sensors, and swaths with missing channels, and are poor for the few large crops that fit. Upsampling is bilinear
+    Two things differ from the reference, on purpose. Each pixel is normalised over its feature maps instead of over a batch:
+    statistics of a batch mix sensors, and swaths with missing channels; and what is retrieved of a pixel does not depend on how
+    an orbit is cut, since the network sees no further than its receptive field. Upsampling is bilinear
     instead of a transposed convolution, which prints a checkerboard into fields whose texture is judged by spectra.
 
     Parameters
@@ -106,7 +107,7 @@ class ImageNetwork(RetrievalNetwork):
         self, outputs: int, widths: Sequence[int] = (32, 64, 128, 256), norms: str = "plain", dropout: float = 0.0
     ) -> None:
         stem = BandStem(widths[0], CONTEXT, described=channels.WIDTH)
-        body = UNet(widths[0], outputs, widths, GroupNorm, CONTEXT, dropout)
+        body = UNet(widths[0], outputs, widths, ChannelNorm, CONTEXT, dropout)
         super().__init__(stem, body, "unet, random initial weights", norms)
 
 

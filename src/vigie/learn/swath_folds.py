@@ -1,10 +1,11 @@
-"""Folds of swaths without leakage: days, orbits, sensors, regions or regimes are held out, never single pixels.
+"""Folds of swaths without leakage: days, orbits, sensors or regions are held out, or regimes; never pixels at random.
 
 Neighbouring footprints of an orbit are near-copies of each other: a split by pixel tests on what was learnt from.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal, Self
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from vigie.core.errors import VigieError
 from vigie.learn.folds import NEVER
 
+DAY = re.compile(r"(\d{4}-)?\d{2}-\d{2}")
 By = Literal["day", "orbit", "sensor", "region", "regime", "none"]
 
 
@@ -94,21 +96,29 @@ def _units(swath: xr.Dataset, settings: SwathFoldSettings) -> NDArray[np.str_]:
     if settings.by == "region":
         boxes = [np.floor(swath[name].values / settings.box_deg).astype(int) for name in ("latitude", "longitude")]
         return np.char.add(np.char.add(boxes[0].astype(np.str_), "_"), boxes[1].astype(np.str_))
-    return np.broadcast_to(swath["group"].values.astype(np.str_)[:, None], shape)
+    units = _days(swath) if settings.by == "day" else swath["group"].values.astype(np.str_)
+    return np.broadcast_to(units[:, None], shape)
+
+
+def _days(swath: xr.Dataset) -> NDArray[np.str_]:
+    """Name the day of each scan: that of its time, or, where nobody knows it, a group that is a day."""
+    group = swath["group"].values.astype(np.str_)
+    time = swath["time"].values if "time" in swath.coords else np.full(len(group), "NaT", dtype="datetime64[ns]")
+    strange = [name for name in np.unique(group[np.isnat(time)]).tolist() if not DAY.fullmatch(name)]
+    if strange:
+        raise VigieError(
+            f"swath '{swath.attrs.get('swath', '?')}' does not tell its days",
+            found=f"no time, group '{strange[0]}'",
+            expected="a time of each scan, or groups such as 2023-03-14 or 03-14",
+            do="choose train.folds.by = 'orbit'",
+        )
+    return np.where(np.isnat(time), group, np.datetime_as_string(time, unit="D"))
 
 
 def _tested_days(units: NDArray[np.str_], days: tuple[int, int]) -> NDArray[np.int16]:
     """Hold out days of the month: groups end with them, as '2023-03-14' or '03-14' do."""
     names, at = np.unique(units, return_inverse=True)
-    try:
-        day = np.array([int(name.rpartition("-")[2]) for name in names])
-    except ValueError as error:
-        raise VigieError(
-            "swaths do not tell their days",
-            found=f"group '{names[0]}'",
-            expected="groups such as 2023-03-14",
-            do="choose train.folds.by = 'orbit', or leave out train.folds.test_days",
-        ) from error
+    day = np.array([int(name.rpartition("-")[2]) for name in names])
     fold = np.where((day >= days[0]) & (day <= days[1]), 0, NEVER).astype(np.int16)
     if len(set(fold.tolist())) < 2:
         raise VigieError(

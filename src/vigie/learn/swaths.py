@@ -49,14 +49,13 @@ class ChannelScaling(BaseModel):
         found = [name if name in self.mean else self._nearest(name) for name in names]
         return np.array([(self.mean[name], self.deviation[name]) for name in found])
 
+    def known(self, names: Sequence[str]) -> list[str]:
+        """Keep the channels that were learnt from, or that lie near one that was."""
+        return [name for name in names if name in self.mean or self._apart(name)[1] <= NEAREST_OCTAVES]
+
     def _nearest(self, name: str) -> str:
-        frequency, polarisation = _parsed(name)
-        known = {other: _parsed(other) for other in self.mean}
-        apart = {
-            other: abs(np.log2(frequency / f)) for other, (f, p) in known.items() if p == polarisation and isfinite(f) and f > 0
-        }
-        nearest = min(apart, key=lambda other: apart[other], default="")
-        if not nearest or apart[nearest] > NEAREST_OCTAVES:
+        nearest, octaves = self._apart(name)
+        if octaves > NEAREST_OCTAVES:
             raise VigieError(
                 f"the model knows no channel like {name}",
                 found=f"nearest: {nearest or 'none of its polarisation'}",
@@ -64,6 +63,18 @@ class ChannelScaling(BaseModel):
                 do="leave the channel out, or train on a sensor that has it",
             )
         return nearest
+
+    def _apart(self, name: str) -> tuple[str, float]:
+        """The nearest channel of the same polarisation, and how far it is, in octaves."""
+        frequency, polarisation = _parsed(name)
+        known = {other: _parsed(other) for other in self.mean}
+        apart = {
+            other: abs(np.log2(frequency / f))
+            for other, (f, p) in known.items()
+            if p == polarisation and isfinite(f) and isfinite(frequency)
+        }
+        nearest = min(apart, key=lambda other: apart[other], default="")
+        return nearest, float(apart.get(nearest, float("inf")))
 
 
 def _parsed(name: str) -> tuple[float, str]:
@@ -80,13 +91,15 @@ class Footprints:
     """A labelled swath as arrays in memory.
 
     x (scan, pixel, B), channels in K and ancillary fields after them, NaN where missing; y (scan, pixel) mm h-1, NaN where
-    unknown; fold (scan, pixel), what tests on it; names and descriptors (B, D) of what x holds.
+    unknown; trusted (scan, pixel), not what its product calls suspect; fold (scan, pixel), what tests on it; names and
+    descriptors (B, D) of what x holds.
     """
 
     id: str
     sensor: str
     x: Floats
     y: Floats
+    trusted: NDArray[np.bool_]
     fold: NDArray[np.int16]
     names: tuple[str, ...]
     bands: Tensor
@@ -105,9 +118,10 @@ def footprints(
     """Take the chosen channels and ancillary fields of a loaded swath; pixels that its product calls suspect teach nothing."""
     x = observed(swath, channel_names, ancillary)
     bands = channels.describe(swath.sel(channel=list(channel_names)), ancillary)
-    useless = (swath["flags"].values & np.uint8(FLAGS["nodata"] | FLAGS["suspect"])) > 0
-    y = np.where(useless, np.nan, swath["truth"].values).astype(np.float32)
-    return Footprints(str(swath.attrs["swath"]), str(swath.attrs["sensor"]), x, y, fold, (*channel_names, *ancillary), bands)
+    trusted = (swath["flags"].values & np.uint8(FLAGS["suspect"])) == 0
+    facts = str(swath.attrs["swath"]), str(swath.attrs["sensor"])
+    y = swath["truth"].values.astype(np.float32)
+    return Footprints(*facts, x, y, trusted, fold, (*channel_names, *ancillary), bands)
 
 
 def measure(parts: Sequence[Footprints], learnt: Callable[[Footprints], NDArray[np.bool_]]) -> ChannelScaling:
@@ -219,12 +233,15 @@ class SwathSource:
     ) -> None:
         self.scaling, self.settings, self.seed = scaling, settings, seed
         self.groups: list[list[_Part]] = []
-        sets: dict[tuple[str, ...], list[_Part]] = {}
+        # Sensors may call channels alike and see them through other footprints.
+        sets: dict[tuple[object, ...], list[_Part]] = {}
         for part in parts:
             learnt = learnt_from(part, fold) & (chosen(part) if chosen else True)
             if learnt.any():
                 x = standardised(part.x, part.names, scaling)
-                sets.setdefault(part.names, []).append(_Part(part, x, learnt, np.argwhere(learnt)))
+                sets.setdefault((part.names, part.bands.numpy().tobytes()), []).append(
+                    _Part(part, x, learnt, np.argwhere(learnt))
+                )
         self.groups = list(sets.values())
         if not self.groups:
             raise VigieError(
@@ -275,8 +292,20 @@ class SwathSource:
 
 def learnt_from(part: Footprints, fold: int) -> NDArray[np.bool_]:
     """Say which pixels (scan, pixel) a fold's model learns from: labelled ones with data that it does not hold out."""
-    learnt: NDArray[np.bool_] = np.isfinite(part.y) & np.isfinite(part.x).any(axis=-1) & ((part.fold != fold) | (fold < 0))
+    learnt: NDArray[np.bool_] = answerable(part) & part.trusted & ((part.fold != fold) | (fold < 0))
     return learnt
+
+
+def scored_on(part: Footprints, fold: int) -> NDArray[np.bool_]:
+    """Say which pixels (scan, pixel) a fold's model and its reference methods are scored on."""
+    tested: NDArray[np.bool_] = answerable(part) & (part.fold == fold)
+    return tested
+
+
+def answerable(part: Footprints) -> NDArray[np.bool_]:
+    """Say which pixels (scan, pixel) have a rain rate, and anything observed to retrieve it from."""
+    found: NDArray[np.bool_] = np.isfinite(part.y) & np.isfinite(part.x).any(axis=-1)
+    return found
 
 
 @dataclass(frozen=True)

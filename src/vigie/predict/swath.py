@@ -13,7 +13,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.core import store
-from vigie.core.swath import FLAGS
 from vigie.core.tiles import Tile, tiles
 from vigie.core.vocabulary import named
 from vigie.harmonize.swath import SwathReader
@@ -35,9 +34,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SwathPrediction:
-    """The work of one tile of scans; it pickles, and each process loads the model once."""
+    """The work of one tile of scans; it pickles, and each process loads the model once: `card` is the digest of its card."""
 
     model: Path
+    card: str
     read: SwathReader
     channels: tuple[str, ...]
     levels: tuple[float, ...]
@@ -52,7 +52,7 @@ class SwathPrediction:
 
     def __call__(self, tile: Tile) -> int:
         """Retrieve one tile and write it; give its scans."""
-        model = _loaded(self.model)
+        model = _loaded(self.model, self.card)
         swath = self.read({"scan": tile.read["scan"]})
         inner = tile.inner["scan"]
         found = retrieved(model, swath, self.channels, self.levels).isel(scan=inner)
@@ -60,8 +60,9 @@ class SwathPrediction:
         return int(tile.keep["scan"].stop - tile.keep["scan"].start)
 
 
-@lru_cache(maxsize=2)
-def _loaded(folder: Path) -> RetrievalModel:
+@lru_cache(maxsize=4)
+def _loaded(folder: Path, card: str) -> RetrievalModel:
+    """Load a model once; trained again, it has another card."""
     return load(folder)
 
 
@@ -84,7 +85,8 @@ def retrieved(model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[
     quantiles = np.moveaxis(_quantiles(model, z, bands, levels), 0, -1)
     nothing = np.asarray(~np.isfinite(x[..., : len(channel_names)]).any(axis=-1))
     quantiles[nothing] = np.nan
-    score = distance(model, z.numpy())
+    alike = tuple(channel_names) == model.channels
+    score = distance(model, z.numpy()) if alike else np.full(z.shape[:-1], np.nan)
     flat = quantiles.reshape(-1, len(levels)).T.astype(np.float64)
     tau = np.asarray(levels, dtype=np.float64)
     mean = mean_of_quantiles(flat, tau).reshape(nothing.shape)
@@ -96,7 +98,7 @@ def retrieved(model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[
             "rainfall_rate": (maps, mean.astype(np.float32)),
             "probability_exceeding": (("threshold", *maps), np.where(nothing, np.nan, beyond).astype(np.float32)),
             "ood_score": (maps, score.astype(np.float32)),
-            "quality_flag": (maps, quality(model, swath, score, nothing)),
+            "quality_flag": (maps, quality(model, x[..., : len(channel_names)], channel_names, score, nothing)),
         }
     )
 
@@ -117,18 +119,22 @@ def _quantiles(model: RetrievalModel, z: torch.Tensor, bands: torch.Tensor, leve
 
 def distance(model: RetrievalModel, z: Floats) -> NDArray[np.float64]:
     """Measure how far standardised pixels (scan, pixel, B) are from what the model learnt from; NaN where that is not known."""
-    if model.familiar is None or z.shape[-1] != len(model.familiar.mean):
+    if model.familiar is None:
         return np.full(z.shape[:-1], np.nan)
     known = Mahalanobis(np.array(model.familiar.mean), np.array(model.familiar.precision))
     return known.score(z.reshape(-1, z.shape[-1])).reshape(z.shape[:-1])
 
 
 def quality(
-    model: RetrievalModel, swath: xr.Dataset, score: NDArray[np.float64], nothing: NDArray[np.bool_]
+    model: RetrievalModel,
+    temperature: Floats,
+    channel_names: Sequence[str],
+    score: NDArray[np.float64],
+    nothing: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
-    """Say how far each pixel can be trusted, by the codes of `QUALITY`."""
-    flags = swath["flags"].values
-    found = np.where((flags & np.uint8(FLAGS["incomplete"])) > 0, QUALITY["missing_channel"], QUALITY["good"])
+    """Say how far each pixel can be trusted, by the codes of `QUALITY`; a channel that was learnt from may be missing."""
+    incomplete = ~np.isfinite(temperature).all(axis=-1) | bool(set(model.channels) - set(channel_names))
+    found = np.where(incomplete, QUALITY["missing_channel"], QUALITY["good"])
     if model.familiar is not None:
         found = np.where(score > model.familiar.threshold, QUALITY["out_of_distribution"], found)
     return np.where(nothing, QUALITY["no_retrieval"], found).astype(np.uint8)

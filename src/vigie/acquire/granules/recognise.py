@@ -51,7 +51,7 @@ def open_swath(path: Path, window: slice = pps.WHOLE, label_source: str = "") ->
         "satrain": lambda: satrain.read(path, label_source or "radar").isel(scan=window),
         "pairs": lambda: pairs.read(path, label_source).isel(scan=window),
         "cyclone": lambda: cyclone.read(path).isel(scan=window),
-        "stored": lambda: stored.read(path, window),
+        "stored": lambda: stored.read(path, window, label_source),
     }
     if found not in whole:
         raise VigieError(f"{path} is a grid and no swath", found=found, do="read it with vigie.acquire.granules.imerg")

@@ -20,8 +20,8 @@ def is_stored(file: h5py.File) -> bool:
     return isinstance(file.get(OBSERVED), h5py.Dataset) and isinstance(file.get("frequency_ghz"), h5py.Dataset)
 
 
-def read(path: Path, window: slice = slice(None)) -> xr.Dataset:
-    """Read some scans.
+def read(path: Path, window: slice = slice(None), label_source: str = "") -> xr.Dataset:
+    """Read some scans; `label_source` says where rain rates come from if the file does not.
 
     Raises
     ------
@@ -37,6 +37,12 @@ def read(path: Path, window: slice = slice(None)) -> xr.Dataset:
     units = loaded[OBSERVED].attrs.get("units")
     if units != "K":
         raise VigieError(f"{path.name}: {OBSERVED} is not in kelvin", found=f"units {units!r}", expected="units 'K'")
+    absent = [name for name in ("time", "group") if name not in loaded.coords]
+    if absent:
+        found = f"no coordinate {', '.join(absent)}"
+        raise VigieError(f"{path.name}: scans are not described", found=found, expected="time and group along 'scan'")
+    if label_source and "truth" in loaded:
+        loaded.attrs.setdefault("label_source", label_source)
     swath = loaded.assign_coords(
         {
             name: (c.dims, np.array(c.values.tolist(), dtype=np.str_))

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.apps.precipitation.swaths import catalogued, group_of, labelled, opened, settings_of
 from vigie.core import store
+from vigie.core.errors import VigieError
 from vigie.core.granule import Granule
 from vigie.core.tiles import Tile
 from vigie.learn.folds import NEVER
+from vigie.learn.retrieval import RetrievalSettings, build
 from vigie.learn.retrieval_model import read_card
 from vigie.learn.swath_folds import folds_in
+from vigie.learn.swaths import ChannelScaling
 from vigie.predict.swath import SwathPrediction, template
 from vigie.story.experiment import to_json
-from vigie.story.run import Run
+from vigie.story.run import Run, log
 from vigie.story.scenes import fold_name
 
 BEGUN = "begun"
-HALO = 64
-"""Scans that an image network sees beyond a tile."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,9 @@ def prepared(run: Run, granule: Granule, fold: int) -> SwathPrediction:
     folder, path, group = run.artefact("train") / fold_name(fold), run.artefact("predict"), node_of(granule, fold)
     card, reader = read_card(folder), opened(run, granule)
     known = {"card": hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()}
-    shown = tuple(name for name in map(str, reader.dataset["channel"].values) if name in card["channels"]) or tuple(
-        map(str, reader.dataset["channel"].values)
-    )
-    halo = 0 if settings.train.network.name == "pixel" else HALO
-    work = SwathPrediction(folder, reader, shown, settings.predict.levels, path, group, settings.predict.scans, halo)
+    shown = shown_of(granule, tuple(map(str, reader.dataset["channel"].values)), card)
+    scans, halo = tiling(settings.train.network, settings.predict.scans)
+    work = SwathPrediction(folder, known["card"], reader, shown, settings.predict.levels, path, group, scans, halo)
     if not store.marked(path, BEGUN, group) or store.marker(path, BEGUN, group) != known:
         attributes: dict[str, object] = {
             "swath": granule.id,
@@ -84,9 +86,47 @@ def prepared(run: Run, granule: Granule, fold: int) -> SwathPrediction:
             "experiment": to_json(run.experiment),
         }
         empty = template(reader.dataset, settings.predict.levels, attributes)
-        store.create(path, empty, {"scan": settings.predict.scans}, group)
+        store.create(path, empty, {"scan": scans}, group)
         store.mark(path, BEGUN, group, known)
     return work
+
+
+def shown_of(granule: Granule, there: tuple[str, ...], card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Choose the channels of a swath that its model is shown: those it learnt from, in its order, and others near to one.
+
+    Raises
+    ------
+    VigieError: there is none.
+    """
+    near = ChannelScaling.model_validate(card["scaling"]).known(there)
+    shown = (*(name for name in card["channels"] if name in there), *(name for name in near if name not in card["channels"]))
+    if not shown:
+        raise VigieError(
+            f"the model knows no channel of swath '{granule.id}'",
+            found=", ".join(there),
+            expected=", ".join(card["channels"]),
+            do="train on a sensor like this one, or leave the swath out",
+        )
+    unused, missing = sorted(set(there) - set(shown)), sorted(set(card["channels"]) - set(shown))
+    if unused or missing:
+        told = [f"{what} {', '.join(names)}" for what, names in (("without", missing), ("unused", unused)) if names]
+        log.info("predict: %s, %s", granule.id, "; ".join(told))
+    return shown
+
+
+def tiling(network: RetrievalSettings, scans: int) -> tuple[int, int]:
+    """Give the scans of a tile and of its halo: all that a network sees of a pixel, and both in steps that it can halve evenly.
+
+    Examples
+    --------
+    >>> tiling(RetrievalSettings(), 100), tiling(RetrievalSettings(name="unet", widths=(8, 16)), 101)
+    ((100, 0), (102, 12))
+    """
+    with torch.random.fork_rng([]):
+        made = build(network, 1)
+    reach = (made.receptive_field or 1) // 2
+    up = [-(-count // made.multiple) * made.multiple for count in (scans, reach)]
+    return up[0], up[1]
 
 
 def retrieved(run: Run, granule: Granule, fold: int) -> xr.Dataset:

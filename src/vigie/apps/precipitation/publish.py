@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import xarray as xr
@@ -74,9 +75,8 @@ def together(run: Run, granule: Granule) -> xr.Dataset:
         for fold in folds[1:]:
             made = made.where(xr.DataArray(owner != fold, dims=("scan", "pixel")), retrieved(run, granule, fold).load())
         made["quality_flag"] = made["quality_flag"].fillna(QUALITY["no_retrieval"]).astype(np.uint8)
-        node = made.assign({name: made[name].assign_attrs(node[name].attrs) for name in node.data_vars}).assign_attrs(
-            node.attrs
-        )
+        told = {name: made[name].assign_attrs(node[name].attrs) for name in node.data_vars}
+        node = made.assign(told).assign_attrs(node.attrs | {"model": ", ".join(map(fold_name, folds))})
     swath = node.assign_coords({name: source[name] for name in ("latitude", "longitude")})
     if "truth" in source:
         swath["truth"] = source["truth"].assign_attrs(named("truth_rate").attributes | {"label_source": granule.label_source})
@@ -89,7 +89,8 @@ def counts(swath: xr.Dataset, cell_deg: float) -> list[Tally]:
     if not usable.any():
         return []
     quantiles = swath["rainfall_rate_quantile"].values[:, usable].astype(np.float64)
-    (sample,) = draw(quantiles, swath["quantile"].values, draws=1)
+    # Each swath has draws of its own: shared ones would not average out.
+    (sample,) = draw(quantiles, swath["quantile"].values, draws=1, seed=crc32(str(swath.attrs["swath"]).encode()))
     latitude, longitude = (swath[name].values[usable] for name in ("latitude", "longitude"))
     return [count_samples(sample, latitude, longitude, cell_deg)]
 

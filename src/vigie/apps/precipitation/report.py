@@ -118,7 +118,8 @@ def rain_section(shown: Sequence[Retrieval]) -> Section:
         title = f"{item.granule.id}: {', '.join(panel.title for panel in panels)}"
         figures.append(ReportFigure(partial(_themed, partial(swath_chart, longitude, latitude, panels)), f"{title}.", title))
     text = (
-        "Each footprint where it was seen; of folds, each is retrieved by the model that did not learn from it. White is dry, "
+        "Each footprint where it was seen; what folds hold out is retrieved by the model that did not learn from it, "
+        "everything else by the final model. White is dry, "
         "grey was not observed. Distances are squared Mahalanobis distances of what was observed from what was learnt from."
     )
     return Section("Rain", text, figures=tuple(figures))
@@ -155,11 +156,13 @@ def estimate(scores: xr.Dataset, name: str) -> Estimate | None:
     score, _, threshold = name.partition("_")
     if score not in scores:
         return None
-    values = [scores[score], *(scores[f"{score}_interval"].sel(bound=bound) for bound in ("low", "high"))]
+    values = [scores[score]]
+    if f"{score}_interval" in scores:
+        values += [scores[f"{score}_interval"].sel(bound=bound) for bound in ("low", "high")]
     if threshold:
         values = [value.sel(threshold_mm_h=float(threshold)) for value in values]
-    value, low, high = (float(v) for v in values)
-    return Estimate(value, low, high) if np.isfinite(value) else None
+    value, *bounds = (float(v) for v in values)
+    return Estimate(value, *bounds) if np.isfinite(value) else None
 
 
 def tail_table(scores: xr.Dataset) -> Table:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vigie.acquire.swath_sources import GranuleSourceSettings
 from vigie.learn.fit import FitSettings
+from vigie.learn.rain_heads.head import check_levels
 from vigie.learn.rain_heads.settings import RainHeadSettings
 from vigie.learn.retrieval import RetrievalSettings
 from vigie.learn.swath_folds import SwathFoldSettings
@@ -63,6 +64,14 @@ class PredictSettings(Settings):
     levels: tuple[float, ...] = Field(default=LEVELS, description="levels of the quantiles that are kept")
     scans: int = Field(default=512, ge=1, description="scans that are retrieved and written together: memory follows them")
 
+    @field_validator("levels")
+    @classmethod
+    def _levels_increase(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        check_levels(levels)
+        if len(levels) < 2:
+            raise ValueError("two levels or more")
+        return levels
+
 
 class VerifySettings(Settings):
     """What retrievals are held against."""
@@ -76,6 +85,13 @@ class PublishSettings(Settings):
     """What is written for other tools."""
 
     grid_deg: float = Field(default=1.0, gt=0, le=10, description="cells of the gridded climatology, degrees")
+
+    @field_validator("grid_deg")
+    @classmethod
+    def _cells_divide_the_earth(cls, degrees: float) -> float:
+        if abs(180 / degrees - round(180 / degrees)) > 1e-9:
+            raise ValueError("180 degrees are a whole number of cells")
+        return degrees
 
 
 class PrecipitationExperiment(Experiment):

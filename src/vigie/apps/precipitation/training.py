@@ -11,7 +11,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from vigie.apps.precipitation.swaths import LabelledSwath, labelled, settings_of
+from vigie.apps.precipitation.swaths import LabelledSwath, catalogued, labelled, opened, settings_of
 from vigie.core.errors import VigieError, counted
 from vigie.learn import retrieval
 from vigie.learn.fit import Task, connect, fit
@@ -42,8 +42,8 @@ def train(run: Run) -> None:
     """Fit the models of all folds and leave them in `model/`."""
     settings = settings_of(run).train
     swaths = labelled(run)
-    names = channels_of(swaths, settings.channels)
-    parts = [footprints(swath.data, names, settings.ancillary, swath.fold) for swath in swaths]
+    check_retrievable(run, swaths)
+    parts = footprints_of(run, swaths)
     folds = folds_in([part.fold for part in parts])
     fabric = connect(settings.fit)
     for fold in [*folds, *([NEVER] if settings.final or not folds else [])]:
@@ -53,6 +53,41 @@ def train(run: Run) -> None:
     if fabric.global_rank > 0:
         # With several devices every process has come here by itself. The first goes on; the others were there to learn.
         raise SystemExit(0)
+
+
+def check_retrievable(run: Run, swaths: Sequence[LabelledSwath]) -> None:
+    """Refuse swaths that no model would retrieve, and those that lack ancillary fields.
+
+    Raises
+    ------
+    VigieError: see above.
+    """
+    settings = settings_of(run).train
+    folds = {swath.granule.id: folds_in([swath.fold]) for swath in swaths}
+    left = [granule.id for granule in catalogued(run) if not folds.get(granule.id)]
+    if left and not settings.final and any(folds.values()):
+        raise VigieError(
+            "no model would retrieve some swaths",
+            found=f"train.final = false, and no fold holds out {', '.join(left)}",
+            expected="folds that hold out a part of every swath, or a model trained on everything",
+            do="set train.final = true, or leave these swaths out",
+        )
+    for granule in catalogued(run):
+        lacking = [name for name in settings.ancillary if name not in opened(run, granule).dataset]
+        if lacking:
+            raise VigieError(
+                f"swath '{granule.id}' lacks ancillary fields",
+                found=f"no {', '.join(lacking)}",
+                expected=f"all of train.ancillary: {', '.join(settings.ancillary)}",
+                do="correct train.ancillary, or leave the swath out",
+            )
+
+
+def footprints_of(run: Run, swaths: Sequence[LabelledSwath]) -> list[Footprints]:
+    """Take of labelled swaths what is learnt from: the chosen channels and ancillary fields."""
+    settings = settings_of(run).train
+    names = channels_of(swaths, settings.channels)
+    return [footprints(swath.data, names, settings.ancillary, swath.fold) for swath in swaths]
 
 
 def channels_of(swaths: Sequence[LabelledSwath], wanted: Sequence[str]) -> tuple[str, ...]:

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from vigie.apps.precipitation.baselines import BASELINES, Estimates
 from vigie.apps.precipitation.prediction import retrieved
 from vigie.apps.precipitation.swaths import LabelledSwath, labelled, settings_of
+from vigie.apps.precipitation.training import footprints_of
 from vigie.core.errors import VigieError, nearest
 from vigie.core.store import whole_file
 from vigie.learn.swath_folds import folds_in
+from vigie.learn.swaths import Footprints, learnt_from, scored_on
 from vigie.story.run import Run, log
 from vigie.verify.bootstrap import resample
 from vigie.verify.groups import count_by_group
@@ -48,16 +50,17 @@ def verify(run: Run) -> None:
     """Score everything and leave it in `scores.nc`."""
     settings = settings_of(run).verify
     swaths = labelled(run)
+    parts = footprints_of(run, swaths)
     made: dict[str, xr.Dataset] = {}
     for source in sorted({swath.granule.label_source for swath in swaths}):
-        chosen = [swath for swath in swaths if swath.granule.label_source == source]
-        methods: dict[str, HeldOut] = {}
-        if any(folds_in([swath.fold]) for swath in chosen):
-            methods[OURS] = joined(list(ours(run, chosen)))
-            for name in settings.baselines:
-                methods[name] = joined(list(baseline(run, chosen, name)))
-        if methods:
-            made[source] = table(methods, settings.bootstrap, settings.draws, run.experiment.seed)
+        chosen = [number for number, swath in enumerate(swaths) if swath.granule.label_source == source]
+        if not any(scored_on(parts[number], fold).any() for number in chosen for fold in folds_in([parts[number].fold])):
+            continue
+        pairs = [(swaths[number], parts[number]) for number in chosen]
+        methods = {OURS: joined(list(ours(run, pairs)))}
+        for name in settings.baselines:
+            methods[name] = joined(list(baseline(run, pairs, parts, name)))
+        made[source] = table(methods, settings.bootstrap, settings.draws, run.experiment.seed)
     with whole_file(run.artefact("verify")) as draft:
         note = {} if made else {"note": "no rain rates were held out: see train.folds"}
         draft.write_bytes(xr.Dataset(attrs=note).to_netcdf(engine="h5netcdf"))
@@ -68,28 +71,29 @@ def verify(run: Run) -> None:
         log.info("verify: %s, CRPS %s", source, ", ".join(f"{name} {value:.4f}" for name, value in told.items()))
 
 
-def ours(run: Run, swaths: Sequence[LabelledSwath]) -> Iterator[HeldOut]:
+Pairs = Sequence[tuple[LabelledSwath, Footprints]]
+
+
+def ours(run: Run, pairs: Pairs) -> Iterator[HeldOut]:
     """Read what the models retrieved where they had not learnt."""
-    for swath in swaths:
-        for fold in folds_in([swath.fold]):
-            node = retrieved(run, swath.granule, fold)
-            mine = (swath.fold == fold) & np.isfinite(swath.data["truth"].values)
+    for swath, part in pairs:
+        for fold in folds_in([part.fold]):
+            node, mine = retrieved(run, swath.granule, fold), scored_on(part, fold)
             quantiles = node["rainfall_rate_quantile"].values[:, mine].astype(np.float64)
             mean = node["rainfall_rate"].values[mine].astype(np.float64)
-            yield HeldOut(*seen(swath, mine), Estimates(mean, quantiles, node["quantile"].values))
+            yield HeldOut(*seen(swath, part, mine), Estimates(mean, quantiles, node["quantile"].values))
 
 
-def baseline(run: Run, swaths: Sequence[LabelledSwath], name: str) -> Iterator[HeldOut]:
+def baseline(run: Run, pairs: Pairs, parts: Sequence[Footprints], name: str) -> Iterator[HeldOut]:
     """Fit a reference method on what each fold's model learnt from, and let it say what was held out."""
-    settings = settings_of(run)
-    for fold in folds_in([swath.fold for swath in swaths]):
-        learnt = [(swath, (swath.fold != fold) & np.isfinite(swath.data["truth"].values)) for swath in swaths]
-        x, y = (np.concatenate(parts) for parts in zip(*(rows(swath, where) for swath, where in learnt)))
-        method = BASELINES[name](x, y, settings.predict.levels)
-        for swath in swaths:
-            mine = (swath.fold == fold) & np.isfinite(swath.data["truth"].values)
+    for fold in folds_in([part.fold for _, part in pairs]):
+        x = np.concatenate([part.x[learnt_from(part, fold)] for part in parts]).astype(np.float64)
+        y = np.concatenate([part.y[learnt_from(part, fold)] for part in parts]).astype(np.float64)
+        method = BASELINES[name](x, y, settings_of(run).predict.levels)
+        for swath, part in pairs:
+            mine = scored_on(part, fold)
             if mine.any():
-                yield HeldOut(*seen(swath, mine), method(rows(swath, mine)[0]))
+                yield HeldOut(*seen(swath, part, mine), method(part.x[mine].astype(np.float64)))
 
 
 def check(run: Run) -> None:
@@ -103,16 +107,10 @@ def check(run: Run) -> None:
             )
 
 
-def rows(swath: LabelledSwath, where: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Take temperatures (row, channel) and rain rates (row,) of some footprints."""
-    temperature = swath.data["brightness_temperature"].values[where]
-    return temperature.astype(np.float64), swath.data["truth"].values[where].astype(np.float64)
-
-
-def seen(swath: LabelledSwath, where: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.str_]]:
+def seen(swath: LabelledSwath, part: Footprints, where: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.str_]]:
     """Take the truth of some footprints, and their groups."""
     groups = np.broadcast_to(swath.data["group"].values.astype(np.str_)[:, None], where.shape)
-    return swath.data["truth"].values[where].astype(np.float64), groups[where]
+    return part.y[where].astype(np.float64), groups[where]
 
 
 def joined(parts: Sequence[HeldOut]) -> HeldOut:
