@@ -20,7 +20,7 @@ from vigie.learn import networks
 from vigie.learn.augment import augment, radiometry
 from vigie.learn.bands import describe
 from vigie.learn.calibration import EVERY_SENSOR, Calibration, LogitSample, fit_calibrations
-from vigie.learn.fit import Task, connect, fit
+from vigie.learn.fit import B, FitSettings, Task, connect, fit
 from vigie.learn.folds import NEVER, Region, check_classes, folds_of, split
 from vigie.learn.forest import Forest
 from vigie.learn.heads import ClassHead, Head
@@ -135,8 +135,12 @@ def drawn(settings: TrainSettings, source: WindowSource, seed: int, step: int) -
 
 
 def fit_one(run: Run, task: Task[Batch], folder: Path, fabric: Fabric) -> None:
-    """Train one network."""
-    settings = settings_of(run).train.fit
+    """Train one network as the settings say."""
+    fit_shown(run, task, settings_of(run).train.fit, folder, fabric)
+
+
+def fit_shown(run: Run, task: Task[B], settings: FitSettings, folder: Path, fabric: Fabric) -> None:
+    """Train one network, showing and logging how it goes."""
     title, started = f"train {folder.parent.name}/{folder.name}", time.monotonic()
     with run.progress.task(title, settings.steps) as advance:
         steps = [0]

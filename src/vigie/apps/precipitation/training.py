@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,9 +10,9 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from vigie.apps.precipitation.swaths import LabelledSwath, catalogued, labelled, opened, settings_of
-from vigie.core.errors import VigieError, counted
+from vigie.core.errors import VigieError
 from vigie.learn import retrieval
-from vigie.learn.fit import Task, connect, fit
+from vigie.learn.fit import Task, connect
 from vigie.learn.folds import NEVER
 from vigie.learn.rain_heads.head import RainHead
 from vigie.learn.rain_heads.settings import build as head_of
@@ -31,6 +29,7 @@ from vigie.learn.swaths import (
 )
 from vigie.story.run import Run, log
 from vigie.story.scenes import fold_name
+from vigie.story.training import fit_shown
 from vigie.verify.drift import alarm_threshold, fit_mahalanobis
 
 CALIBRATION_SHARE = 5
@@ -110,7 +109,8 @@ def fitted(run: Run, parts: Sequence[Footprints], fold: int, fabric: Fabric) -> 
             torch.manual_seed(seed)
             network = retrieval.build(settings.network, head.channels)
         folder = run.artefact("train") / ".training" / fold_name(fold) / f"member-{number:02d}"
-        fit_one(run, Task(network, loss_of(head), Drawn(source, seed, settings.fit.steps), None, seed), folder, fabric)
+        task = Task(network, loss_of(head), Drawn(source, seed, settings.fit.steps), None, seed)
+        fit_shown(run, task, settings.fit, folder, fabric)
         members.append(network.cpu().eval())
     names = parts[0].names[: len(parts[0].names) - len(settings.ancillary)]
     model = RetrievalModel(members, settings.network, settings.head, names, settings.ancillary, scaling)
@@ -137,21 +137,6 @@ def loss_of(head: RainHead) -> Callable[[Tensor, RainBatch, float], Tensor]:
         return head.loss(raw, batch.y, batch.weight)
 
     return loss
-
-
-def fit_one(run: Run, task: Task[RainBatch], folder: Path, fabric: Fabric) -> None:
-    """Train one network."""
-    settings = settings_of(run).train.fit
-    title, started = f"train {folder.parent.name}/{folder.name}", time.monotonic()
-    with run.progress.task(title, settings.steps) as advance:
-        steps = [0]
-
-        def report(told: Mapping[str, float]) -> None:
-            advance(int(told["step"]) - steps[-1], f"loss {told['loss']:.3f}")
-            steps.append(int(told["step"]))
-
-        done = fit(task, settings, folder, fabric, report)
-    log.info("%s: %s, %.1f s, in %s", title, counted(done.steps, "step"), time.monotonic() - started, folder)
 
 
 def familiar(run: Run, parts: Sequence[Footprints], fold: int, model: RetrievalModel) -> Familiar | None:
