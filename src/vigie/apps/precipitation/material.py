@@ -83,7 +83,7 @@ def material(run: Run, swaths: Sequence[LabelledSwath], fold: int) -> Material:
 def inputs_of(run: Run, swaths: Sequence[LabelledSwath], fold: int) -> Inputs:
     """Say what networks are shown, with the clear sky of what the fold does not hold out where they are shown departures."""
     settings = settings_of(run).train
-    inputs = Inputs(channels_of(run, swaths, settings.channels), settings.ancillary, settings.layers)
+    inputs = Inputs(channels_of(swaths, settings.channels), settings.ancillary, settings.layers)
     if "departure" not in settings.layers:
         return inputs
     loaded = [opened(run, swath.granule)({}) for swath in swaths]
@@ -99,9 +99,9 @@ def inputs_of(run: Run, swaths: Sequence[LabelledSwath], fold: int) -> Inputs:
     return replace(inputs, clear_sky=clear_sky_of([data for data, _ in told], inputs.channels, [chosen for _, chosen in told]))
 
 
-def channels_of(run: Run, swaths: Sequence[LabelledSwath], wanted: Sequence[str]) -> tuple[str, ...]:
+def channels_of(swaths: Sequence[LabelledSwath], wanted: Sequence[str]) -> tuple[str, ...]:
     """Name the channels that are learnt from: those that every labelled swath has."""
-    first, *others = [tuple(map(str, opened(run, swath.granule).dataset["channel"].values)) for swath in swaths]
+    first, *others = [swath.granule.channels for swath in swaths]
     there = tuple(name for name in first if all(name in other for other in others))
     return chosen_channels(there, wanted)
 
@@ -110,7 +110,7 @@ def footprints_of(run: Run, swaths: Sequence[LabelledSwath]) -> list[Footprints]
     """Take of labelled swaths what reference methods learn from: the chosen channels and ancillary fields as they are."""
     settings = settings_of(run).train
     own = tuple(name for name in settings.ancillary if name != OBSERVED)
-    inputs = Inputs(channels_of(run, swaths, settings.channels), own)
+    inputs = Inputs(channels_of(swaths, settings.channels), own)
     return [footprints(opened(run, swath.granule)({}), inputs, swath.fold) for swath in swaths]
 
 
