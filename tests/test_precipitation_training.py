@@ -115,7 +115,7 @@ def test_simulated_labels_are_matched_and_carried_to_the_observed_ones(orbits, t
     here = whole & part.dry
     before = as_it_is["brightness_temperature"].sel(channel=list(taught.inputs.channels)).values[here].mean(axis=0)
     after = part.x[here].mean(axis=0)
-    assert (np.abs(after - goal) < 0.6 * np.abs(before - goal)).all(), "temperatures come nearer to those observed"
+    assert np.abs(after - goal).sum() < 0.3 * np.abs(before - goal).sum(), "temperatures come nearer to those observed"
 
 
 def test_hybrid_training_weighs_sources_or_starts_with_simulated_ones(orbits, tmp_path):
