@@ -239,7 +239,8 @@ def _beyond(place: Floats, axis: int, edges: tuple[bool, bool], reach_km: float)
         return 0, 0
     counts = []
     for edge, pair in zip(edges, ((0, 1), (-1, -2)), strict=True):
-        step = chord_km(place.take(pair[0], axis=axis), place.take(pair[1], axis=axis))
+        first, second = (np.take(place, [at], axis=axis) for at in pair)
+        step = chord_km(first, second)
         step = step[np.isfinite(step) & (step > 0)]
         counts.append(min(MOST_BEYOND, int(np.ceil(reach_km / step.min()))) if edge and step.size else 0)
     return counts[0], counts[1]

@@ -110,8 +110,7 @@ class CfRain:
                 expected=f"'{self.variable}'" if self.variable else f"a variable with standard_name {STANDARD_NAMES[0]}, or so",
                 do="name the variable in [[acquire.labels]], or leave the file out",
             )
-        rain: xr.DataArray = file[found[0]]
-        return rain
+        return file[found[0]]
 
     def _factor(self, file: xr.Dataset, rain: xr.DataArray, step: int) -> float:
         """What makes mm h-1 of stored values."""
@@ -129,7 +128,7 @@ class CfRain:
         return MM[units] / float((bounds[step, 1] - bounds[step, 0]) / np.timedelta64(1, "h"))
 
     def _time(self, file: xr.Dataset) -> xr.DataArray:
-        found = [v for v in file.coords.values() if v.dtype.kind == "M" and v.ndim < 2]
+        found: list[xr.DataArray] = [v for v in file.coords.values() if v.dtype.kind == "M" and v.ndim < 2]
         if len(found) != 1:
             raise VigieError(
                 f"{self.path.name} does not tell its time",
@@ -147,7 +146,8 @@ class CfRain:
     def _axis(self, file: xr.Dataset, axis: str) -> xr.DataArray:
         for name, variable in file.variables.items():
             if variable.attrs.get("standard_name") == axis or name in AXES[axis]:
-                return file[name]
+                found: xr.DataArray = file[name]
+                return found
         raise VigieError(
             f"{self.path.name} does not tell where its rain fell",
             found=f"variables {', '.join(sorted(map(str, file.variables)))}",
