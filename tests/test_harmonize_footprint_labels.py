@@ -90,7 +90,7 @@ def test_a_circle_is_what_pyresample_makes_of_it():
 
 @pytest.mark.parametrize("place", ["plane", "orbit"])
 def test_the_antenna_of_the_forward_model_sees_the_same(place):
-    """Rain on even cells, smoothed as a channel of that footprint is. Below an orbit the Earth turns, and cells lean a little."""
+    """Rain on even cells, smoothed as a channel of that footprint is. Below an orbit cells lean a little."""
     orbit = Granule("g", 3, "2020-01-01T00:00:00", 40.0, 175.0, scans=20, pixels=50)
     positions = plane(60, 50, CELL_KM, (0.0, 179.9)) if place == "plane" else ground(orbit)
     rain = np.random.default_rng(2).gamma(0.6, 2.0, positions[0].shape)

@@ -18,6 +18,7 @@ from vigie.acquire.granules.pairs import check_source
 from vigie.acquire.granules.recognise import open_swath
 from vigie.acquire.sources import expand
 from vigie.core.errors import VigieError
+from vigie.core.errors import nearest as nearest_word
 from vigie.core.granule import Granule, LabelFile
 from vigie.core.label_field import LabelField
 from vigie.core.sphere import chord_km, unit_vectors
@@ -161,10 +162,18 @@ def labelled_from(granule: Granule, files: Sequence[LabelFile]) -> Granule:
 
     Raises
     ------
-    VigieError: their labels come from different sources: they differ on the same footprint.
+    VigieError: their labels come from different sources, which differ on the same footprint, or the swath lacks the channel
+        over whose footprint they are averaged.
     """
     if not files:
         return granule
+    for file in files:
+        if file.channel and file.channel not in granule.channels:
+            raise VigieError(
+                f"swath '{granule.id}' has no channel '{file.channel}'",
+                expected=", ".join(granule.channels),
+                do=nearest_word(file.channel, granule.channels) or "correct channel of [[acquire.labels]]",
+            )
     sources = sorted({file.label_source for file in files})
     if len(sources) > 1:
         raise VigieError(
