@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from vigie.acquire.label_sources import LabelSourceSettings
 from vigie.acquire.swath_sources import GranuleSourceSettings
 from vigie.learn.fit import FitSettings
 from vigie.learn.hybrid import HybridSettings
@@ -26,6 +27,9 @@ class AcquireSettings(Settings):
     """Which swaths take part."""
 
     sources: tuple[GranuleSourceSettings, ...] = Field(min_length=1, description="granules, tables or images, one table each")
+    labels: tuple[LabelSourceSettings, ...] = Field(
+        default=(), description="rain rates of others, brought onto the footprints of swaths that have none, one table each"
+    )
 
 
 class HarmonizeSettings(Settings):
