@@ -202,9 +202,10 @@ def load(folder: Path, device: torch.device | str = "cpu") -> RetrievalModel:
     cards.check_files(folder, card)
     members = []
     for name, settings, head, view in made:
+        weights = read_tensors(folder / name)
         with torch.random.fork_rng([]):
-            network = build(settings, head_of(head).channels)
-        copy_into(network.state_dict(), read_tensors(folder / name), f"weights {name}")
+            network = build(settings, head_of(head).channels, weights.get("stem.known"))
+        copy_into(network.state_dict(), weights, f"weights {name}")
         members.append(Member(network.to(device).eval().requires_grad_(False), settings, head, view))
     rows = read_tensors(folder / FAMILIAR) if familiar else {}
     return RetrievalModel(members, inputs, scaling, familiar, covering, card["facts"], rows)

@@ -130,7 +130,7 @@ def tiling(networks: Sequence[RetrievalSettings], scans: int) -> tuple[int, int]
     ((100, 0), (102, 12))
     """
     with torch.random.fork_rng([]):
-        made = [build(network, 1) for network in networks]
+        made = [build(network.model_copy(update={"stem": "described"}), 1) for network in networks]
     reach, multiple = max((network.receptive_field or 1) // 2 for network in made), lcm(*(n.multiple for n in made))
     up = [-(-count // multiple) * multiple for count in (scans, reach)]
     return up[0], up[1]
