@@ -17,7 +17,7 @@ from vigie.publish.look import FONT, LIGHT, SMALL_POINTS, TEXT_POINTS, TITLE_POI
 
 Scale = Literal["linear", "log"]
 MARKS = ("o", "s", "^", "D", "v", "P")
-ROUND = (1, 2, 5)
+FINE, ROUND = (1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5)
 """Ticks of logarithmic axes, in every decade."""
 
 
@@ -81,15 +81,15 @@ def colours(theme: Theme) -> Sequence[str]:
 
 
 def round_ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Choose 1, 2 and 5 of every decade within an axis, or powers of ten where these are too many.
+    """Choose round numbers within an axis: more of a decade where there are few decades, powers of ten where there are many.
 
     Examples
     --------
-    >>> round_ticks(0.9, 12), round_ticks(0.01, 1e4)
-    ([1.0, 2.0, 5.0, 10.0], [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])
+    >>> round_ticks(22, 47), round_ticks(0.9, 60), round_ticks(0.01, 1e4)
+    ([30.0, 40.0], [1.0, 2.0, 5.0, 10.0, 20.0, 50.0], [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])
     """
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    for steps in (ROUND, (1,)):
+    for steps in (FINE, ROUND, (1,)):
         ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
         within = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
         if len(within) <= most:

@@ -110,6 +110,11 @@ def samples(match: Match, protocol: Protocol) -> Iterator[Floats]:
         yield match.estimate
 
 
+def finish_sampled_rates(tally: Tally) -> xr.Dataset:
+    """Turn sums into scores of rates, and tell how many pairs of rates there are."""
+    return finish_rates(tally).assign(pairs=tally.weight["truth"])
+
+
 def count_intensity(match: Match, protocol: Protocol) -> Tally:
     """Count the distribution of a product's samples beside that of the reference, where both are known."""
     known = np.isfinite(match.estimate) & np.isfinite(match.truth)
@@ -229,7 +234,9 @@ def _summed(tallies: Iterator[Tally]) -> Tally:
 
 
 COUNTERS: dict[str, Counter] = {
-    "rates": Counter("scene", lambda match: True, lambda m, p: count_rates(RainSample(m.estimate, m.truth)), finish_rates),
+    "rates": Counter(
+        "scene", lambda match: True, lambda m, p: count_rates(RainSample(m.estimate, m.truth)), finish_sampled_rates
+    ),
     "detections": Counter(
         "scene",
         lambda match: True,

@@ -13,6 +13,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "mae": (RATE, "mean absolute error"),
     "rmse": (RATE, "root mean square error"),
     "smape_percent": ("%", "symmetric mean absolute percentage error where the reference is above 0.1"),
+    "pairs": ("1", "rates that both have"),
     "correlation": ("1", "correlation of rates"),
     "pod": ("1", "probability of detection"),
     "far": ("1", "false alarm ratio"),

@@ -13,7 +13,7 @@ from vigie.apps.precipitation.assess import page_climate
 from vigie.apps.precipitation.assess.protocol import Assessed, Assessment
 from vigie.apps.precipitation.assess.settings import AssessmentSettings
 from vigie.apps.precipitation.assess.tables import estimate, figure, ratio_text, reasons
-from vigie.apps.precipitation.assess.words import paragraph
+from vigie.apps.precipitation.assess.words import paragraph, same_samples
 from vigie.publish.curves import Curve, Frame, curve_chart
 from vigie.publish.report import (
     Cell,
@@ -44,14 +44,13 @@ RATIOS = ("wet_ratio", "p99_ratio", "p999_ratio")
 def report_of(assessment: Assessment, settings: AssessmentSettings, toml: str, record: Mapping[str, Any]) -> Report:
     """Assemble the page; `toml` is the assessment as it was read, `record` its provenance."""
     products = assessment.products
+    told = [make(products) for kind, make in SECTIONS.items() if any(kind in one.figures for one in products)]
+    untold = [kind for kind in SECTIONS if not any(kind in one.figures for one in products)]
     sections = [
         words_section(products),
         scores_section(products),
-        detection_section(products),
-        scale_section(products),
-        distribution_section(products),
-        intensity_section(products),
-        *page_climate.sections(assessment),
+        *told,
+        *page_climate.sections(assessment, untold),
         compared_section(assessment),
         provenance_section(record, toml),
         reproduce_section((f"vigie assess {settings.name}.toml --out FOLDER",), {}, "Save the assessment above as a file."),
@@ -89,14 +88,24 @@ def scores_section(products: Sequence[Assessed]) -> Section:
     )
     units = " and ".join(dict.fromkeys(one.pairing.units for one in products))
     note = "Extremes are of samples, over those of the reference: 1 is right. A mean has no tail."
+    grouped = ", ".join(dict.fromkeys(one.pairing.grouped for one in products))
     return Section(
         "All products",
-        f"Rates in {units}; 95 % intervals resample {', '.join(dict.fromkeys(one.pairing.grouped for one in products))}. "
+        f"Rates in {units}; 95 % intervals resample {grouped}, and there are none where all samples are of one. "
         "A product that gives one number is taken at its word: its CRPS is its absolute error.",
         scores=(ScoreTable("Scores", measures, rows),) if measures else (),
         tables=(Table("Bias and extremes", columns, lines, note=note),),
-        notes=tuple(reasons(products, "rates")),
+        notes=(*_different_samples(products), *reasons(products, "rates")),
     )
+
+
+def _different_samples(products: Sequence[Assessed]) -> Iterator[Note]:
+    scored = [one for one in products if "rates" in one.figures]
+    if any(not same_samples(scored[0], one) for one in scored[1:]):
+        counts = ", ".join(f"{one.name} {float(one.figures['rates']['pairs']):,.0f}" for one in scored)
+        yield Note(
+            f"Products were paired with the reference on different samples ({counts}): scores differ by that, too.", "warning"
+        )
 
 
 ORDER = ("p99_ratio", "p999_ratio", "wet_ratio")
@@ -113,16 +122,13 @@ def detection_section(products: Sequence[Assessed]) -> Section:
                 rows.append((one.name, f"{t:g} {one.pairing.units}", *(float(scores[n].sel(threshold_mm_h=t)) for n in names)))
     columns = (Column("product"), Column("from"), *(Column(name.upper(), ".3f") for name in names))
     text = "Hits over what came (POD), false alarms over what was said (FAR), CSI and Heidke's score, by threshold."
-    tables = (Table("Detection", columns, tuple(rows)),) if rows else ()
-    return Section("Detection", text if rows else "", tables=tables, notes=tuple(reasons(products, "detections")))
+    tables = (Table("Detection", columns, tuple(rows)),)
+    return Section("Detection", text, tables=tables, notes=tuple(reasons(products, "detections")))
 
 
 def scale_section(products: Sequence[Assessed]) -> Section:
     """Tell at which scales images are right."""
-    tables, figures = [], []
-    shown = [one for one in products if "fractions" in one.figures]
-    if shown:
-        tables.append(_fractions(shown))
+    tables, figures = [_fractions([one for one in products if "fractions" in one.figures])], []
     coherent = [one for one in products if "coherence" in one.figures]
     if coherent:
         rows = tuple(
@@ -137,7 +143,7 @@ def scale_section(products: Sequence[Assessed]) -> Section:
     )
     return Section(
         "Scales",
-        text if shown else "",
+        text,
         figures=tuple(figures),
         tables=tuple(tables),
         notes=tuple(reasons(products, "fractions", "coherence")),
@@ -183,7 +189,7 @@ def _coherence_chart(products: Sequence[Assessed]) -> ReportFigure:
 def distribution_section(products: Sequence[Assessed]) -> Section:
     """Tell whether predicted distributions come true."""
     shown = [one for one in products if "coverage" in one.figures]
-    figures = tuple(_distribution_charts(shown)) if shown else ()
+    figures = tuple(_distribution_charts(shown))
     columns = (
         Column("product"),
         Column("spread over error", ".2f"),
@@ -193,13 +199,11 @@ def distribution_section(products: Sequence[Assessed]) -> Section:
         (one.name, float(one.figures["spread"]["spread_over_error"]), *(_covered(one, level) for level in COVERED))
         for one in shown
     )
-    tables = (Table("Spread, and share of the truth below quantiles", columns, rows),) if shown else ()
+    tables = (Table("Spread, and share of the truth below quantiles", columns, rows),)
     text = (
         "A distribution is honest where the truth lies below each quantile as often as its level says, and spread equals error."
     )
-    return Section(
-        "Distributions", text if shown else "", figures=figures, tables=tables, notes=tuple(reasons(products, "coverage"))
-    )
+    return Section("Distributions", text, figures=figures, tables=tables, notes=tuple(reasons(products, "coverage")))
 
 
 COVERED = (0.05, 0.5, 0.9, 0.95, 0.99)
@@ -281,3 +285,12 @@ def compared_section(assessment: Assessment) -> Section:
     for one in assessment.products:
         told += [f"{one.name}: {note}" for note in (*one.pairing.notes, *one.pairing.product.notes)]
     return Section("What was compared", tables=(Table("Pairs", columns, rows),), notes=tuple(map(Note, told)))
+
+
+SECTIONS: dict[str, Callable[[Sequence[Assessed]], Section]] = {
+    "detections": detection_section,
+    "fractions": scale_section,
+    "coverage": distribution_section,
+    "intensity": intensity_section,
+}
+"""Sections on matches, by the figures that they need."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,15 +16,26 @@ from vigie.publish.curves import Curve, Frame, curve_chart
 from vigie.publish.report import Cell, Column, Note, ReportFigure, Section, Table
 from vigie.verify.indices import UNITS as INDICES
 
+INDEX_NAMES = {"wet_fraction": "wet days", "sdii": "SDII", "prcptot": "PRCPTOT", "cdd": "CDD", "cwd": "CWD"}
 DRAWN = 3
 """Places whose return levels and scaling are drawn; tables tell the others."""
 
 
-def sections(assessment: Assessment) -> Iterator[Section]:
-    """Give one section for each part of the climate that some product allows, and one with the reasons of the others."""
+UNTOLD = {
+    "detections": "scores of single rates",
+    "fractions": "scales",
+    "coverage": "distributions",
+    "indices": "ETCCDI indices",
+    "extremes": "return levels",
+}
+"""What sections that are missing would have told."""
+
+
+def sections(assessment: Assessment, untold: Sequence[str]) -> Iterator[Section]:
+    """Give one section for each part of the climate that some product allows, and one with the reasons of all others."""
     products = assessment.products
     makers = (indices_section, extremes_section, trends_section, scaling_section, sensitivity_section)
-    without = []
+    without = list(untold)
     for kind, make in zip(CLIMATE, makers, strict=True):
         if any(kind in one.figures for one in products):
             yield make(assessment)
@@ -35,7 +46,7 @@ def sections(assessment: Assessment) -> Iterator[Section]:
     notes = list(reasons(products, *without))
     if assessment.sampling is None:
         notes.append(Note(f"Sampling error of an orbit: not told, because {assessment.no_sampling}."))
-    names = [{"indices": "ETCCDI indices", "extremes": "return levels"}.get(kind, kind) for kind in without]
+    names = [UNTOLD.get(kind, kind) for kind in without]
     if notes:
         text = f"Not told: {', '.join(names)}." if names else ""
         yield Section("What these data do not tell", text, notes=tuple(notes))
@@ -56,18 +67,17 @@ def indices_section(assessment: Assessment) -> Section:
         found = one.figures["indices"]
         rows = tuple(
             (
-                name.replace("wet_fraction", "wet days"),
+                INDEX_NAMES.get(name, name.capitalize()),
                 *(float(found[name].sel(source=source)) for source in SOURCES),
                 ratio_text(one, "indices", f"{name}_ratio"),
-                FIGURES[name][1],
-                FIGURES[name][0],
+                f"{FIGURES[name][1]}{'' if FIGURES[name][0] == '1' else ', ' + FIGURES[name][0]}",
             )
             for name in INDICES
         )
         columns = (
             Column("index"),
             *(Column(n, ".3g") for n in _names(one, assessment)),
-            *map(Column, ("ratio", "what it is", "unit")),
+            *map(Column, ("ratio", "what it is")),
         )
         first, last = (str(found.attrs[end]) for end in ("first", "last"))
         title = f"{one.name}, {first} to {last}; percentiles of {found.attrs['base']}"
@@ -170,7 +180,7 @@ def trends_section(assessment: Assessment) -> Section:
         )
     text = (
         "Sen's slope and the test of Mann and Kendall over the years of each record, corrected for autocorrelation after Hamed "
-        "and Rao. Of all places together no more than a tenth of what is called significant is so by chance (false discovery rate)."
+        "and Rao. Of all places together no more than a tenth of what is called significant is so by chance."
     )
     return Section("Trends", text, tables=tuple(tables), notes=tuple(reasons(assessment.products, "trends")))
 

@@ -10,6 +10,7 @@ import xarray as xr
 
 from vigie.apps.precipitation.assess.climate import SOURCES
 from vigie.apps.precipitation.assess.protocol import Assessed
+from vigie.core.errors import counted
 
 RIGHT = 0.1
 """A ratio that is no further from 1 is right: labels, and one draw of samples, scatter as much."""
@@ -49,7 +50,7 @@ def paragraph(one: Assessed, others: Sequence[Assessed]) -> str:
     """Say where a product fails, the worst first."""
     found = sorted((f for f in failings(one, others) if np.isfinite(f.severity)), key=lambda f: -f.severity)
     told = "; ".join(f.text for f in found[:MOST])
-    rest = f"; and {len(found) - MOST} lesser failings, see the tables" if len(found) > MOST else ""
+    rest = f"; and {counted(len(found) - MOST, 'lesser failing')}, see the tables" if len(found) > MOST else ""
     worst = f"{told}{rest}." if told else "nothing that could be measured is off by more than a tenth."
     remarks = " ".join(remark for remark in (_trend(one), _hooks(one), _sensitivity(one)) if remark)
     return f"{one.name}: {worst}{' ' + remarks if remarks else ''}"
@@ -68,7 +69,7 @@ def failings(one: Assessed, others: Sequence[Assessed]) -> Iterator[Failing]:
     if "coherence" in figures:
         yield from _resolution(figures["coherence"])
     if "coverage" in figures:
-        yield from _coverage(figures["coverage"])
+        yield from _coverage(figures["coverage"], 1 - float(figures["intensity"]["reference_wet_fraction"]))
         yield from _spread(float(figures["spread"]["spread_over_error"]))
     if "extremes" in figures:
         yield from _levels(figures["extremes"])
@@ -100,12 +101,12 @@ def _resolution(coherence: xr.Dataset) -> Iterator[Failing]:
         yield Failing(np.log2(pixels / NATURAL_PIXELS) / 2, f"its effective resolution is {size}, {pixels:.1f} of its pixels")
 
 
-def _coverage(coverage: xr.Dataset) -> Iterator[Failing]:
+def _coverage(coverage: xr.Dataset, dry: float) -> Iterator[Failing]:
+    """Levels below the share of dry samples are left out: where it is dry, the truth is at or below any quantile."""
     for level in COVERAGE_TOLD:
         if level in coverage["level"].values:
             share = float(coverage["coverage"].sel(level=level))
-            # Below a low level many dry rows lie, whatever is predicted.
-            if abs(share - level) > COVERED and (level >= 0.5 or share < level):
+            if abs(share - level) > COVERED and (level > dry + COVERED or share < level):
                 yield Failing(
                     abs(share - level) * 5, f"{100 * share:.1f} % of the truth lies below its {100 * level:.0f} % quantile"
                 )
@@ -133,17 +134,25 @@ def _levels(extremes: xr.Dataset) -> Iterator[Failing]:
 
 def _behind(one: Assessed, others: Sequence[Assessed], kind: str, name: str, what: str) -> Iterator[Failing]:
     """Compare a score with the best product's, where their samples are the same."""
+    if kind not in one.figures:
+        return
     scores = {
-        other.name: float(other.figures[kind][name])
-        for other in others
-        if kind in other.figures and other.pairing.units == one.pairing.units
+        other.name: float(other.figures[kind][name]) for other in others if kind in other.figures and same_samples(one, other)
     }
-    if len(scores) < 2 or one.name not in scores:
+    if len(scores) < 2:
         return
     best = min(scores, key=lambda key: scores[key])
     worse = scores[one.name] / scores[best] - 1 if scores[best] > 0 else np.nan
     if worse > BEHIND:
         yield Failing(worse, f"its {what} is {100 * worse:.0f} % above that of {best}")
+
+
+def same_samples(one: Assessed, other: Assessed) -> bool:
+    """Say whether the scores of two products are of as many rates in one unit, so that they may be compared."""
+    if "rates" not in one.figures or "rates" not in other.figures:
+        return False
+    alike = one.pairing.units == other.pairing.units
+    return alike and float(one.figures["rates"]["pairs"]) == float(other.figures["rates"]["pairs"])
 
 
 def _trend(one: Assessed) -> str:
