@@ -8,7 +8,7 @@ import xarray as xr
 
 from vigie.core.errors import VigieError
 from vigie.verify.indices import daily_amounts, etccdi, longest_run
-from vigie.verify.units import LENGTHS_MM, MM_PER_DAY
+from vigie.verify.units import MM_PER_DAY
 
 BASE = (2001, 2003)
 

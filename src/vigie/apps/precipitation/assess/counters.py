@@ -186,8 +186,12 @@ def count_coverage(match: Match, protocol: Protocol) -> Tally:
 
 
 def finish_coverage(tally: Tally) -> xr.Dataset:
-    """Turn sums into `coverage` (level) and `pit` (bin)."""
-    return finish_quantiles(tally)[["coverage", "pit"]]
+    """Turn sums into `coverage` (level), `pit` (bin), and the CRPS that papers on quantile networks print.
+
+    That is twice the mean pinball of the levels there are: it suits many even levels, and no comparison of products.
+    """
+    scores = finish_quantiles(tally)
+    return scores[["coverage", "pit", "crps", "twcrps"]].rename(crps="crps_of_levels", twcrps="twcrps_of_levels")
 
 
 def count_reliability(match: Match, protocol: Protocol) -> Tally:
@@ -267,6 +271,8 @@ def counted(pairing: Pairing, protocol: Protocol) -> dict[str, Tally]:
     for match in pairing.matches():
         for group in np.unique(match.group):
             part = match.only(match.group == group)
+            if not (np.isfinite(part.estimate) & np.isfinite(part.truth)).any():
+                continue  # a day that was not retrieved is no day to resample
             for name, counter in COUNTERS.items():
                 if (name in OF_OWN_WEATHER or not pairing.own_weather) and counter.applies(part):
                     tally = counter.count(part, protocol)

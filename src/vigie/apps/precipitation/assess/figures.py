@@ -29,6 +29,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     "effective_resolution_km": ("km", "smallest wavelength that is coherent with all longer ones"),
     "crps": (RATE, "continuous ranked probability score"),
     "twcrps": (RATE, "continuous ranked probability score beyond a threshold"),
+    "crps_of_levels": (RATE, "twice the mean pinball of the levels, as papers on quantile networks print it"),
+    "twcrps_of_levels": (RATE, "twice the mean pinball of the levels beyond a threshold"),
     "coverage": ("1", "share of the truth at or below the quantile of a level"),
     "pit": ("1", "density of the probability integral transform"),
     "brier": ("1", "Brier score"),

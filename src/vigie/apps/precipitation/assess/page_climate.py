@@ -90,8 +90,10 @@ def indices_section(assessment: Assessment) -> Section:
 def extremes_section(assessment: Assessment) -> Section:
     """Draw and tabulate return levels."""
     figures, tables = [], []
+    notes = list(reasons(assessment.products, "extremes"))
     for one in _having(assessment, "extremes"):
         found = one.figures["extremes"]
+        notes += [Note(f"{one.name}: {why}.") for why in str(found.attrs["missing"]).split(" | ") if why]
         figures += list(_level_charts(one, found, assessment))
         tables.append(_level_table(one, found, assessment))
     text = (

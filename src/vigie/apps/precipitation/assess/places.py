@@ -111,7 +111,7 @@ def extremes(found: Series, settings: ExtremesSettings, seed: int) -> xr.Dataset
     )
     if not np.isfinite(level).any():
         raise VigieError("no return level can be fitted", found=missing[0])
-    return made.assign_attrs(missing="; ".join(dict.fromkeys(missing)))
+    return made.assign_attrs(missing=" | ".join(dict.fromkeys(missing)))
 
 
 def trends(found: Series, level: float = 0.1) -> xr.Dataset:
