@@ -281,7 +281,7 @@ def compared_section(assessment: Assessment) -> Section:
     rows = tuple(
         (one.name, one.pairing.how, len(one.pairing.product.parts), one.pairing.grouped) for one in assessment.products
     )
-    told = [*assessment.reference.notes]
+    told = [f"{assessment.reference.name}: {note}" for note in assessment.reference.notes]
     for one in assessment.products:
         told += [f"{one.name}: {note}" for note in (*one.pairing.notes, *one.pairing.product.notes)]
     return Section("What was compared", tables=(Table("Pairs", columns, rows),), notes=tuple(map(Note, told)))

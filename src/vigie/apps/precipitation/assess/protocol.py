@@ -10,7 +10,8 @@ from pathlib import Path
 import xarray as xr
 
 from vigie.apps.precipitation.assess import climate, places, warming
-from vigie.apps.precipitation.assess.counters import COUNTERS, OF_OWN_WEATHER, counted, finished, protocol_of
+from vigie.apps.precipitation.assess.counters import COUNTERS, OF_OWN_WEATHER, protocol_of
+from vigie.apps.precipitation.assess.counting import counted, finished
 from vigie.apps.precipitation.assess.figures import described
 from vigie.apps.precipitation.assess.opening import open_record
 from vigie.apps.precipitation.assess.pairing import Pairing, pair

@@ -55,37 +55,36 @@ Reader = Callable[[Path, slice], xr.Dataset]
 
 
 def _record(paths: Sequence[Path], settings: RecordSettings, read: Reader) -> Record:
-    parts, layers, spacing, suspect = [], 1, [], 0
+    parts, looks = [], []
     for path in paths:
-        swath = read(path, slice(None))
-        name = rate_name(swath, path, settings)
-        layers = max([layers, *(swath.sizes[dim] for variable, (dim, _) in LAYERS.items() if variable in swath)])
-        latitude, longitude = (swath[axis].values for axis in ("latitude", "longitude"))
-        parts.append(
-            Part(
-                path.name,
-                swath["time"].values if "time" in swath.coords else np.full(swath.sizes["scan"], np.datetime64("NaT", "ns")),
-                _groups(swath, path),
-                {"pixel": swath.sizes["pixel"]},
-                partial(_standard, read, path, name, settings.units),
-                (float(np.nanmean(latitude)), float(np.nanmean(longitude)))
-                if np.isfinite(latitude).any()
-                else (np.nan, np.nan),
-            )
-        )
-        spacing.append(pixel_km(latitude, longitude))
-        suspect += int((swath["flags"].values & FLAGS["suspect"] != 0).sum()) if "flags" in swath else 0
+        with read(path, slice(None)) as swath:
+            name = rate_name(swath, path, settings)
+            parts.append(_part(swath, path, partial(_standard, read, path, name, settings.units)))
+            layers = [swath.sizes[dim] for variable, (dim, _) in LAYERS.items() if variable in swath]
+            suspect = int((swath["flags"].values & FLAGS["suspect"] != 0).sum()) if "flags" in swath else 0
+            looks.append((max(layers, default=1), pixel_km(swath["latitude"].values, swath["longitude"].values), suspect))
+    suspect = sum(look[2] for look in looks)
     notes = (f"{counted(suspect, 'footprint')} that the product itself calls suspect take part.",) if suspect else ()
-    known = [one for one in spacing if np.isfinite(one)]
+    known = [look[1] for look in looks if np.isfinite(look[1])]
     return Record(
         settings.name,
         "swath",
         tuple(parts),
         np.nan,
-        layers=layers,
+        layers=max(look[0] for look in looks),
         cell_km=float(np.median(known)) if known else np.nan,
         notes=notes,
     )
+
+
+def _part(swath: xr.Dataset, path: Path, read: Callable[[slice], xr.Dataset]) -> Part:
+    """Take from an open file what is known of it without its rain."""
+    known = "time" in swath.coords
+    time = swath["time"].values if known else np.full(swath.sizes["scan"], np.datetime64("NaT", "ns"))
+    latitude, longitude = (swath[axis].values for axis in ("latitude", "longitude"))
+    seen = np.isfinite(latitude) & np.isfinite(longitude)
+    centre = (float(latitude[seen].mean()), float(longitude[seen].mean())) if seen.any() else (np.nan, np.nan)
+    return Part(path.name, time, _groups(swath, path), {"pixel": swath.sizes["pixel"]}, read, centre)
 
 
 def rate_name(swath: xr.Dataset, path: Path, settings: RecordSettings) -> str:
@@ -141,7 +140,9 @@ def _read_granule(path: Path, window: slice, label_source: str) -> xr.Dataset:
 
 def _read_retrieval(path: Path, window: slice) -> xr.Dataset:
     """Open lazily: quantiles are many."""
-    swath = xr.open_dataset(path, engine="h5netcdf").isel(scan=window)
+    file = xr.open_dataset(path, engine="h5netcdf")
+    swath = file.isel(scan=window)
+    swath.set_close(file.close)
     missing = [name for name in ("latitude", "longitude") if name not in swath.variables]
     if missing:
         raise VigieError(f"{path.name} does not say where its footprints are", found=f"no {', '.join(missing)}")
