@@ -74,7 +74,7 @@ def write_netcdf(path: Path, dataset: xr.Dataset, title: str, provenance: Mappin
     'CF-1.11'
     """
     check_described(dataset)
-    ready = _blocks(_described(dataset, title, provenance))
+    ready = _blocks(described(dataset, title, provenance))
     encoding = {str(name): _encoding(str(name), variable) for name, variable in ready.variables.items()}
     with whole_file(path) as draft:
         check_room(path, ready.nbytes)
@@ -111,15 +111,15 @@ def netcdf_stream(path: Path, template: xr.Dataset, title: str, provenance: Mapp
     >>> xr.load_dataset(path, engine="h5netcdf")["rain"].values.tolist()
     [0.0, 1.0, 2.0, 3.0]
     """
-    import h5netcdf
+    import h5py
 
     check_described(template)
-    ready = _described(template, title, provenance)
+    ready = described(template, title, provenance)
     encoding = {str(name): _encoding(str(name), variable) for name, variable in ready.variables.items()}
     with whole_file(path) as draft:
         check_room(path, ready.nbytes)
         ready.to_netcdf(draft, engine="h5netcdf", format="NETCDF4", encoding=encoding, compute=False)
-        with h5netcdf.File(draft, "a") as file:
+        with h5py.File(draft, "r+") as file:
 
             def write(window: Window, data: xr.Dataset) -> None:
                 for name, variable in data.data_vars.items():
@@ -141,7 +141,7 @@ def check_described(dataset: xr.Dataset) -> None:
             )
 
 
-def _described(dataset: xr.Dataset, title: str, provenance: Mapping[str, Any]) -> xr.Dataset:
+def described(dataset: xr.Dataset, title: str, provenance: Mapping[str, Any]) -> xr.Dataset:
     """Add what CF asks of the file, its axes and its variables."""
     software = provenance.get("software", {})
     maker = f"{software.get('name', 'vigie')} {software.get('version', '')}".strip()

@@ -82,17 +82,18 @@ class Cells:
         first = np.array([(south + 90) // cell_deg, (west + 180) // cell_deg])
         last = np.maximum(np.ceil(np.array([north + 90, east + 180]) / cell_deg), first + 1)
         corner = first * cell_deg - np.array([90, 180])
-        return cls(float(corner[0]), float(corner[1]), *(last - first).astype(int).tolist(), cell_deg)
+        rows, columns = (int(number) for number in last - first)
+        return cls(float(corner[0]), float(corner[1]), rows, columns, cell_deg)
 
     @property
     def latitude(self) -> NDArray[np.float64]:
         """Centres from south to north, degrees."""
-        return self.south + (np.arange(self.rows) + 0.5) * self.cell_deg
+        return np.asarray(self.south + (np.arange(self.rows) + 0.5) * self.cell_deg, np.float64)
 
     @property
     def longitude(self) -> NDArray[np.float64]:
         """Centres from west to east, degrees."""
-        return self.west + (np.arange(self.columns) + 0.5) * self.cell_deg
+        return np.asarray(self.west + (np.arange(self.columns) + 0.5) * self.cell_deg, np.float64)
 
     @property
     def bytes(self) -> int:

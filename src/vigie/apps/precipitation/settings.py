@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator, model_validator
 
 from vigie.acquire.swath_sources import GranuleSourceSettings
@@ -84,7 +86,13 @@ class VerifySettings(Settings):
 class PublishSettings(Settings):
     """What is written for other tools."""
 
-    grid_deg: float = Field(default=1.0, gt=0, le=10, description="cells of the gridded climatology, degrees")
+    grid_deg: float = Field(default=1.0, gt=0, le=10, description="cells of the gridded climatologies, degrees")
+    periods: tuple[Literal["day", "month", "all"], ...] = Field(
+        default=("day", "month", "all"), description="climatologies of each day, of each month, and of everything"
+    )
+    formats: tuple[Literal["zarr"], ...] = Field(
+        default=(), description="what climatologies are written as beside CF NetCDF: 'zarr'"
+    )
 
     @field_validator("grid_deg")
     @classmethod
