@@ -35,6 +35,9 @@ AXES = ("x", "y", "longitude", "latitude")
 PACKING = ("scale_factor", "add_offset", "dtype", "_FillValue")
 """What of a variable's encoding says how its numbers are stored."""
 
+COUNTED = ("units", "calendar", "dtype")
+"""The same of times."""
+
 TYPED = ("flag_values", "flag_masks", "valid_min", "valid_max", "valid_range", "_FillValue")
 """Attributes that CF wants in the type of the stored variable."""
 
@@ -159,7 +162,8 @@ def described(dataset: xr.Dataset, title: str, provenance: Mapping[str, Any]) ->
         if axis in described.dims and axis in described.coords:
             described[axis].attrs = _axis_attributes(described[axis].attrs) | named(axis).attributes
     for variable in described.variables.values():
-        variable.encoding = {key: variable.encoding[key] for key in PACKING if key in variable.encoding}
+        kept = COUNTED if variable.dtype.kind == "M" else PACKING
+        variable.encoding = {key: variable.encoding[key] for key in kept if key in variable.encoding}
         variable.attrs |= {key: np.asarray(variable.attrs[key], _stored(variable)) for key in TYPED if key in variable.attrs}
     if CRS_VARIABLE not in described.variables:
         return described
@@ -190,7 +194,7 @@ def _blocks(dataset: xr.Dataset) -> xr.Dataset:
 def _encoding(name: str, variable: xr.Variable) -> dict[str, Any]:
     """Compression and fill of one variable; what says how it is packed is left alone."""
     if variable.dtype.kind not in "fiub" or variable.ndim == 0:
-        return {}
+        return dict(variable.encoding) if variable.dtype.kind == "M" else {}
     packing = dict(variable.encoding)
     if variable.dims == (name,):
         packing["_FillValue"] = None

@@ -83,7 +83,7 @@ def span_of(granule: Granule) -> tuple[Moment | None, Moment | None]:
     """First and last time of a granule; None where nobody knows."""
     if granule.begin is None or granule.end is None:
         return None, None
-    begin, end = (np.datetime64(text.removesuffix("Z"), "ns") for text in (granule.begin, granule.end))
+    begin, end = (np.datetime64(text.removesuffix("Z"), "s") for text in (granule.begin, granule.end))
     return begin, end
 
 
@@ -106,7 +106,7 @@ def periods_of(kind: Kind, granules: Sequence[Granule]) -> list[Period]:
     unit = "M8[D]" if kind == "day" else "M8[M]"
     firsts = [np.arange(begin.astype(unit), end.astype(unit) + 1) for begin, end in spans]
     return [
-        Period(str(one), one.astype("M8[ns]"), (one + 1).astype("M8[ns]"))
+        Period(str(one), one.astype("M8[s]"), (one + 1).astype("M8[s]"))
         for one in sorted({one for days in firsts for one in days})
     ]
 
@@ -209,10 +209,13 @@ def _with_times(made: xr.Dataset, periods: Sequence[Period]) -> xr.Dataset:
     bounds = [(period.begin, period.end) for period in periods if period.begin is not None and period.end is not None]
     if not bounds:
         return made.assign_attrs(period="times of the footprints are not known")
-    edges = np.array(bounds, dtype="datetime64[ns]")
+    edges = np.array(bounds, dtype="datetime64[s]")
     middle = edges[:, 0] + (edges[:, 1] - edges[:, 0]) // 2
     attributes = {"standard_name": "time", "long_name": "middle of the period", "axis": "T", "bounds": "time_bnds"}
-    return made.assign_coords(time=("time", middle, attributes)).assign(time_bnds=(("time", "nv"), edges))
+    made = made.assign_coords(time=("time", middle, attributes)).assign(time_bnds=(("time", "nv"), edges))
+    for name in ("time", "time_bnds"):
+        made[name].encoding = {"units": "seconds since 1970-01-01", "dtype": "int64"}
+    return made
 
 
 def write_maps(path: Path, folder: Path, tags: Mapping[str, str]) -> dict[str, Asset]:

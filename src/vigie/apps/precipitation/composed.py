@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.apps.precipitation.prediction import folds_needed, held_out, retrieved
+from vigie.apps.precipitation.samples import drawn
 from vigie.apps.precipitation.swaths import catalogued, opened
 from vigie.core import store
 from vigie.core.granule import Granule
@@ -24,14 +25,16 @@ from vigie.publish.provenance import sha256
 from vigie.story.apply import given_command
 from vigie.story.run import Run
 from vigie.story.scenes import fold_name
-from vigie.verify.scan_draws import draw_scans
 
 MAPS = {"scan", "pixel"}
 """Dimensions of what is published of every footprint."""
+MEMBER = "rainfall_rate_member"
 NOT_TOLD = "not told by the model card"
 COORDINATES: Mapping[str, Mapping[str, str]] = {
     "quantile": {"long_name": "level of the quantile: the share of outcomes at or below it", "units": "1"},
     "threshold": {"long_name": "rain rate that may be exceeded", "standard_name": "rainfall_rate", "units": "mm h-1"},
+    "member": {"long_name": "number of the member", "units": "1"},
+    "bound": {"long_name": "end of the interval"},
     "time": {"long_name": "time of the scan", "standard_name": "time"},
     "latitude": {"long_name": "latitude of the footprint", "standard_name": "latitude", "units": "degrees_north"},
     "longitude": {"long_name": "longitude of the footprint", "standard_name": "longitude", "units": "degrees_east"},
@@ -56,9 +59,7 @@ class Composed:
         """Load some scans: all that is retrieved of footprints, a sample, and the rain rates they are held against."""
         scans = window["scan"]
         found = xr.Dataset({name: self._whole(name, scans) for name in self._names})
-        quantiles, levels = found["rainfall_rate_quantile"], self._first["quantile"].values
-        (sample,) = draw_scans(quantiles.values, levels, self.granule.id, scans.start, seed=self.seed)
-        found["rainfall_rate_sample"] = (("scan", "pixel"), sample.astype(np.float32))
+        found["rainfall_rate_sample"] = (("scan", "pixel"), self._sample(found, scans.start))
         if "truth" in self.source:
             found["truth"] = (("scan", "pixel"), self.source["truth"].isel(scan=scans).values)
         return found
@@ -69,15 +70,28 @@ class Composed:
         described["rainfall_rate_sample"] = {**named("rainfall_rate_sample").attributes, "sample_seed": self.seed}
         if "truth" in self.source:
             described["truth"] = {**named("truth_rate").attributes, "label_source": self.granule.label_source}
-        coordinates = {name: c for name, c in self._first.coords.items() if name not in ("group", "experiment")}
+        coordinates = {
+            name: c.astype(str) if c.dtype.kind in "OT" else c
+            for name, c in self._first.coords.items()
+            if name not in ("group", "experiment")
+        }
         coordinates |= {name: self.source[name].load() for name in ("latitude", "longitude")}
         made = xr.Dataset(coords=coordinates, attrs=dict(attributes))
         for name in set(COORDINATES) & set(made.coords):
-            made[name].attrs |= COORDINATES[str(name)]
+            made[name].attrs.update(COORDINATES[str(name)])
         for name, told in described.items():
             like = self._first[name if name in self._names else "rainfall_rate"]
             made[name] = store.empty(list(map(str, like.dims)), like.shape, str(like.dtype), told)
         return made
+
+    def _sample(self, found: xr.Dataset, first_scan: int) -> NDArray[np.float32]:
+        """Take the first member, where members were drawn: they know the far tail. Else draw from the quantiles."""
+        if MEMBER in found:
+            first: NDArray[np.float32] = found[MEMBER].values[0]
+            return first
+        levels = self._first["quantile"].values
+        (sample,) = drawn(found["rainfall_rate_quantile"].values, levels, self.granule.id, first_scan, seed=self.seed)
+        return sample.astype(np.float32)
 
     @property
     def _first(self) -> xr.Dataset:
@@ -116,7 +130,10 @@ def facts_of(run: Run, granule: Granule) -> dict[str, object]:
     folders = [run.artefact("train") / name for name in names]
     cards = {name: read_card(folder) for name, folder in zip(names, folders, strict=True)}
     facts = [card["facts"] for card in cards.values()]
-    levels = retrieved(run, granule, folds_needed(run, granule)[0])["quantile"].values
+    node = retrieved(run, granule, folds_needed(run, granule)[0])
+    sample = (
+        "the first member" if MEMBER in node else "one draw from the quantiles, seeded by sample_seed, granule and scan number"
+    )
     return {
         "granule": granule.id,
         "sensor": granule.sensor,
@@ -128,9 +145,9 @@ def facts_of(run: Run, granule: Granule) -> dict[str, object]:
         "model_card": json.dumps(cards, sort_keys=True),
         "training_label_sources": label_sources(run, facts),
         "calibration_set": "; ".join(dict.fromkeys(str(fact.get("calibration", "none")) for fact in facts)),
-        "quantile_levels": np.asarray(levels, dtype=np.float64),
-        "mean_definition": "integral of the quantiles, linear between levels and constant beyond the outer ones",
-        "sample_definition": "one draw from the quantiles of each footprint, seeded by sample_seed, granule and scan number",
+        "quantile_levels": np.asarray(node["quantile"].values, dtype=np.float64),
+        "mean_definition": "mean of the predicted distribution, its tails included",
+        "sample_definition": f"{sample} of each footprint",
     }
 
 

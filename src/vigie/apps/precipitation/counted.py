@@ -10,10 +10,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.apps.precipitation.baselines import Estimates
-from vigie.apps.precipitation.prediction import retrieved
-from vigie.apps.precipitation.regimes import regimes_of
-from vigie.apps.precipitation.swaths import LabelledSwath
+from vigie.apps.precipitation.composed import MEMBER
+from vigie.apps.precipitation.samples import drawn
+from vigie.apps.precipitation.swaths import LabelledSwath, settings_of
 from vigie.core.tiles import tiles
+from vigie.learn.regimes import UNKNOWN, RegimeSettings, regime_names, regimes
+from vigie.learn.retrieval_inputs import OBSERVED, Inputs
 from vigie.learn.retrieval_model import read_card
 from vigie.learn.swaths import Footprints, footprints, learnt_from, scored_on
 from vigie.story.run import Run
@@ -22,7 +24,6 @@ from vigie.verify.groups import count_by_group
 from vigie.verify.quantile_scores import COVERAGE_LEVELS, count_quantiles
 from vigie.verify.quantiles import QuantileSample
 from vigie.verify.rain import RainSample, count_detections, count_rates
-from vigie.verify.scan_draws import draw_scans
 from vigie.verify.tail_counts import count_tails
 from vigie.verify.tally import Tally, add_all
 
@@ -58,18 +59,19 @@ class Block:
         """Draw (draw, row) from what a method says of the rows."""
         quantiles = np.full((len(said.levels), *self.mine.shape), np.nan)
         quantiles[:, self.mine] = said.quantiles
-        return draw_scans(quantiles, said.levels, self.swath.granule.id, self.scans.start, draws, seed)[:, self.mine]
+        return drawn(quantiles, said.levels, self.swath.granule.id, self.scans.start, draws, seed)[:, self.mine]
 
 
 def blocks(run: Run, swath: LabelledSwath, fold: int) -> Iterator[Block]:
-    """Read a swath some scans at a time, with the channels that a fold's model learnt from."""
-    card = read_card(run.artefact("train") / fold_name(fold))
+    """Read a swath some scans at a time: the channels and ancillary fields that a fold's model learnt from, as they are."""
+    told = read_card(run.artefact("train") / fold_name(fold))["inputs"]
+    inputs = Inputs(tuple(told["channels"]), tuple(name for name in told["ancillary"] if name != OBSERVED))
     data, owners = swath.data, swath.fold
     scans = max(1, ROWS // data.sizes["pixel"])
     for tile in tiles({"scan": data.sizes["scan"]}, {"scan": scans}):
         at = tile.keep["scan"]
         loaded = data.isel(tile.keep).load()
-        part = footprints(loaded, card["channels"], card["ancillary"], np.asarray(owners[at]))
+        part = footprints(loaded, inputs, np.asarray(owners[at]))
         yield Block(swath, at, loaded, part, scored_on(part, fold))
 
 
@@ -95,9 +97,8 @@ def taught(run: Run, swaths: Sequence[LabelledSwath], fold: int) -> tuple[Floats
     return np.concatenate(x), np.concatenate(y)
 
 
-def ours(run: Run, swath: LabelledSwath, fold: int) -> Callable[[Block], Estimates]:
-    """Give what tells of a block what the fold's model retrieved of its rows."""
-    node = retrieved(run, swath.granule, fold)
+def ours(node: xr.Dataset) -> Callable[[Block], Estimates]:
+    """Give what tells of a block what was retrieved of its rows, from a node of the prediction."""
     levels = node["quantile"].values
 
     def said(block: Block) -> Estimates:
@@ -106,6 +107,11 @@ def ours(run: Run, swath: LabelledSwath, fold: int) -> Callable[[Block], Estimat
         return Estimates(kept["rainfall_rate"].values[block.mine].astype(np.float64), quantiles, levels)
 
     return said
+
+
+def members(node: xr.Dataset, block: Block) -> Floats:
+    """Read the members (member, row) that were drawn of the rows of a block."""
+    return node[MEMBER].isel(scan=block.scans).values[:, block.mine].astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,8 @@ class Counts:
         )
 
 
-def count(block: Block, said: Estimates, draws: int, seed: int) -> Counts:
-    """Count what a method says of the rows of a block."""
+def count(block: Block, said: Estimates, samples: Floats) -> Counts:
+    """Count what a method says of the rows of a block, and samples (draw, row) of it."""
     truth, groups = block.truth, block.groups
 
     def rates(where: NDArray[np.bool_]) -> Tally:
@@ -141,7 +147,7 @@ def count(block: Block, said: Estimates, draws: int, seed: int) -> Counts:
         return count_distribution(said, truth, where)
 
     by_group = [count_by_group(counting, groups) for counting in (rates, detections, distribution)]
-    return Counts(by_group[0], by_group[1], by_group[2], count_tails(block.samples(said, draws, seed), truth))
+    return Counts(by_group[0], by_group[1], by_group[2], count_tails(samples, truth))
 
 
 def count_distribution(said: Estimates, truth: Floats, where: NDArray[np.bool_]) -> Tally:
@@ -150,15 +156,26 @@ def count_distribution(said: Estimates, truth: Floats, where: NDArray[np.bool_])
     return count_quantiles(QuantileSample(said.quantiles[:, where], said.levels, truth[where]), coverage_levels=reached)
 
 
-def count_regimes(block: Block, said: Estimates) -> Mapping[str, Tally]:
-    """Count errors and quantiles of the rows of a block by regime, {"rates": ..., "distribution": ...}."""
-    found = [(name, where[block.mine]) for name, where in regimes_of(block.data)]
+def count_regimes(run: Run, block: Block, said: Estimates) -> Mapping[str, Tally]:
+    """Count errors and quantiles of the rows of a block by regime, {"rates": ..., "distribution": ...}.
+
+    Nothing where no regime is known. They are by surface, vapour and latitude, each alone, with the edges of `train.regimes`.
+    """
     counts = [
         {
             "rates": count_rates(RainSample(said.mean[rows], block.truth[rows])).at(regime=name),
             "distribution": count_distribution(said, block.truth, rows).at(regime=name),
         }
-        for name, rows in found
-        if rows.any()
+        for name, rows in regimes_of(block, settings_of(run).train.regimes)
     ]
     return {name: add_all(one[name] for one in counts) for name in ("rates", "distribution") if counts}
+
+
+def regimes_of(block: Block, settings: RegimeSettings) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Name the regimes of a block, and their rows."""
+    for part, title in (("surface", ""), ("vapour", "water vapour "), ("latitude", "latitude ")):
+        alone = settings.model_copy(update={"by": (part,)})
+        names, code = regime_names(alone), regimes(block.data, alone)[block.mine]
+        for number in np.unique(code).tolist():
+            if names[number] != UNKNOWN:
+                yield f"{title}{names[number]}", code == number

@@ -10,15 +10,18 @@ Swaths are counted block by block: memory holds one block, and counts that add.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import xarray as xr
 
-from vigie.apps.precipitation.baselines import BASELINES
-from vigie.apps.precipitation.counted import Counts, count, count_regimes, held_out_blocks, ours, taught
+from vigie.apps.precipitation.baselines import BASELINES, Fitted
+from vigie.apps.precipitation.composed import MEMBER
+from vigie.apps.precipitation.counted import Counts, count, count_regimes, held_out_blocks, members, ours, taught
 from vigie.apps.precipitation.extremes import return_levels
-from vigie.apps.precipitation.swaths import labelled, settings_of
+from vigie.apps.precipitation.prediction import retrieved
+from vigie.apps.precipitation.swaths import LabelledSwath, labelled, settings_of
 from vigie.core.errors import VigieError, nearest
 from vigie.core.store import whole_file
 from vigie.story.run import Run, log
@@ -69,30 +72,41 @@ def verify(run: Run) -> None:
 
 def judged(run: Run) -> dict[str, Judged]:
     """Count all that was held out, by source of its rain rates, fold by fold and swath by swath."""
-    settings, swaths, seed = settings_of(run), labelled(run), run.experiment.seed
-    found: dict[str, Judged] = {}
-    tested = [
-        (fold, [swath for swath in swaths if fold in swath.folds]) for fold in sorted({f for s in swaths for f in s.folds})
-    ]
-    with run.progress.task("verify", sum(len(those) for _, those in tested)) as advance:
-        for fold, those in tested:
-            names = settings.verify.baselines
-            x, y = taught(run, swaths, fold) if names else (None, None)
-            methods = {
-                name: BASELINES[name](x, y, settings.predict.levels) for name in names if x is not None and y is not None
-            }
-            for swath in those:
-                tell = ours(run, swath, fold)
-                for block in held_out_blocks(run, swath, fold):
-                    one = found.setdefault(swath.granule.label_source, Judged())
-                    retrieved = tell(block)
-                    one.add(OURS, count(block, retrieved, settings.verify.draws, seed))
-                    one.add_regimes(count_regimes(block, retrieved))
-                    for name, method in methods.items():
-                        said = method(block.part.x[block.mine].astype(float))
-                        one.add(name, count(block, said, settings.verify.draws, seed))
-                advance(note=swath.granule.id)
-    return found
+    swaths, found = labelled(run), dict[str, Judged]()
+    tested = [(fold, swath) for fold in sorted({fold for one in swaths for fold in one.folds}) for swath in swaths]
+    tested = [(fold, swath) for fold, swath in tested if fold in swath.folds]
+    methods: tuple[int | None, dict[str, Fitted]] = (None, {})
+    with run.progress.task("verify", len(tested)) as advance:
+        for fold, swath in tested:
+            if methods[0] != fold:
+                methods = fold, fitted(run, swaths, fold)
+            judge(run, swath, fold, methods[1], found.setdefault(swath.granule.label_source, Judged()))
+            advance(note=swath.granule.id)
+    return {source: one for source, one in found.items() if one.methods}
+
+
+def fitted(run: Run, swaths: Sequence[LabelledSwath], fold: int) -> dict[str, Fitted]:
+    """Fit the reference methods on what a fold's model learnt from."""
+    settings = settings_of(run)
+    if not settings.verify.baselines:
+        return {}
+    x, y = taught(run, swaths, fold)
+    return {name: BASELINES[name](x, y, settings.predict.levels) for name in settings.verify.baselines}
+
+
+def judge(run: Run, swath: LabelledSwath, fold: int, methods: Mapping[str, Fitted], judged: Judged) -> None:
+    """Count what the model and reference methods say of all that a fold holds out of a swath."""
+    draws, seed = settings_of(run).verify.draws, run.experiment.seed
+    node = retrieved(run, swath.granule, fold)
+    tell = ours(node)
+    for block in held_out_blocks(run, swath, fold):
+        said = tell(block)
+        samples = members(node, block) if MEMBER in node else block.samples(said, draws, seed)
+        judged.add(OURS, count(block, said, samples))
+        judged.add_regimes(count_regimes(run, block, said))
+        for name, method in methods.items():
+            said = method(block.part.x[block.mine].astype(np.float64))
+            judged.add(name, count(block, said, block.samples(said, draws, seed)))
 
 
 def check(run: Run) -> None:
