@@ -181,8 +181,8 @@ def _stored(variable: xr.Variable) -> np.dtype[Any]:
 
 def _axis_attributes(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
     """CF spells the unit of length 'm', and an axis has no missing values."""
-    units = attributes.get("units", "")
-    return {key: v for key, v in attributes.items() if key != "_FillValue"} | {"units": "m" if units == "metre" else units}
+    kept = {key: v for key, v in attributes.items() if key != "_FillValue"}
+    return kept | ({"units": "m"} if kept.get("units") == "metre" else {})
 
 
 def _blocks(dataset: xr.Dataset) -> xr.Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -61,7 +62,7 @@ def coverage_chart(levels: Floats, coverage: Mapping[str, Floats], title: str, t
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     _style(axes, theme, title, ("level of the predicted quantile", "share of footprints at or below it"))
-    _legend(axes, theme)
+    _legend(axes, theme, "lower right")
     return figure
 
 
@@ -89,7 +90,7 @@ def return_level_chart(levels: ReturnLevels, samples: Mapping[str, Floats], titl
     FigureCanvasAgg(figure)
     axes: Axes = figure.add_axes((0.14, 0.13, 0.82, 0.77))
     axes.fill_between(levels.periods, *levels.interval, color=theme.other, alpha=0.3, linewidth=0)
-    axes.plot(levels.periods, levels.fit, color=theme.other, linewidth=1.4, label="tail fitted to observations")
+    axes.plot(levels.periods, levels.fit, color=theme.soft, linewidth=1.2, dashes=(4, 3), label="tail fitted to observations")
     axes.plot(levels.periods, levels.observed, color=theme.ink, marker="o", markersize=4, linewidth=0, label="observed")
     for (name, values), colour in zip(samples.items(), _colours(theme)):
         axes.plot(levels.periods, values, color=colour, marker="o", markersize=3, linewidth=1.4, label=name)
@@ -104,8 +105,8 @@ def _colours(theme: Theme) -> Sequence[str]:
     return (theme.accent, "#d1762a", theme.other, "#7b5ea7", "#3d9970")
 
 
-def _legend(axes: Axes, theme: Theme) -> None:
-    legend = axes.legend(frameon=False, loc="upper left", prop={"family": FONT, "size": SMALL_POINTS})
+def _legend(axes: Axes, theme: Theme, place: Literal["upper left", "lower right"] = "upper left") -> None:
+    legend = axes.legend(frameon=False, loc=place, prop={"family": FONT, "size": SMALL_POINTS})
     for text in legend.get_texts():
         text.set_color(theme.soft)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vigie.core.errors import VigieError, nearest
 from vigie.core.legend import Legend
+from vigie.story.applying import Applying
 from vigie.story.experiment import Experiment
 from vigie.story.run import STAGES, Run, log
 
@@ -22,7 +23,7 @@ class App:
     `explain(run)` tells line by line what a run would read, compute and write, and refuses at its end what cannot fit.
     `check(run)` refuses settings that could not be trained with, before a stage removes what was there.
     `demo(folder)` writes a synthetic Earth into a folder and gives the experiment that runs on it; `legend` is what its models
-    tell apart.
+    tell apart. `applying` says how its models serve somebody's own data; None: they do not.
     """
 
     name: str
@@ -38,6 +39,7 @@ class App:
     legend: Legend | None = None
     explain: Callable[[Run], Iterable[str]] = lambda run: ()
     check: Stage = lambda run: None
+    applying: Applying | None = None
 
     def stage(self, name: str) -> Stage:
         """Find a stage by its name."""

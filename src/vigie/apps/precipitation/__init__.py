@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vigie.apps.precipitation import prediction, publish, swaths, training, verification
+from vigie.apps.precipitation.apply import APPLYING
 from vigie.apps.precipitation.demo import demo
 from vigie.apps.precipitation.explain import explain
 from vigie.apps.precipitation.settings import PrecipitationExperiment
@@ -21,5 +22,6 @@ app = App(
     demo=demo,
     explain=explain,
     check=verification.check,
+    applying=APPLYING,
 )
 """The experiment: six functions, in order."""

@@ -41,6 +41,7 @@ WET_MM_H = 0.1
 """Least rain of a wet sample."""
 BLOCK = 4096
 """Scans of a swath file that are read together."""
+AXIS_UNITS = {"latitude": "degrees_north", "longitude": "degrees_east"}
 OVER = "time: latitude: longitude: "
 VARIABLES: Mapping[str, tuple[tuple[str, ...], str, Mapping[str, str]]] = {
     "count": ((), "int32", {"long_name": "samples: one a footprint", "units": "1", "cell_methods": OVER + "sum"}),
@@ -191,9 +192,9 @@ def template_of(periods: Sequence[Period], cells: Cells) -> xr.Dataset:
         },
     )
     half = cells.cell_deg / 2
-    for axis in ("latitude", "longitude"):
+    for axis in AXIS_UNITS:
         centres = made[axis].values
-        made[axis].attrs = {"bounds": f"{axis}_bnds"}
+        made[axis].attrs = {"units": AXIS_UNITS[axis], "bounds": f"{axis}_bnds"}
         made[f"{axis}_bnds"] = ((axis, "nv"), np.stack([centres - half, centres + half], axis=-1))
     made["quantile"].attrs = {"long_name": "level of the quantile", "units": "1"}
     made = _with_times(made, periods)

@@ -71,11 +71,11 @@ class Composed:
         if "truth" in self.source:
             described["truth"] = {**named("truth_rate").attributes, "label_source": self.granule.label_source}
         coordinates = {
-            name: c.astype(str) if c.dtype.kind in "OT" else c
+            name: (c.astype(str) if c.dtype.kind in "OT" else c).variable
             for name, c in self._first.coords.items()
             if name not in ("group", "experiment")
         }
-        coordinates |= {name: self.source[name].load() for name in ("latitude", "longitude")}
+        coordinates |= {name: self.source[name].variable.load() for name in ("latitude", "longitude")}
         made = xr.Dataset(coords=coordinates, attrs=dict(attributes))
         for name in set(COORDINATES) & set(made.coords):
             made[name].attrs.update(COORDINATES[str(name)])
@@ -90,8 +90,8 @@ class Composed:
             first: NDArray[np.float32] = found[MEMBER].values[0]
             return first
         levels = self._first["quantile"].values
-        (sample,) = drawn(found["rainfall_rate_quantile"].values, levels, self.granule.id, first_scan, seed=self.seed)
-        return sample.astype(np.float32)
+        samples = drawn(found["rainfall_rate_quantile"].values, levels, self.granule.id, first_scan, seed=self.seed)
+        return samples[0].astype(np.float32)
 
     @property
     def _first(self) -> xr.Dataset:

@@ -142,7 +142,7 @@ def failure_section(run: Run, shown: Sequence[Shown]) -> Section:
     for source in scored_sources(run):
         path = run.artefact("verify")
         with opened(path) as tree:
-            has_regimes = f"{source}/regimes" in tree
+            has_regimes = "regimes" in tree[source].children
         regimes = read_group(path, f"{source}/regimes") if has_regimes else None
         paragraphs.append(f"Against {source}: {' '.join(failures(read_group(path, source), regimes))}")
     if len(paragraphs) == 1:
@@ -218,7 +218,7 @@ def tail_figures(scores: xr.Dataset) -> Iterator[ReportFigure]:
         sure = {TITLES.get(n, n): v for n in names if np.isfinite(v := scores["coverage"].sel(model=n).values).all()}
         levels: NDArray[np.float64] = scores["level"].values
         draw = partial(coverage_chart, levels, sure, "Coverage of quantiles")
-        caption = "On the dashed line the truth lies below a quantile as often as its level says."
+        caption = "On the dashed line the truth lies below a quantile as often as its level says; above it where many are dry."
         yield ReportFigure(partial(_themed, draw), caption, "coverage of predicted levels", kind="svg")
 
 
@@ -245,13 +245,16 @@ def climatology_sections(run: Run) -> Iterator[Section]:
     with xr.open_dataset(path, engine="h5netcdf") as file:
         maps = [map_of(file, name).isel(time=0).load() for name in MAPPED]
         count, mean, wet = (file[name].isel(time=0).values for name in ("count", "mean", "wet_fraction"))
+    # What is drawn is the box of cells that have samples.
+    rows, columns = (slice(at.min(initial=0), at.max(initial=1) + 1) for at in np.nonzero(count))
+    maps = [one.isel(latitude=rows, longitude=columns) for one in maps]
     longitude, latitude = np.meshgrid(maps[0]["longitude"].values, maps[0]["latitude"].values)
     titles = ("mean", "99th percentile of samples", f"share of samples of {WET_MM_H} mm/h and more")
     known = ("climatology_mean", "climatology_p99", "wet_fraction")
     panels = [SwathPanel(title, named(name), one.values) for title, name, one in zip(titles, known, maps, strict=True)]
     draw, told = partial(swath_chart, longitude, latitude, panels), "mean, 99th percentile and wet fraction of cells"
     weights = np.where(count > 0, count, 0)
-    rows = (
+    told_rows = (
         ("cells with retrievals", f"{int((count > 0).sum()):,}"),
         ("retrievals that count", f"{int(count.sum()):,}"),
         ("mean rain, mm/h", f"{float(np.nansum(mean * weights) / max(weights.sum(), 1)):.3f}"),
@@ -262,7 +265,7 @@ def climatology_sections(run: Run) -> Iterator[Section]:
         "A cell has a 99th percentile from a hundred samples on."
     )
     figures = (ReportFigure(partial(_themed, draw), f"{told.capitalize()}.", told),)
-    yield Section("Climatology", text, figures, tables=(Table("All cells", (Column(""), Column("")), rows),))
+    yield Section("Climatology", text, figures, tables=(Table("All cells", (Column(""), Column("")), told_rows),))
 
 
 def model_section(run: Run) -> Section:
