@@ -71,7 +71,7 @@ def acquire(run: Run) -> None:
 
 
 def check(run: Run, folder: Path, card: Card) -> None:
-    """Refuse swaths of which the model knows no channel, and those that lack fields it needs, before they are copied.
+    """Refuse swaths without temperatures, those of which the model knows no channel, and those that lack fields it needs, before they are copied.
 
     Raises
     ------
@@ -79,6 +79,8 @@ def check(run: Run, folder: Path, card: Card) -> None:
     """
     needed = Inputs.from_json(card["inputs"]).needed()
     for granule in catalogued(run):
+        if not granule.channels:
+            raise VigieError(f"swath '{granule.id}' holds no brightness temperatures", found=granule.product, do="leave it out")
         shown_of(granule, granule.channels, card)
         lacking = [name for name in needed if name not in fields_of(granule)]
         if lacking:

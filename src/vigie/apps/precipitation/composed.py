@@ -71,7 +71,7 @@ class Composed:
         if "truth" in self.source:
             described["truth"] = {**named("truth_rate").attributes, "label_source": self.granule.label_source}
         coordinates = {
-            name: (c.astype(str) if c.dtype.kind in "OT" else c).variable
+            name: xr.Variable(c.dims, np.array(c.values.tolist(), dtype=np.str_)) if c.dtype.kind in "OT" else c.variable
             for name, c in self._first.coords.items()
             if name not in ("group", "experiment")
         }
@@ -87,11 +87,10 @@ class Composed:
     def _sample(self, found: xr.Dataset, first_scan: int) -> NDArray[np.float32]:
         """Take the first member, where members were drawn: they know the far tail. Else draw from the quantiles."""
         if MEMBER in found:
-            first: NDArray[np.float32] = found[MEMBER].values[0]
-            return first
+            return np.asarray(found[MEMBER].values[0], dtype=np.float32)
         levels = self._first["quantile"].values
         samples = drawn(found["rainfall_rate_quantile"].values, levels, self.granule.id, first_scan, seed=self.seed)
-        return samples[0].astype(np.float32)
+        return np.asarray(samples[0], dtype=np.float32)
 
     @property
     def _first(self) -> xr.Dataset:
