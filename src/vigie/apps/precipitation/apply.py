@@ -71,7 +71,7 @@ def acquire(run: Run) -> None:
 
 
 def check(run: Run, folder: Path, card: Card) -> None:
-    """Refuse swaths without temperatures, those of which the model knows no channel, and those that lack fields it needs, before they are copied.
+    """Refuse swaths without temperatures, without a channel that the model knows, or without fields that it needs.
 
     Raises
     ------

@@ -47,6 +47,6 @@ def explain(run: Run) -> Iterator[str]:
     yield f"predict    writes {sized(written)} before compression; memory about {sized(tile)} a tile of {predict.scans} scans"
     yield f"verify     memory about {sized(SCORED * rows)}, some {ROWS:,} footprints at a time"
     yield (
-        f"publish    writes {sized(written + footprints * 2 * BYTES)} before compression; memory about {sized(3 * block)} a block of "
-        f"{CHUNK} scans, then {sized(cells.bytes)} for the histograms of {cells.rows} x {cells.columns} cells, one period at a time"
+        f"publish    writes {sized(written + footprints * 2 * BYTES)} before compression; memory about {sized(3 * block)} "
+        f"a block of {CHUNK} scans, then {sized(cells.bytes)} for histograms of {cells.rows} x {cells.columns} cells"
     )
