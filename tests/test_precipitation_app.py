@@ -128,7 +128,7 @@ def test_a_pixel_network_beats_the_climatology(run):
 
 
 def test_the_climatology_counts_every_retrieval_that_is_trusted(run):
-    found = xr.load_dataset(run.artefact("publish") / "climatology.nc", engine="h5netcdf")
+    found = xr.load_dataset(run.artefact("publish") / "climatology" / "all.nc", engine="h5netcdf")
     trusted = 0
     for number in range(4):
         flags = xr.load_dataset(run.artefact("publish") / f"orbit-{number}" / "rain.nc", engine="h5netcdf")["quality_flag"]

@@ -153,20 +153,23 @@ def assess(
 @app.command()
 def apply(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained model: a run folder, or a folder of its model/")],
-    scenes: Annotated[list[str], typer.Argument(metavar="SCENE...", help="your own images: files, folders, products")],
+    scenes: Annotated[list[str], typer.Argument(metavar="SCENE...", help="your own images or granules: files, products")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="folder for the products")],
     sensor: Annotated[str, typer.Option(help="sensor name or TOML file; 'auto' recognises products by their names")] = "auto",
     dem: Annotated[Path | None, typer.Option(help="elevation model, metres")] = None,
     date: Annotated[str | None, typer.Option(help="date of the images, ISO 8601, where no name or tag tells it")] = None,
     outlines: Annotated[Path | None, typer.Option(help="known outlines: glaciers keep their identity and divides")] = None,
+    label_source: Annotated[
+        str | None, typer.Option(help="where rain rates in tables of footprints come from: dpr, cmb, era5 ...")
+    ] = None,
     set_: Set = [],  # noqa: B006
     quiet: Quiet = False,
 ) -> None:
-    """Map your own images with a trained model, to finished products."""
-    from vigie.story.apply import Request
+    """Let a trained model map or retrieve from your own files, to finished products."""
     from vigie.story.apply import apply as apply_model
+    from vigie.story.applying import Request
 
-    request = Request(tuple(scenes), sensor, dem, date, outlines, tuple(set_))
+    request = Request(tuple(scenes), sensor, dem, date, outlines, label_source, tuple(set_))
     _tell(apply_model(model, request, out, _progress(quiet)), quiet)
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from vigie.core.errors import VigieError, nearest
 from vigie.core.legend import Legend
+from vigie.story.applying import Applying
 from vigie.story.experiment import Experiment
 from vigie.story.run import STAGES, Run, log
 
@@ -38,7 +39,7 @@ class App:
     `check(run)` refuses settings that could not be trained with, before a stage removes what was there.
     `assess` holds products of anybody against a reference, where the application has a protocol for that.
     `demo(folder)` writes a synthetic Earth into a folder and gives the experiment that runs on it; `legend` is what its models
-    tell apart.
+    tell apart. `applying` says how its models serve somebody's own data; None: they do not.
     """
 
     name: str
@@ -55,6 +56,7 @@ class App:
     explain: Callable[[Run], Iterable[str]] = lambda run: ()
     check: Stage = lambda run: None
     assess: Assessing | None = None
+    applying: Applying | None = None
 
     def stage(self, name: str) -> Stage:
         """Find a stage by its name."""

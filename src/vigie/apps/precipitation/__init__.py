@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vigie.apps.precipitation import prediction, publish, swaths, training, verification
+from vigie.apps.precipitation.apply import APPLYING
 from vigie.apps.precipitation.assess.command import assess
 from vigie.apps.precipitation.assess.settings import AssessmentSettings
 from vigie.apps.precipitation.demo import demo
@@ -24,5 +25,6 @@ app = App(
     explain=explain,
     check=verification.check,
     assess=Assessing(AssessmentSettings, assess),
+    applying=APPLYING,
 )
 """The experiment: six functions, in order."""

@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from vigie.apps.precipitation.swaths import catalogued, group_of, labelled, opened, settings_of
+from vigie.apps.precipitation.swaths import catalogued, fold_folder, fold_table, group_of, opened, settings_of
 from vigie.core import store
 from vigie.core.errors import VigieError
 from vigie.core.granule import Granule
@@ -23,7 +23,6 @@ from vigie.core.tiles import Tile
 from vigie.learn.folds import NEVER
 from vigie.learn.retrieval import RetrievalSettings, build
 from vigie.learn.retrieval_model import read_card
-from vigie.learn.swath_folds import folds_in
 from vigie.learn.swaths import ChannelScaling
 from vigie.predict.swath import Kept, SwathPrediction, template
 from vigie.story.experiment import to_json
@@ -62,8 +61,7 @@ def perform(task: Task) -> str:
 
 def folds_needed(run: Run, granule: Granule) -> list[int]:
     """Name the folds whose models retrieve a swath: those that hold out a part of it, else the final model."""
-    held = {swath.granule.id: folds_in([swath.fold]) for swath in labelled(run)}
-    return held.get(granule.id) or [NEVER]
+    return list(fold_table(run).get(granule.id, ())) or [NEVER]
 
 
 def node_of(granule: Granule, fold: int) -> str:
@@ -145,5 +143,6 @@ def retrieved(run: Run, granule: Granule, fold: int) -> xr.Dataset:
 
 
 def held_out(run: Run, name: str) -> NDArray[np.int16]:
-    """Folds (scan, pixel) of a labelled swath."""
-    return next(swath.fold for swath in labelled(run) if swath.granule.id == name)
+    """Folds (scan, pixel) of a labelled swath, read from the disk where they are looked at."""
+    owners: NDArray[np.int16] = np.load(fold_folder(run) / f"{name}.npy", mmap_mode="r")
+    return owners

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -163,7 +163,13 @@ class VerifySettings(Settings):
 class PublishSettings(Settings):
     """What is written for other tools."""
 
-    grid_deg: float = Field(default=1.0, gt=0, le=10, description="cells of the gridded climatology, degrees")
+    grid_deg: float = Field(default=1.0, gt=0, le=10, description="cells of the gridded climatologies, degrees")
+    periods: tuple[Literal["day", "month", "all"], ...] = Field(
+        default=("day", "month", "all"), description="climatologies of each day, of each month, and of everything"
+    )
+    formats: tuple[Literal["zarr"], ...] = Field(
+        default=(), description="what climatologies are written as beside CF NetCDF: 'zarr'"
+    )
 
     @field_validator("grid_deg")
     @classmethod
