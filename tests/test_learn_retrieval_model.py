@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vigie.core.errors import VigieError
-from vigie.learn import channels
+from vigie.learn import channels, retrieval_model
 from vigie.learn.rain_heads.settings import RainHeadSettings
 from vigie.learn.rain_heads.settings import build as head_of
 from vigie.learn.retrieval import RetrievalSettings, build
@@ -40,6 +40,19 @@ def test_quantiles_are_the_mean_of_the_members_at_each_level(model):
     x, mask, bands = shown()
     each = [model.head.quantiles(member(x, mask, bands), LEVELS) for member in model.members]
     torch.testing.assert_close(model.quantiles(x, mask, bands, LEVELS), (each[0] + each[1]) / 2)
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 5), (3, 4, 6), (40, 1, 1)])
+def test_quantiles_made_in_blocks_are_those_of_the_whole(model, monkeypatch, shape):
+    monkeypatch.setattr(retrieval_model, "BLOCK", 12)
+    count, height, width = shape
+    x = torch.randn(count, 2, height, width, generator=torch.Generator().manual_seed(3))
+    raw = model.raw(x, shown_mask(x), torch.zeros(2, channels.WIDTH))
+    levels = (0.05, 0.3, 0.95)
+    each = [model.head.quantiles(part, levels) for part in raw]
+    torch.testing.assert_close(model.quantiles_of(raw, levels), (each[0] + each[1]) / 2)
+    inner = [part[:, :, 1:] for part in raw] if height > 1 else raw
+    torch.testing.assert_close(model.quantiles_of(inner, levels), model.quantiles_of(raw, levels)[:, :, -inner[0].shape[2] :])
 
 
 def test_a_saved_model_says_the_same(model, tmp_path):
