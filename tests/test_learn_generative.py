@@ -12,14 +12,12 @@ from scipy.stats import wasserstein_distance
 from torch import nn
 
 from vigie.core.errors import VigieError
-from vigie.learn.fit import FitSettings, Task, connect, fit
 from vigie.learn.generative.denoiser import FootprintDenoiser, UNetDenoiser
 from vigie.learn.generative.diffusion import Diffusion, ddim, ddpm
 from vigie.learn.generative.flow import FlowMatching, euler, flow_loss, heun, integrate
-from vigie.learn.generative.generator import Learner, masked
+from vigie.learn.generative.generator import masked
 from vigie.learn.generative.rain import RainTransform, Residual, dequantised, fit_rain_transform, fit_residual
 from vigie.learn.unet import ChannelNorm, GroupNorm
-from vigie.learn.windows import Batch
 
 MEAN, DEVIATION = 1.5, 0.4
 """A normal target, whose velocity field and noise are known."""
@@ -206,26 +204,6 @@ def test_one_context_for_all_is_the_same_as_one_each():
         nn.init.normal_(norm.modulation.weight)
         x, context = torch.randn(3, 16, 4, 4, generator=seeded()), torch.randn(5, generator=seeded(1))
         assert torch.allclose(norm(x, context), norm(x, context.expand(3, 5)), atol=1e-5)
-
-
-def test_the_training_loop_teaches_a_learner_and_twice_the_same(tmp_path):
-    def batch(number):
-        x1, c = pairs(32, seeded(number))
-        rows = torch.zeros(32, 1, 1)
-        return Batch(torch.cat([x1, c], 1), torch.ones(32, 2, 1, 1), torch.zeros(3, 1), rows, rows, rows, ("",) * 32)
-
-    weights = []
-    for run in ("a", "b"):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            learner = Learner(FootprintDenoiser(1, channels=2, widths=(16,)), FlowMatching(channels=2), targets=2)
-        task = Task(learner, lambda raw, batch, progress: raw, batch)
-        settings = FitSettings(steps=30, warmup_steps=2, learning_rate=1e-2, log_every=5)
-        losses = []
-        fit(task, settings, tmp_path / run, connect(settings, "cpu"), lambda facts, losses=losses: losses.append(facts["loss"]))
-        weights.append(torch.cat([p.flatten() for p in learner.parameters()]))
-        assert losses[-1] < 0.8 * losses[0]
-    assert torch.equal(*weights)
 
 
 def test_gaps_of_the_condition_are_refused_and_masks_fill_them():

@@ -46,7 +46,11 @@ class RainTransform:
         ------
         VigieError: a rate is negative.
         """
-        return (logarithmic(dequantised(rain, self.wet_mm_h, generator)) - self.mean) / self.deviation
+        return self.standardised(dequantised(rain, self.wet_mm_h, generator))
+
+    def standardised(self, rain: Tensor) -> Tensor:
+        """Transform rates as they are, zeros too: what is known for certain, like a reference, has no density."""
+        return (logarithmic(rain) - self.mean) / self.deviation
 
     def back(self, standardised: Tensor) -> Tensor:
         """Rates in mm h-1, 0 below `wet_mm_h`."""
