@@ -132,6 +132,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--reference-steps", type=int, default=1200, help="of the training of each quantile U-Net")
     parser.add_argument("--sampling-steps", type=int, default=6, help="from noise to a member")
     parser.add_argument("--generator", choices=("flow", "diffusion"), default="flow")
+    parser.add_argument("--scale", type=float, default=1.0, help="mm/h where the transform of rain turns logarithmic")
     parser.add_argument("--ways", choices=("direct", "residual"), nargs="+", default=["direct", "residual"])
     parser.add_argument("--size", type=int, default=32, help="side of the crops, pixels")
     parser.add_argument("--batch", type=int, default=16, help="crops a step")
@@ -224,7 +225,7 @@ def blank(lesson: Lesson, reference: RetrievalModel | None) -> GenerativeRetriev
     wanted = lesson.wanted
     settings = GenerativeSettings(generator=wanted.generator, steps=wanted.sampling_steps, widths=tuple(wanted.widths))
     rain = torch.from_numpy(np.concatenate([part.y.ravel() for part in lesson.parts]))
-    transform = fit_rain_transform(rain, torch.Generator().manual_seed(0))
+    transform = fit_rain_transform(rain, torch.Generator().manual_seed(0), scale_mm_h=wanted.scale)
     return GenerativeRetrieval([], settings, transform, lesson.names, (), lesson.scaling, reference)
 
 

@@ -226,10 +226,10 @@ def test_impossible_numbers_of_steps_and_sizes_are_refused():
         UNetDenoiser(1, widths=(8, 8))(torch.zeros(1, 1, 5, 4), torch.zeros(1, 1, 5, 4), torch.zeros(1))
 
 
-@given(st.lists(st.one_of(st.just(0.0), st.floats(1e-4, 200.0)), min_size=1, max_size=30))
-def test_rain_goes_there_and_back(rates):
+@given(st.lists(st.one_of(st.just(0.0), st.floats(1e-4, 200.0)), min_size=1, max_size=30), st.floats(0.05, 5.0))
+def test_rain_goes_there_and_back(rates, scale):
     rain = torch.tensor(rates, dtype=torch.float64)
-    transform = RainTransform(mean=1.8, deviation=1.2, wet_mm_h=5e-5)
+    transform = RainTransform(mean=1.8, deviation=1.2, wet_mm_h=5e-5, scale_mm_h=scale)
     back = transform.back(transform.forward(rain, seeded()))
     assert torch.allclose(back, rain, rtol=1e-9, atol=0) and bool(((rain == 0) == (back == 0)).all())
 
@@ -248,6 +248,8 @@ def test_transformed_rain_is_standardised_and_its_numbers_are_kept():
     assert torch.isnan(seen[-1]) and float(seen[:-1].mean()) == pytest.approx(0, abs=1e-5)
     assert float(seen[:-1].std()) == pytest.approx(1, abs=1e-5)
     assert RainTransform(**asdict(transform)) == transform
+    coarse = fit_rain_transform(rain, seeded(1), wet_mm_h=0.05, scale_mm_h=2.0)
+    assert float(coarse.standardised(torch.tensor(2.0))) == pytest.approx((np.log(2.0) - coarse.mean) / coarse.deviation)
     with pytest.raises(VigieError, match="negative"):
         transform.forward(torch.tensor([-0.1]), seeded())
     with pytest.raises(VigieError, match="cannot be standardised"):
