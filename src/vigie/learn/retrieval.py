@@ -44,6 +44,14 @@ class RetrievalSettings(BaseModel, extra="forbid", frozen=True):
 class RetrievalNetwork(SegmentationNetwork):
     """A stem that takes any channels, with any of them missing, and a body; see `SegmentationNetwork` for its attributes."""
 
+    @property
+    def last(self) -> nn.Conv2d:
+        """The layer that turns the last features into raw output."""
+        layers = self.body.head if isinstance(self.body, UNet) else self.body.layers
+        last = layers[-1]  # type: ignore[index]
+        assert isinstance(last, nn.Conv2d)
+        return last
+
     def forward(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
         """Turn channels (N, B, H, W), NaN where missing, mask (N, 2, H, W) and descriptors (B, D) into (N, C, H, W)."""
         whole, described = channels.with_missing(x, bands)

@@ -147,14 +147,25 @@ def draw(quantiles: Floats, levels: Floats, draws: int = 20, seed: int = 0) -> F
 
     Rows are independent: draws have the right extremes of single footprints, and no spatial texture.
     """
-    rows = quantiles.reshape(len(levels), -1)
-    u = np.random.default_rng(seed).random((draws, rows.shape[1]))
+    u = np.random.default_rng(seed).random((draws, quantiles[0].size))
+    return inverse(quantiles, levels, u.reshape(draws, *quantiles.shape[1:]))
+
+
+def inverse(quantiles: Floats, levels: Floats, u: Floats) -> Floats:
+    """Look up the quantiles (draw, ...) of levels u (draw, ...) that differ from row to row, constant beyond the outer ones.
+
+    Examples
+    --------
+    >>> inverse(np.array([[0.0, 2.0], [4.0, 6.0]]), np.array([0.25, 0.75]), np.array([[0.5, 0.9]])).tolist()
+    [[2.0, 6.0]]
+    """
+    rows, u = quantiles.reshape(len(levels), -1), u.reshape(len(u), -1)
     above = np.clip(np.searchsorted(levels, u), 1, len(levels) - 1)
     column = np.arange(rows.shape[1])
     low, high = rows[above - 1, column], rows[above, column]
     share = np.clip((u - levels[above - 1]) / (levels[above] - levels[above - 1]), 0.0, 1.0)
     drawn: Floats = low + share * (high - low)
-    return drawn.reshape(draws, *quantiles.shape[1:])
+    return drawn.reshape(len(u), *quantiles.shape[1:])
 
 
 def quantile_at(quantiles: Floats, levels: Floats, wanted: tuple[float, ...]) -> Floats:

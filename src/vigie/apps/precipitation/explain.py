@@ -25,13 +25,14 @@ def explain(run: Run) -> Iterator[str]:
     widest = max((granule.pixels for granule in granules), default=0)
     tile = predict.scans * widest * (len(predict.levels) * 3 + channels) * BYTES
     written = footprints * (len(predict.levels) + 7) * BYTES
+    kinds = " and ".join(f"{kind.members} x {kind.network.name} with head {kind.head.name}" for kind in train.kinds)
     yield f"{run.experiment.name}: {run.experiment.app} in {run.folder}"
     yield f"to do      {', '.join(todo) if todo else 'nothing: every stage is done and unchanged'}"
     yield f"engine     {run.experiment.engine.kind}"
     yield f"acquire    {counted(len(granules), 'swath')}, {footprints:,} footprints, {labelled} with rain rates"
     yield f"harmonize  up to {channels} channels, {sized(footprints * (channels + 20) * BYTES)} before compression"
     yield (
-        f"train      {train.network.name} with head {train.head.name}, {train.members} member(s) a fold by {train.folds.by}"
+        f"train      {kinds} a fold by {train.folds.by}"
         f"{' and one model on everything' if train.final else ''}; {train.fit.steps} steps a member, "
         f"{train.windows.batch} samples of {train.windows.size} px a step"
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import lcm
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ from vigie.learn.retrieval import RetrievalSettings, build
 from vigie.learn.retrieval_model import read_card
 from vigie.learn.swath_folds import folds_in
 from vigie.learn.swaths import ChannelScaling
-from vigie.predict.swath import SwathPrediction, template
+from vigie.predict.swath import Kept, SwathPrediction, template
 from vigie.story.experiment import to_json
 from vigie.story.run import Run, log
 from vigie.story.scenes import fold_name
@@ -76,8 +78,10 @@ def prepared(run: Run, granule: Granule, fold: int) -> SwathPrediction:
     card, reader = read_card(folder), opened(run, granule)
     known = {"card": hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()}
     shown = shown_of(granule, tuple(map(str, reader.dataset["channel"].values)), card)
-    scans, halo = tiling(settings.train.network, settings.predict.scans)
-    work = SwathPrediction(folder, known["card"], reader, shown, settings.predict.levels, path, group, scans, halo)
+    scans, halo = tiling([kind.network for kind in settings.train.kinds], settings.predict.scans)
+    seed = crc32(f"{run.experiment.seed} {granule.id}".encode())
+    kept = Kept(settings.predict.levels, settings.predict.members, seed)
+    work = SwathPrediction(folder, known["card"], reader, shown, kept, path, group, scans, halo)
     if not store.marked(path, BEGUN, group) or store.marker(path, BEGUN, group) != known:
         attributes: dict[str, object] = {
             "swath": granule.id,
@@ -85,7 +89,8 @@ def prepared(run: Run, granule: Granule, fold: int) -> SwathPrediction:
             "model": fold_name(fold),
             "experiment": to_json(run.experiment),
         }
-        empty = template(reader.dataset, settings.predict.levels, attributes)
+        covered = card["covering"]["levels"] if card["covering"] else ()
+        empty = template(reader.dataset, kept, covered, attributes)
         store.create(path, empty, {"scan": scans}, group)
         store.mark(path, BEGUN, group, known)
     return work
@@ -98,34 +103,36 @@ def shown_of(granule: Granule, there: tuple[str, ...], card: Mapping[str, Any]) 
     ------
     VigieError: there is none.
     """
-    near = ChannelScaling.model_validate(card["scaling"]).known(there)
-    shown = (*(name for name in card["channels"] if name in there), *(name for name in near if name not in card["channels"]))
+    learnt = card["inputs"]["channels"]
+    temperatures = {name: card["scaling"]["mean"].get(name, 0.0) for name in learnt}
+    near = ChannelScaling(mean=temperatures, deviation=dict.fromkeys(learnt, 1.0)).known(there)
+    shown = (*(name for name in learnt if name in there), *(name for name in near if name not in learnt))
     if not shown:
         raise VigieError(
             f"the model knows no channel of swath '{granule.id}'",
             found=", ".join(there),
-            expected=", ".join(card["channels"]),
+            expected=", ".join(learnt),
             do="train on a sensor like this one, or leave the swath out",
         )
-    unused, missing = sorted(set(there) - set(shown)), sorted(set(card["channels"]) - set(shown))
+    unused, missing = sorted(set(there) - set(shown)), sorted(set(learnt) - set(shown))
     if unused or missing:
         told = [f"{what} {', '.join(names)}" for what, names in (("without", missing), ("unused", unused)) if names]
         log.info("predict: %s, %s", granule.id, "; ".join(told))
     return shown
 
 
-def tiling(network: RetrievalSettings, scans: int) -> tuple[int, int]:
-    """Give the scans of a tile and of its halo: all that a network sees of a pixel, and both in steps that it can halve evenly.
+def tiling(networks: Sequence[RetrievalSettings], scans: int) -> tuple[int, int]:
+    """Give the scans of a tile and of its halo: all that networks see of a pixel, both in steps that they can halve evenly.
 
     Examples
     --------
-    >>> tiling(RetrievalSettings(), 100), tiling(RetrievalSettings(name="unet", widths=(8, 16)), 101)
+    >>> tiling([RetrievalSettings()], 100), tiling([RetrievalSettings(), RetrievalSettings(name="unet", widths=(8, 16))], 101)
     ((100, 0), (102, 12))
     """
     with torch.random.fork_rng([]):
-        made = build(network, 1)
-    reach = (made.receptive_field or 1) // 2
-    up = [-(-count // made.multiple) * made.multiple for count in (scans, reach)]
+        made = [build(network, 1) for network in networks]
+    reach, multiple = max((network.receptive_field or 1) // 2 for network in made), lcm(*(n.multiple for n in made))
+    up = [-(-count // multiple) * multiple for count in (scans, reach)]
     return up[0], up[1]
 
 

@@ -217,9 +217,10 @@ def model_section(run: Run) -> Section:
         "network": member["network"]["name"],
         "members": len(first["members"]),
         "parameters of each": member["parameters"],
-        "head": first["head"]["name"],
-        "channels": ", ".join(first["channels"]),
-        "ancillary fields": ", ".join(first["ancillary"]) or "none",
+        "heads": ", ".join(dict.fromkeys(told["head"]["name"] for told in first["members"].values())),
+        "channels": ", ".join(first["inputs"]["channels"]),
+        "layers": ", ".join(first["inputs"]["layers"]),
+        "ancillary fields": ", ".join(first["inputs"]["ancillary"]) or "none",
         "models": len(cards),
     }
     limits = dict.fromkeys(limit for card in cards for limit in card["facts"].get("limits", ()))

@@ -15,9 +15,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.apps.precipitation.baselines import BASELINES, Estimates
+from vigie.apps.precipitation.material import footprints_of
 from vigie.apps.precipitation.prediction import retrieved
 from vigie.apps.precipitation.swaths import LabelledSwath, labelled, settings_of
-from vigie.apps.precipitation.training import footprints_of
 from vigie.core.errors import VigieError, nearest
 from vigie.core.store import whole_file
 from vigie.learn.swath_folds import folds_in
