@@ -42,7 +42,7 @@ from precipitation_textures import Texture, field_table, member_table, tail_tabl
 from rich.console import Console
 from torch import nn
 
-from vigie.learn import channels, retrieval
+from vigie.learn import retrieval
 from vigie.learn.fit import FitSettings, Loss, Task, connect, fit
 from vigie.learn.generative.noise import noise_at
 from vigie.learn.generative.rain import fit_rain_transform
@@ -52,24 +52,23 @@ from vigie.learn.generative.teaching import RainLearner, taught, with_residual
 from vigie.learn.rain_heads.settings import RainHeadSettings
 from vigie.learn.rain_heads.settings import build as head_of
 from vigie.learn.retrieval import RetrievalSettings
-from vigie.learn.retrieval_model import RetrievalModel
+from vigie.learn.retrieval_inputs import Inputs
+from vigie.learn.retrieval_model import Member, RetrievalModel
 from vigie.learn.swaths import (
     ChannelScaling,
     Footprints,
     RainBatch,
     SwathSource,
     SwathWindowSettings,
+    answerable,
     footprints,
-    learnt_from,
     measure,
-    observed,
-    shown_mask,
     standardised,
 )
 from vigie.physics.antenna import observe
 from vigie.synthetic.orbit import write_orbits
 from vigie.synthetic.rain import Climate
-from vigie.verify.quantiles import draw, mean_of_quantiles
+from vigie.verify.quantiles import draw
 
 Floats = NDArray[np.float32]
 
@@ -156,7 +155,7 @@ def swaths(out: Path, count: int, seed: int, climate: Climate) -> list[xr.Datase
 
 @dataclass
 class Lesson:
-    """What is learnt from, and how: orbits of even and odd number are two folds."""
+    """What is learnt from, and how."""
 
     wanted: argparse.Namespace
     orbits: Sequence[xr.Dataset]
@@ -165,15 +164,15 @@ class Lesson:
 
     def __post_init__(self) -> None:
         """Take all channels of the orbits."""
-        self.names = tuple(map(str, self.orbits[0]["channel"].values))
-        folds = (np.full(orbit["truth"].shape, number % 2, np.int16) for number, orbit in enumerate(self.orbits))
-        self.parts = [footprints(orbit, self.names, (), fold) for orbit, fold in zip(self.orbits, folds, strict=True)]
-        self.scaling = measure(self.parts, lambda part: learnt_from(part, -1))
+        self.inputs = Inputs(tuple(map(str, self.orbits[0]["channel"].values)))
+        nowhere = np.zeros(self.orbits[0]["truth"].shape, dtype=np.int16)
+        self.parts = [footprints(orbit, self.inputs, nowhere) for orbit in self.orbits]
+        self.scaling = measure(self.parts, answerable)
 
     def source(self, parts: Sequence[Footprints], drop_channels: float = 0.0) -> SwathSource:
         """Crops of some orbits."""
         windows = SwathWindowSettings(size=self.wanted.size, batch=self.wanted.batch, drop_channels=drop_channels)
-        return SwathSource(parts, -1, self.scaling, windows, self.wanted.seed)
+        return SwathSource(parts, answerable, self.scaling, windows, self.wanted.seed)
 
     def fit(self, name: str, network: nn.Module, loss: Loss[RainBatch], batches: Batches, steps: int) -> None:
         """Train a network, or take it as it was trained before."""
@@ -201,7 +200,7 @@ def quantile_unet(lesson: Lesson, name: str, parts: Sequence[Footprints]) -> Ret
     network = retrieval.build(settings, head.channels)
     loss = lambda raw, batch, progress: head.loss(raw, batch.y, batch.weight)  # noqa: E731
     lesson.fit(name, network, loss, lesson.source(parts).batch, lesson.wanted.reference_steps)
-    return RetrievalModel([network], settings, head_settings, lesson.names, (), lesson.scaling)
+    return RetrievalModel([Member(network, settings, head_settings)], lesson.inputs, lesson.scaling)
 
 
 def direct(lesson: Lesson) -> GenerativeRetrieval:
@@ -226,7 +225,7 @@ def blank(lesson: Lesson, reference: RetrievalModel | None) -> GenerativeRetriev
     settings = GenerativeSettings(generator=wanted.generator, steps=wanted.sampling_steps, widths=tuple(wanted.widths))
     rain = torch.from_numpy(np.concatenate([part.y.ravel() for part in lesson.parts]))
     transform = fit_rain_transform(rain, torch.Generator().manual_seed(0), scale_mm_h=wanted.scale)
-    return GenerativeRetrieval([], settings, transform, lesson.names, (), lesson.scaling, reference)
+    return GenerativeRetrieval([], settings, transform, lesson.inputs, lesson.parts[0].names, lesson.scaling, reference)
 
 
 def generative(lesson: Lesson, name: str, model: GenerativeRetrieval, parts: Sequence[Footprints]) -> GenerativeRetrieval:
@@ -240,20 +239,20 @@ def generative(lesson: Lesson, name: str, model: GenerativeRetrieval, parts: Seq
     return model
 
 
-def shown(orbit: xr.Dataset, model: RetrievalModel | GenerativeRetrieval, device: str) -> tuple[torch.Tensor, ...]:
-    """A whole orbit as the networks see it: x (1, B, scan, pixel), mask, descriptors."""
-    x = standardised(observed(orbit, model.channels, ()), model.channels, model.scaling).movedim(-1, 0)[None]
-    return x.to(device), shown_mask(x).to(device), channels.describe(orbit).to(device)
+def shown(
+    orbit: xr.Dataset, model: RetrievalModel | GenerativeRetrieval, device: str
+) -> tuple[torch.Tensor, tuple[str, ...], torch.Tensor]:
+    """A whole orbit as the networks see it: columns (1, B, scan, pixel), their names and descriptors."""
+    table = model.inputs.of(orbit)
+    x = standardised(table.x, table.names, model.scaling).movedim(-1, 0)[None]
+    return x.to(device), table.names, table.bands.to(device)
 
 
 def reference_fields(model: RetrievalModel, wanted: argparse.Namespace, orbit: xr.Dataset, seed: int) -> dict[str, Floats]:
     """The reference's mean, and draws from its quantiles, pixel by pixel."""
-    quantiles = model.quantiles(*shown(orbit, model, wanted.device), LEVELS)[0].cpu().numpy().astype(np.float64)
-    levels = np.array(LEVELS)
-    return {
-        "mean": mean_of_quantiles(quantiles, levels)[None].astype(np.float32),
-        "draws": draw(quantiles, levels, wanted.members, seed).astype(np.float32),
-    }
+    quantiles, mean = (found[0].cpu().numpy() for found in model.distribution(*shown(orbit, model, wanted.device), LEVELS))
+    draws = draw(quantiles.astype(np.float64), np.array(LEVELS), wanted.members, seed)
+    return {"mean": mean[None], "draws": draws.astype(np.float32)}
 
 
 def generated_fields(model: GenerativeRetrieval, wanted: argparse.Namespace, orbit: xr.Dataset, seed: int) -> dict[str, Floats]:

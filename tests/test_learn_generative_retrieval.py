@@ -24,11 +24,13 @@ from vigie.learn.generative.teaching import RainLearner, seen, taught, with_resi
 from vigie.learn.rain_heads.settings import RainHeadSettings
 from vigie.learn.rain_heads.settings import build as head_of
 from vigie.learn.retrieval import RetrievalSettings, build
-from vigie.learn.retrieval_model import RetrievalModel
+from vigie.learn.retrieval_inputs import Inputs
+from vigie.learn.retrieval_model import Member, RetrievalModel
 from vigie.learn.swaths import ChannelScaling, RainBatch, shown_mask
 
 NAMES = ("36.64V", "89.00V")
 SCALING = ChannelScaling(mean=dict.fromkeys(NAMES, 250.0), deviation=dict.fromkeys(NAMES, 20.0))
+INPUTS = Inputs(NAMES)
 BANDS = torch.rand(2, channels.WIDTH, generator=torch.Generator().manual_seed(2))
 TRANSFORM = RainTransform(mean=3.0, deviation=0.5)
 GAIN, DEVIATION = 0.8, 0.3
@@ -65,7 +67,7 @@ class Still(nn.Module):
 
 def generative(networks, reference=None, residual=None, **settings):
     return GenerativeRetrieval(
-        networks, GenerativeSettings(**settings), TRANSFORM, NAMES, (), SCALING, reference, residual, {"limits": ["few"]}
+        networks, GenerativeSettings(**settings), TRANSFORM, INPUTS, NAMES, SCALING, reference, residual, {"limits": ["few"]}
     )
 
 
@@ -74,7 +76,7 @@ def quantile_network(name="pixel"):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         member = build(network, head_of(head).channels).eval()
-    return RetrievalModel([member], network, head, NAMES, (), SCALING)
+    return RetrievalModel([Member(member, network, head)], INPUTS, SCALING)
 
 
 def untrained(model, count=1):
@@ -89,7 +91,7 @@ def untrained(model, count=1):
 
 def shown(count=5, height=1, width=1):
     x = torch.randn(count, 2, height, width, generator=seeded(1))
-    return x, shown_mask(x), BANDS
+    return x, NAMES, BANDS
 
 
 def drawn_batch(number, count=256):
@@ -97,14 +99,15 @@ def drawn_batch(number, count=256):
     x = torch.randn(count, 2, 1, 1, generator=seeded(number))
     z = GAIN * x[:, :1] + DEVIATION * torch.randn(count, 1, 1, 1, generator=seeded(number + 10_000))
     y = TRANSFORM.back(z)[:, 0]
-    return RainBatch(x, shown_mask(x), BANDS, y, torch.ones_like(y), ("",) * count)
+    group, target = torch.zeros(y.shape, dtype=torch.int64), torch.zeros(count, dtype=torch.bool)
+    return RainBatch(x, shown_mask(x), BANDS, y, torch.ones_like(y), group, target, ("",) * count)
 
 
 def check_moments(model, members=4000, within=4.0):
     """Means and deviations of members under three conditions, against the distribution, by its sampling error."""
     x = torch.tensor([[-1.0, 0.3], [0.0, -0.5], [1.2, 0.1]])[:, :, None, None]
     noise = torch.randn(members, 3, 1, 1, generator=seeded(3))
-    rain = model.members(x, shown_mask(x), BANDS, noise)
+    rain = model.members(x, NAMES, BANDS, noise)
     assert rain.shape == (members, 3, 1, 1)
     z = TRANSFORM.standardised(rain)[..., 0, 0]
     error = within * DEVIATION / sqrt(members)
@@ -144,7 +147,7 @@ def test_around_a_reference_members_are_its_mean_and_what_it_leaves():
     model = generative([Still()], reference, residual, name="pixel")
     noise = torch.randn(7, 5, 1, 1, generator=seeded())
     levels = [(k + 0.5) / 20 for k in range(20)]
-    known = TRANSFORM.standardised(reference.quantiles(*shown(), levels)).mean(dim=1)
+    known = TRANSFORM.standardised(reference.distribution(*shown(), levels)[0]).mean(dim=1)
     wanted = TRANSFORM.back(known + 0.2 + 0.4 * noise).clamp(min=0)
     torch.testing.assert_close(model.members(*shown(), noise), wanted)
 
@@ -162,11 +165,11 @@ def test_members_of_tiles_with_their_halo_are_those_of_the_whole(halo):
     model = untrained(model)
     assert model.multiple == 2 and model.reach == 2 * 11 + 12
     x = torch.randn(1, 2, 160, 8, generator=seeded(1))
-    whole = model.members(x, shown_mask(x), BANDS, noise_at(5, 3, range(160), range(8))[:, None])
+    whole = model.members(x, NAMES, BANDS, noise_at(5, 3, range(160), range(8))[:, None])
     reach = model.reach if halo == "whole" else 6
     rows = range(80 - reach, 100 + reach)
     tile = x[:, :, rows.start : rows.stop]
-    part = model.members(tile, shown_mask(tile), BANDS, noise_at(5, 3, rows, range(8))[:, None])[:, :, reach : reach + 20]
+    part = model.members(tile, NAMES, BANDS, noise_at(5, 3, rows, range(8))[:, None])[:, :, reach : reach + 20]
     assert torch.allclose(part, whole[:, :, 80:100], rtol=1e-4) == (halo == "whole")
 
 
@@ -197,18 +200,26 @@ def test_quantiles_of_members_are_those_of_hazen(count, seed):
 def test_quantiles_of_the_exact_flow_are_those_of_the_target():
     model, levels = generative([Exact()], steps=20), (0.1, 0.5, 0.9)
     noise = torch.randn(4000, 5, 1, 1, generator=seeded(4))
-    found = TRANSFORM.standardised(model.quantiles(*shown(), levels, noise))[:, :, 0, 0]
+    quantiles, mean = model.distribution(*shown(), levels, noise)
+    torch.testing.assert_close(mean, model.members(*shown(), noise).mean(dim=0))
+    found = TRANSFORM.standardised(quantiles)[:, :, 0, 0]
     normal = torch.distributions.Normal(GAIN * shown()[0][:, :1, 0, 0], DEVIATION)
     np.testing.assert_allclose(found, normal.icdf(torch.tensor(levels)), atol=6 * DEVIATION / sqrt(4000))
 
 
-def test_missing_channels_are_no_obstacle_and_other_channels_are():
+def test_missing_columns_are_no_obstacle_and_strange_ones_are():
     x = shown()[0].clone()
     x[:, 1] = torch.nan
     model, noise = untrained(generative([], quantile_network(), Residual(0.0, 1.0), name="pixel")), torch.zeros(2, 5, 1, 1)
-    assert torch.isfinite(model.members(x, shown_mask(x), BANDS, noise)).all()
-    with pytest.raises(VigieError, match=r"1 channels and fields; expected 36\.64V, 89\.00V"):
-        model.members(x[:, :1], shown_mask(x), BANDS, noise)
+    assert torch.isfinite(model.members(x, NAMES, BANDS, noise)).all()
+    alone = untrained(generative([], name="pixel"))
+    torch.testing.assert_close(
+        alone.members(x[:, :1], NAMES[:1], BANDS[:1], noise), alone.members(x[:, [1, 0]], NAMES[::-1], BANDS.flip(0), noise)
+    )
+    with pytest.raises(VigieError, match="cannot find what it was taught"):
+        model.members(x[:, :1], ("10.65V",), BANDS[:1], noise)
+    with pytest.raises(VigieError, match=r"2 columns: 36\.64V; expected"):
+        model.members(x, NAMES[:1], BANDS, noise)
     with pytest.raises(VigieError, match="noise and condition do not fit"):
         model.members(*shown(), torch.zeros(2, 4, 1, 1))
     with pytest.raises(VigieError, match="has no network"):
@@ -230,7 +241,7 @@ def test_pixels_that_weigh_nothing_teach_nothing():
 
 def test_what_a_reference_leaves_is_standardised_and_its_weights_are_not_learnt():
     model = with_residual(generative([], quantile_network(), name="pixel"), map(drawn_batch, range(4)))
-    pairs = [seen(model, batch.x, batch.mask, batch.bands) for batch in (taught(drawn_batch(n)) for n in range(4))]
+    pairs = [seen(model, batch.x, batch.bands) for batch in (taught(drawn_batch(n)) for n in range(4))]
     target = torch.cat([target for target, _ in pairs])
     assert float(target.mean()) == pytest.approx(0, abs=1e-4) and float(target.std()) == pytest.approx(1, abs=1e-4)
     assert pairs[0][1].shape[1] == model.conditions == 6
@@ -246,7 +257,7 @@ def test_a_saved_model_draws_the_same(tmp_path, with_reference):
     back, noise = load(tmp_path / "model"), torch.randn(3, 5, 1, 1, generator=seeded())
     torch.testing.assert_close(back.members(*shown(), noise), model.members(*shown(), noise), rtol=0, atol=0)
     assert (back.settings, back.transform, back.residual) == (model.settings, model.transform, model.residual)
-    assert (back.channels, back.scaling, back.facts) == (NAMES, SCALING, model.facts)
+    assert (back.inputs, back.columns, back.scaling, back.facts) == (INPUTS, NAMES, SCALING, model.facts)
     card = (tmp_path / "model" / "card.md").read_text()
     assert "2 network(s) `pixel`" in card and ("reference/" in card) == with_reference
 
@@ -256,7 +267,7 @@ def test_broken_folders_are_refused(tmp_path):
     model.save(tmp_path / "model")
     card = tmp_path / "model" / "card.json"
     written = json.loads(card.read_text())
-    for broken in ({"residual": {"mean": "much", "deviation": 1}}, {"transform": {}}, {"scaling": 3}):
+    for broken in ({"residual": {"mean": "much", "deviation": 1}}, {"transform": {}}, {"scaling": 3}, {"inputs": {}}):
         card.write_text(json.dumps(written | broken))
         with pytest.raises(VigieError, match="is not the card of a model"):
             load(tmp_path / "model")
@@ -274,6 +285,6 @@ def test_a_reference_must_see_the_same_and_a_residual_needs_one():
     with pytest.raises(VigieError, match="a residual needs the reference"):
         generative([], residual=Residual(0.0, 1.0))
     with pytest.raises(VigieError, match="do not see the same"):
-        generative([], replace(quantile_network(), channels=("36.64V",)))
+        generative([], replace(quantile_network(), inputs=Inputs(NAMES[:1])))
     with pytest.raises(ValueError, match="cannot take 20 steps"):
         GenerativeSettings(generator="diffusion", levels=10, steps=20)

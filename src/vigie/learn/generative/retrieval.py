@@ -3,7 +3,7 @@
 model/
     member-00.safetensors ...   weights of the networks, one file each
     reference/                  the retrieval around which members are generated, where there is one
-    card.json, card.md          settings, transform, residual, channels and their scaling, facts of the training
+    card.json, card.md          settings, transform, residual, inputs and their scaling, facts of the training
 
 Where there is a reference, the network is told its mean and spread, and generates what it leaves (`rain.Residual`).
 """
@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from vigie.learn.generative.rain import RainTransform, Residual
 from vigie.learn.generative.settings import GenerativeSettings, build_denoiser, build_generator
 from vigie.learn.rain_heads.head import check_levels, ordered
 from vigie.learn.rain_heads.quantile_curve import interpolated
+from vigie.learn.retrieval_inputs import Inputs
 from vigie.learn.retrieval_model import RetrievalModel
 from vigie.learn.swaths import ChannelScaling
 
@@ -50,17 +52,18 @@ class GenerativeRetrieval:
     networks: member m is drawn by network m modulo their number.
     settings: how members are generated.
     transform: what rain rates are generated on.
-    channels, ancillary: what x holds, in this order; any of them may be missing (NaN).
-    scaling: how they are standardised.
-    reference, residual: the retrieval around which members are generated, and how what it leaves is standardised; both or none.
+    inputs: what is shown of a swath, `columns` its names in the order that the networks know; any of them may be missing.
+    scaling: how columns are standardised.
+    reference: the retrieval whose mean and spread the networks are told; it sees the same inputs, scaled alike.
+    residual: how what the reference leaves is standardised, where members are generated around it.
     facts: what the model card tells of the training, JSON values.
     """
 
     networks: Sequence[nn.Module]
     settings: GenerativeSettings
     transform: RainTransform
-    channels: tuple[str, ...]
-    ancillary: tuple[str, ...]
+    inputs: Inputs
+    columns: tuple[str, ...]
     scaling: ChannelScaling
     reference: RetrievalModel | None = None
     residual: Residual | None = None
@@ -68,25 +71,19 @@ class GenerativeRetrieval:
 
     def __post_init__(self) -> None:
         """Refuse a residual of nothing, and a reference that sees something else."""
-        seen = self.reference and (*self.reference.channels, *self.reference.ancillary)
-        if self.reference and (seen != self.inputs or self.reference.scaling != self.scaling):
+        if self.reference and (self.reference.inputs, self.reference.scaling) != (self.inputs, self.scaling):
             raise VigieError(
                 "reference and generative model do not see the same",
-                found=f"reference: {', '.join(seen or ())}",
-                expected=f"{', '.join(self.inputs)}, scaled alike",
+                found=f"reference: {', '.join(self.reference.inputs.channels)}",
+                expected=f"{', '.join(self.inputs.channels)}, and the same layers and fields, scaled alike",
             )
         if self.residual and not self.reference:
             raise VigieError("a residual needs the reference that leaves it", expected="a reference, or no residual")
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of what x holds."""
-        return (*self.channels, *self.ancillary)
-
-    @property
     def conditions(self) -> int:
         """How many maps the networks are told."""
-        return 2 * len(self.inputs) + (2 if self.reference else 0)
+        return 2 * len(self.columns) + (2 if self.reference else 0)
 
     @cached_property
     def generator(self) -> Generator:
@@ -96,7 +93,7 @@ class GenerativeRetrieval:
     @property
     def multiple(self) -> int:
         """What H and W must be multiples of, and the origins of tiles for their members to agree."""
-        return max((int(network.multiple) for network in self._all), default=1)  # type: ignore[arg-type]
+        return lcm(*(int(network.multiple) for network in self.networks), self.reference.multiple if self.reference else 1)  # type: ignore[arg-type]
 
     @property
     def reach(self) -> int:
@@ -105,47 +102,60 @@ class GenerativeRetrieval:
         A halo of so many makes members of tiles equal to those of the whole. Much less is felt in practice: what one look does
         not see reaches a member only by way of the noisy field beside it.
         """
-        known = max((_radius(member) for member in self.reference.members), default=0) if self.reference else 0
+        known = max(_radius(member.network) for member in self.reference.members) if self.reference else 0
         return self.settings.looks * max((_radius(network) for network in self.networks), default=0) + known
-
-    @property
-    def _all(self) -> tuple[nn.Module, ...]:
-        return (*self.networks, *(self.reference.members if self.reference else ()))
 
     def blank(self) -> Denoiser:
         """Make a network to be trained (`vigie.learn.generative.teaching`), with weights from torch's own generator."""
         return build_denoiser(self.settings, self.conditions)
 
-    def condition(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
-        """Put together what the networks are told (N, conditions, H, W): channels, which are there, mean and spread."""
-        self._check(x)
-        known = self.known(x, mask, bands)
-        return masked(x) if known is None else torch.cat([masked(x), known], dim=1)
+    def condition(self, x: Tensor, names: Sequence[str], bands: Tensor) -> Tensor:
+        """Put together what the networks are told (N, conditions, H, W): columns, which are there, mean and spread."""
+        seen = masked(self.arranged(x, names))
+        return seen if self.reference is None else torch.cat([seen, self.known(self.reference, x, names, bands)], dim=1)
+
+    def arranged(self, x: Tensor, names: Sequence[str]) -> Tensor:
+        """Take the columns of x (N, B, H, W) that the networks know, in their order, NaN where there is none of that name.
+
+        Raises
+        ------
+        VigieError: there is none at all.
+        """
+        there = [name for name in self.columns if name in names]
+        if not there or len(names) != x.shape[1]:
+            raise VigieError(
+                "the generative model cannot find what it was taught",
+                found=f"{x.shape[1]} columns: {', '.join(names)}",
+                expected=", ".join(self.columns),
+                do="show it some of these, each with its name",
+            )
+        missing = torch.full_like(x[:, :1], torch.nan)
+        return torch.cat([x[:, [names.index(name)]] if name in there else missing for name in self.columns], dim=1)
 
     @torch.no_grad()
-    def known(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor | None:
-        """Mean and standard deviation (N, 2, H, W) of the reference's transformed rain; None without a reference."""
-        if self.reference is None:
-            return None
-        seen = self.transform.standardised(self.reference.quantiles(x, mask, bands, REFERENCE_LEVELS))
-        return torch.stack([seen.mean(dim=1), seen.std(dim=1, correction=0)], dim=1)
+    def known(self, reference: RetrievalModel, x: Tensor, names: Sequence[str], bands: Tensor) -> Tensor:
+        """Mean and standard deviation (N, 2, H, W) of the reference's transformed rain."""
+        quantiles, _ = reference.distribution(x, names, bands, REFERENCE_LEVELS)
+        rain = self.transform.standardised(quantiles)
+        return torch.stack([rain.mean(dim=1), rain.std(dim=1, correction=0)], dim=1)
 
     @torch.inference_mode()
-    def members(self, x: Tensor, mask: Tensor, bands: Tensor, noise: Tensor) -> Tensor:
+    def members(self, x: Tensor, names: Sequence[str], bands: Tensor, noise: Tensor) -> Tensor:
         """Generate rain (M, N, H, W) mm h-1 from noise (M, N, H, W): a member is a function of its noise and of what is seen.
 
         Parameters
         ----------
-        x, mask, bands: see `vigie.learn.swaths.RainBatch`; single footprints have H = W = 1.
+        x: standardised columns (N, B, H, W), NaN where missing; single footprints have H = W = 1.
+        names, bands: of the columns, see `vigie.learn.retrieval_inputs.Table`.
         noise: standard normal, see `vigie.learn.generative.noise.noise_at`.
 
         Raises
         ------
-        VigieError: there is no network, x does not hold the channels of the model, or the noise does not fit.
+        VigieError: there is no network, x does not hold what it was taught, or the noise does not fit.
         """
         if not self.networks:
             raise VigieError("the generative model has no network", do="train one with vigie.learn.generative.teaching")
-        condition, count = self.condition(x, mask, bands), len(self.networks)
+        condition, count = self.condition(x, names, bands), len(self.networks)
         drawn = torch.empty_like(noise)
         for number, network in enumerate(self.networks[: len(noise)]):
             start = noise[number::count, :, None]
@@ -154,9 +164,12 @@ class GenerativeRetrieval:
             drawn = self.residual.back(drawn, condition[:, -2])
         return self.transform.back(drawn).clamp(min=0)
 
-    def quantiles(self, x: Tensor, mask: Tensor, bands: Tensor, levels: Sequence[float], noise: Tensor) -> Tensor:
-        """Estimate quantiles (N, K, H, W) mm h-1 from the members that noise (M, N, H, W) makes."""
-        return quantiles_of(self.members(x, mask, bands, noise), levels)
+    def distribution(
+        self, x: Tensor, names: Sequence[str], bands: Tensor, levels: Sequence[float], noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Estimate quantiles (N, K, H, W) and mean (N, H, W), mm h-1, from the members that noise (M, N, H, W) makes."""
+        members = self.members(x, names, bands, noise)
+        return quantiles_of(members, levels), members.mean(dim=0)
 
     def save(self, folder: Path) -> None:
         """Write the model to a folder, whole or not at all."""
@@ -176,20 +189,11 @@ class GenerativeRetrieval:
             "transform": asdict(self.transform),
             "residual": asdict(self.residual) if self.residual else None,
             "reference": "reference" if self.reference else None,
-            "channels": list(self.channels),
-            "ancillary": list(self.ancillary),
+            "inputs": self.inputs.to_json(),
+            "columns": list(self.columns),
             "scaling": self.scaling.model_dump(mode="json"),
             "facts": dict(self.facts),
         }
-
-    def _check(self, x: Tensor) -> None:
-        if x.shape[1] != len(self.inputs):
-            raise VigieError(
-                "these are not the channels of the generative model",
-                found=f"{x.shape[1]} channels and fields",
-                expected=", ".join(self.inputs),
-                do="give all of them in this order, NaN where one is missing",
-            )
 
 
 def quantiles_of(members: Tensor, levels: Sequence[float]) -> Tensor:
@@ -224,12 +228,12 @@ def load(folder: Path, device: torch.device | str = "cpu") -> GenerativeRetrieva
         scaling = ChannelScaling.model_validate(card["scaling"])
         transform = TypeAdapter(RainTransform).validate_python(card["transform"])
         residual = TypeAdapter(Residual | None).validate_python(card["residual"])
-    except ValidationError as error:
+        inputs, columns = Inputs.from_json(card["inputs"]), tuple(card["columns"])
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise cards.no_card(folder / "card.json", error) from error
     cards.check_files(folder, card)
     reference = retrieval_model.load(folder / "reference", device) if card["reference"] else None
-    parts = tuple(card["channels"]), tuple(card["ancillary"])
-    model = GenerativeRetrieval((), settings, transform, *parts, scaling, reference, residual, card["facts"])
+    model = GenerativeRetrieval((), settings, transform, inputs, columns, scaling, reference, residual, card["facts"])
     return replace(model, networks=[_read(folder / name, model).to(device) for name in card["members"]])
 
 
@@ -241,7 +245,7 @@ def _radius(network: nn.Module) -> int:
 
 def read_card(folder: Path) -> dict[str, Any]:
     """Read a model's card.json."""
-    needed = ("transform", "residual", "reference", "channels", "ancillary", "scaling", "facts")
+    needed = ("transform", "residual", "reference", "inputs", "columns", "scaling", "facts")
     return cards.read_card(folder, FORMAT, needed)
 
 
@@ -265,11 +269,11 @@ def card_text(card: Mapping[str, Any]) -> str:
         "",
         f"Members are generated {around} by `{how['generator']}` in {how['steps']} steps. {told}".rstrip(),
         "",
-        "## Channels",
+        "## Columns",
         "",
         *(
             f"- {name}: mean {card['scaling']['mean'][name]:.4g}, deviation {card['scaling']['deviation'][name]:.4g}"
-            for name in (*card["channels"], *card["ancillary"])
+            for name in card["columns"]
         ),
         "",
     ]

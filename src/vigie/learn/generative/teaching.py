@@ -16,7 +16,8 @@ from vigie.learn.swaths import RainBatch
 class RainLearner(nn.Module):
     """A network of a generative retrieval as the training loop calls it (`vigie.learn.fit.Task`): its output is the loss.
 
-    It learns from `taught` batches. Noise comes from torch's own generator, which the loop seeds at each step.
+    It learns from `taught` batches, whose columns are those of the model. Noise comes from torch's own generator, which the
+    loop seeds at each step.
     """
 
     def __init__(self, model: GenerativeRetrieval, network: nn.Module) -> None:
@@ -26,9 +27,9 @@ class RainLearner(nn.Module):
         self.models = (model,)
 
     def forward(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
-        """Loss of a taught batch."""
+        """Loss of a taught batch; the columns themselves say where they are missing."""
         (model,) = self.models
-        target, condition = seen(model, x, mask, bands)
+        target, condition = seen(model, x, bands)
         return model.generator.loss(self.network, target, condition, None)
 
 
@@ -38,9 +39,9 @@ def taught(batch: RainBatch) -> RainBatch:
     return replace(batch, x=torch.cat([rain, batch.x], dim=1))
 
 
-def seen(model: GenerativeRetrieval, x: Tensor, mask: Tensor, bands: Tensor) -> tuple[Tensor, Tensor]:
+def seen(model: GenerativeRetrieval, x: Tensor, bands: Tensor) -> tuple[Tensor, Tensor]:
     """Turn what is taught (N, 1 + B, H, W) into standardised targets (N, 1, H, W) and conditions (N, conditions, H, W)."""
-    condition = model.condition(x[:, 1:], mask, bands)
+    condition = model.condition(x[:, 1:], model.columns, bands)
     target = model.transform.forward(x[:, :1], None)
     return model.residual.forward(target, condition[:, -2:-1]) if model.residual else target, condition
 
@@ -52,6 +53,6 @@ def with_residual(model: GenerativeRetrieval, batches: Iterable[RainBatch]) -> G
     ------
     VigieError: the reference leaves nothing.
     """
-    pairs = [seen(model, batch.x, batch.mask, batch.bands) for batch in map(taught, batches)]
+    pairs = [seen(model, batch.x, batch.bands) for batch in map(taught, batches)]
     target = torch.cat([target.flatten() for target, _ in pairs])
     return replace(model, residual=fit_residual(target, torch.cat([known[:, -2].flatten() for _, known in pairs])))
