@@ -12,14 +12,12 @@ from scipy.stats import wasserstein_distance
 from torch import nn
 
 from vigie.core.errors import VigieError
-from vigie.learn.fit import FitSettings, Task, connect, fit
 from vigie.learn.generative.denoiser import FootprintDenoiser, UNetDenoiser
 from vigie.learn.generative.diffusion import Diffusion, ddim, ddpm
 from vigie.learn.generative.flow import FlowMatching, euler, flow_loss, heun, integrate
-from vigie.learn.generative.generator import Learner, masked
+from vigie.learn.generative.generator import masked
 from vigie.learn.generative.rain import RainTransform, Residual, dequantised, fit_rain_transform, fit_residual
 from vigie.learn.unet import ChannelNorm, GroupNorm
-from vigie.learn.windows import Batch
 
 MEAN, DEVIATION = 1.5, 0.4
 """A normal target, whose velocity field and noise are known."""
@@ -208,26 +206,6 @@ def test_one_context_for_all_is_the_same_as_one_each():
         assert torch.allclose(norm(x, context), norm(x, context.expand(3, 5)), atol=1e-5)
 
 
-def test_the_training_loop_teaches_a_learner_and_twice_the_same(tmp_path):
-    def batch(number):
-        x1, c = pairs(32, seeded(number))
-        rows = torch.zeros(32, 1, 1)
-        return Batch(torch.cat([x1, c], 1), torch.ones(32, 2, 1, 1), torch.zeros(3, 1), rows, rows, rows, ("",) * 32)
-
-    weights = []
-    for run in ("a", "b"):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            learner = Learner(FootprintDenoiser(1, channels=2, widths=(16,)), FlowMatching(channels=2), targets=2)
-        task = Task(learner, lambda raw, batch, progress: raw, batch)
-        settings = FitSettings(steps=30, warmup_steps=2, learning_rate=1e-2, log_every=5)
-        losses = []
-        fit(task, settings, tmp_path / run, connect(settings, "cpu"), lambda facts, losses=losses: losses.append(facts["loss"]))
-        weights.append(torch.cat([p.flatten() for p in learner.parameters()]))
-        assert losses[-1] < 0.8 * losses[0]
-    assert torch.equal(*weights)
-
-
 def test_gaps_of_the_condition_are_refused_and_masks_fill_them():
     gaps = torch.zeros(1, 2, 4, 4)
     gaps[0, 0, 0, 0] = torch.nan
@@ -248,10 +226,10 @@ def test_impossible_numbers_of_steps_and_sizes_are_refused():
         UNetDenoiser(1, widths=(8, 8))(torch.zeros(1, 1, 5, 4), torch.zeros(1, 1, 5, 4), torch.zeros(1))
 
 
-@given(st.lists(st.one_of(st.just(0.0), st.floats(1e-4, 200.0)), min_size=1, max_size=30))
-def test_rain_goes_there_and_back(rates):
+@given(st.lists(st.one_of(st.just(0.0), st.floats(1e-4, 200.0)), min_size=1, max_size=30), st.floats(0.05, 5.0))
+def test_rain_goes_there_and_back(rates, scale):
     rain = torch.tensor(rates, dtype=torch.float64)
-    transform = RainTransform(mean=1.8, deviation=1.2, wet_mm_h=5e-5)
+    transform = RainTransform(mean=1.8, deviation=1.2, wet_mm_h=5e-5, scale_mm_h=scale)
     back = transform.back(transform.forward(rain, seeded()))
     assert torch.allclose(back, rain, rtol=1e-9, atol=0) and bool(((rain == 0) == (back == 0)).all())
 
@@ -270,6 +248,8 @@ def test_transformed_rain_is_standardised_and_its_numbers_are_kept():
     assert torch.isnan(seen[-1]) and float(seen[:-1].mean()) == pytest.approx(0, abs=1e-5)
     assert float(seen[:-1].std()) == pytest.approx(1, abs=1e-5)
     assert RainTransform(**asdict(transform)) == transform
+    coarse = fit_rain_transform(rain, seeded(1), wet_mm_h=0.05, scale_mm_h=2.0)
+    assert float(coarse.standardised(torch.tensor(2.0))) == pytest.approx((np.log(2.0) - coarse.mean) / coarse.deviation)
     with pytest.raises(VigieError, match="negative"):
         transform.forward(torch.tensor([-0.1]), seeded())
     with pytest.raises(VigieError, match="cannot be standardised"):

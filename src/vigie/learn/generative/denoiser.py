@@ -57,10 +57,17 @@ class Denoiser(nn.Module):
         Turns (N, K + C, H, W) and contexts (N, CONTEXT) into (N, K, H, W).
     channels
         K, those of the target.
+
+    Attributes
+    ----------
+    multiple: H and W must be multiples of it.
+    receptive_field: pixels side to side that can change one answer; None where the whole image can.
     """
 
     def __init__(self, body: nn.Module, channels: int) -> None:
         super().__init__()
+        self.multiple = int(body.multiple)  # type: ignore[arg-type]
+        self.receptive_field: int | None = body.receptive_field  # type: ignore[assignment]
         self.body, self.time = body, TimeEmbedding(CONTEXT)
         self.around = nn.Linear(CONTEXT, channels)
         nn.init.zeros_(self.around.weight)
@@ -96,13 +103,12 @@ class UNetDenoiser(Denoiser):
         ------
         VigieError: the U-Net cannot halve these images evenly.
         """
-        multiple = int(self.body.multiple)  # type: ignore[arg-type]
         height, width = noisy.shape[-2:]
-        if height % multiple or width % multiple:
+        if height % self.multiple or width % self.multiple:
             raise VigieError(
                 "the network cannot halve these images evenly",
                 found=f"{height} x {width} pixels",
-                expected=f"multiples of {multiple}",
+                expected=f"multiples of {self.multiple}",
                 do="choose another crop, fewer widths, or FootprintDenoiser for single footprints",
             )
         return super().forward(noisy, condition, time)
@@ -124,6 +130,9 @@ class FootprintDenoiser(Denoiser):
 
 class _Perceptron(nn.Module):
     """(linear, modulated layer norm, SiLU) for each width; layers of the same width add to what they see."""
+
+    multiple = 1
+    receptive_field = 1
 
     def __init__(self, inputs: int, outputs: int, widths: Sequence[int]) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vigie.core.errors import VigieError
-from vigie.learn.generative.generator import Network, evaluated, known_targets, mean_square, noise_of, normal
+from vigie.learn.generative.generator import Network, check_condition, evaluated, known_targets, mean_square, noise_of, normal
 
 Scheduler = Callable[[int], Any]
 """Number of noise levels -> a scheduler of diffusers, which knows the schedule and how to step down."""
@@ -87,12 +87,16 @@ class Diffusion:
         return mean_square(found - self.noising.get_velocity(clean, noise, level), known)
 
     @torch.no_grad()
-    def sample(self, network: Network, condition: Tensor, members: int, generator: torch.Generator | None) -> Tensor:
-        """Draw members (members, N, K, H, W); they depend on the generator's seed, not on `batch`."""
-        x: Tensor = noise_of(condition, members, self.channels, generator)
-        scheduler = self.scheduler(self.levels)
+    def carry(self, network: Network, condition: Tensor, noise: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Take noise (members, N, K, H, W) away step by step; `ddpm` draws new noise from `generator` on the way."""
+        check_condition(condition, noise)
+        x, scheduler = noise.flatten(0, 1), self.scheduler(self.levels)
         scheduler.set_timesteps(self.steps)
         for level in scheduler.timesteps.tolist():
             v = evaluated(network, x, condition, level / self.levels, self.batch)
             x = scheduler.step(v, level, x, generator=generator).prev_sample
-        return x.view(members, len(condition), *x.shape[1:])
+        return x.view_as(noise)
+
+    def sample(self, network: Network, condition: Tensor, members: int, generator: torch.Generator | None) -> Tensor:
+        """Draw members (members, N, K, H, W); they depend on the generator's seed, not on `batch`."""
+        return self.carry(network, condition, noise_of(condition, members, self.channels, generator), generator)

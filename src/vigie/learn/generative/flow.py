@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vigie.core.errors import VigieError
-from vigie.learn.generative.generator import Network, evaluated, known_targets, mean_square, noise_of, normal
+from vigie.learn.generative.generator import Network, check_condition, evaluated, known_targets, mean_square, noise_of, normal
 
 Velocity = Callable[[Tensor, float], Tensor]
 """(x, t) -> dx/dt, of the shape of x."""
@@ -86,8 +86,14 @@ class FlowMatching:
         return flow_loss(network, normal(tuple(x1.shape), x1, generator), x1, condition, generator)
 
     @torch.no_grad()
+    def carry(self, network: Network, condition: Tensor, noise: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Carry noise (members, N, K, H, W) along the flow; nothing is drawn on the way."""
+        check_condition(condition, noise)
+        start = noise.flatten(0, 1)
+        return integrate(lambda x, t: evaluated(network, x, condition, t, self.batch), start, self.steps, self.step).view_as(
+            noise
+        )
+
     def sample(self, network: Network, condition: Tensor, members: int, generator: torch.Generator | None) -> Tensor:
         """Draw members (members, N, K, H, W); they depend on the generator's seed, not on `batch`."""
-        noise = noise_of(condition, members, self.channels, generator)
-        drawn = integrate(lambda x, t: evaluated(network, x, condition, t, self.batch), noise, self.steps, self.step)
-        return drawn.view(members, len(condition), *drawn.shape[1:])
+        return self.carry(network, condition, noise_of(condition, members, self.channels, generator))

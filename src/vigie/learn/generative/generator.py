@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vigie.core.errors import VigieError
 
@@ -28,33 +28,16 @@ class Generator(Protocol):
         """
         ...
 
-    def sample(self, network: Network, condition: Tensor, members: int, generator: torch.Generator | None) -> Tensor:
-        """Draw members (members, N, K, H, W), standardised like the targets."""
+    def carry(self, network: Network, condition: Tensor, noise: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Carry standard normal noise (members, N, K, H, W) to as many members, standardised like the targets.
+
+        Only a sampler that draws new noise on the way looks at `generator`.
+        """
         ...
 
-
-class Learner(nn.Module):
-    """A network as the training loop calls it (`vigie.learn.fit.Task`): its output is the loss.
-
-    A batch's x holds `targets` channels of standardised target (NaN where unknown), then the channels of the condition. Noise
-    comes from torch's own generator, which the loop seeds at each step.
-
-    Examples
-    --------
-    >>> from vigie.learn.generative.denoiser import FootprintDenoiser
-    >>> from vigie.learn.generative.flow import FlowMatching
-    >>> learner = Learner(FootprintDenoiser(conditions=3), FlowMatching(), targets=1)
-    >>> learner(torch.zeros(5, 4, 1, 1), torch.ones(5, 2, 1, 1), torch.zeros(4, 1)).ndim
-    0
-    """
-
-    def __init__(self, network: nn.Module, generator: Generator, targets: int) -> None:
-        super().__init__()
-        self.network, self.generator, self.targets = network, generator, targets
-
-    def forward(self, x: Tensor, mask: Tensor, bands: Tensor) -> Tensor:
-        """Loss of a batch; the condition already says what is missing, so `mask` and `bands` are not looked at."""
-        return self.generator.loss(self.network, x[:, : self.targets], x[:, self.targets :], None)
+    def sample(self, network: Network, condition: Tensor, members: int, generator: torch.Generator | None) -> Tensor:
+        """Draw members (members, N, K, H, W) from noise of the generator's."""
+        ...
 
 
 def masked(maps: Tensor) -> Tensor:
@@ -88,14 +71,25 @@ def mean_square(error: Tensor, known: Tensor) -> Tensor:
 
 
 def noise_of(condition: Tensor, members: int, channels: int, generator: torch.Generator | None) -> Tensor:
-    """Draw the noise (members N, channels, H, W) that members start from, all at once: it does not depend on batches.
+    """Draw the noise (members, N, channels, H, W) that members start from, all at once: it does not depend on batches.
 
     Raises
     ------
-    VigieError: there are no members, or the condition is not (N, C, H, W) of numbers.
+    VigieError: there are no members.
     """
     if members < 1:
         raise VigieError("there are no members to draw", found=members, expected="at least 1")
+    shape = (members * len(condition), channels, *condition.shape[-2:])
+    return normal(shape, condition, generator).view(members, len(condition), *shape[1:])
+
+
+def check_condition(condition: Tensor, noise: Tensor) -> None:
+    """Refuse a condition that is not (N, C, H, W) of numbers, and noise (members, N, K, H, W) that does not fit it.
+
+    Raises
+    ------
+    VigieError: see above.
+    """
     if condition.ndim != 4 or not torch.isfinite(condition).all():
         raise VigieError(
             "the condition of a generative model is not a stack of whole maps",
@@ -103,7 +97,12 @@ def noise_of(condition: Tensor, members: int, channels: int, generator: torch.Ge
             expected="(N, C, H, W) without NaN",
             do="give maps with gaps to vigie.learn.generative.generator.masked",
         )
-    return normal((members * len(condition), channels, *condition.shape[-2:]), condition, generator)
+    if noise.ndim != 5 or (noise.shape[1], *noise.shape[3:]) != (len(condition), *condition.shape[2:]):
+        raise VigieError(
+            "noise and condition do not fit together",
+            found=f"noise {tuple(noise.shape)}, condition {tuple(condition.shape)}",
+            expected="(members, N, K, H, W) and (N, C, H, W)",
+        )
 
 
 def normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:

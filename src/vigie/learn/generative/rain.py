@@ -1,7 +1,8 @@
 """Rain rates as a generative model sees them: logarithmic, without a spike at zero, standardised, or as a residual.
 
 A density cannot have all its dry pixels at one value, so rates that nobody can tell from zero are spread log-uniformly
-(Pfreundschuh et al. 2022, AMT 15, 5033) before s = log(1 + y / 0.1 mm h-1), and are zero again afterwards.
+(Pfreundschuh et al. 2022, AMT 15, 5033) before s = log(1 + y / scale), and are zero again afterwards. A small scale tells light
+rain apart, a large one makes errors of heavy rain count.
 """
 
 from __future__ import annotations
@@ -14,18 +15,16 @@ from torch import Tensor
 
 from vigie.core.errors import VigieError
 
-SCALE_MM_H = 0.1
-"""Rain rate where the transform turns from linear to logarithmic."""
-
 SPREAD = 100.0
 """Zeros are spread over two decades below the smallest rain rate."""
 
 
 @dataclass(frozen=True)
 class RainTransform:
-    """Rain rate in mm h-1 to standardised s = log(1 + y / 0.1), and back.
+    """Rain rate in mm h-1 to standardised s = log(1 + y / scale), and back.
 
-    Rates below `wet_mm_h` count as zero. All are numbers, so that `dataclasses.asdict` and JSON keep it.
+    Rates below `wet_mm_h` count as zero; `scale_mm_h` is where the transform turns from linear to logarithmic. All
+    are numbers, so that `dataclasses.asdict` and JSON keep it.
 
     Examples
     --------
@@ -38,6 +37,7 @@ class RainTransform:
     mean: float
     deviation: float
     wet_mm_h: float = 1e-4
+    scale_mm_h: float = 0.1
 
     def forward(self, rain: Tensor, generator: torch.Generator | None) -> Tensor:
         """Transform rates of any shape; NaN stays NaN.
@@ -46,24 +46,30 @@ class RainTransform:
         ------
         VigieError: a rate is negative.
         """
-        return (logarithmic(dequantised(rain, self.wet_mm_h, generator)) - self.mean) / self.deviation
+        return self.standardised(dequantised(rain, self.wet_mm_h, generator))
+
+    def standardised(self, rain: Tensor) -> Tensor:
+        """Transform rates as they are, zeros too: what is known for certain, like a reference, has no density."""
+        return (logarithmic(rain, self.scale_mm_h) - self.mean) / self.deviation
 
     def back(self, standardised: Tensor) -> Tensor:
         """Rates in mm h-1, 0 below `wet_mm_h`."""
-        rain = SCALE_MM_H * torch.expm1(standardised * self.deviation + self.mean)
+        rain = self.scale_mm_h * torch.expm1(standardised * self.deviation + self.mean)
         # Not `rain >= wet`: NaN must stay.
         return torch.where(rain < self.wet_mm_h, 0.0, rain)
 
 
-def fit_rain_transform(rain: Tensor, generator: torch.Generator | None, wet_mm_h: float = 1e-4) -> RainTransform:
+def fit_rain_transform(
+    rain: Tensor, generator: torch.Generator | None, wet_mm_h: float = 1e-4, scale_mm_h: float = 0.1
+) -> RainTransform:
     """Measure mean and deviation of transformed rates, those that are known.
 
     Raises
     ------
     VigieError: a rate is negative, or they are all alike.
     """
-    mean, deviation = _moments(logarithmic(dequantised(rain, wet_mm_h, generator)), "rain rates")
-    return RainTransform(mean, deviation, wet_mm_h)
+    seen = logarithmic(dequantised(rain, wet_mm_h, generator), scale_mm_h)
+    return RainTransform(*_moments(seen, "rain rates"), wet_mm_h, scale_mm_h)
 
 
 @dataclass(frozen=True)
@@ -119,9 +125,9 @@ def dequantised(rain: Tensor, wet_mm_h: float, generator: torch.Generator | None
     return torch.where(rain < wet_mm_h, wet_mm_h * torch.exp(-log(SPREAD) * uniform), rain)
 
 
-def logarithmic(rain: Tensor) -> Tensor:
-    """s = log(1 + y / 0.1 mm h-1)."""
-    return torch.log1p(rain / SCALE_MM_H)
+def logarithmic(rain: Tensor, scale_mm_h: float) -> Tensor:
+    """s = log(1 + y / scale)."""
+    return torch.log1p(rain / scale_mm_h)
 
 
 def _moments(values: Tensor, what: str) -> tuple[float, float]:
