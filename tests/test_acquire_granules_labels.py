@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -115,7 +116,7 @@ def test_fills_of_a_grid_are_missing_and_rounding_below_zero_is_zero(tmp_path):
     found = only(open_labels(cf(tmp_path, rain))).rate
     assert np.isnan(found[0, 0]) and found[0, 1] == 0
     rain[0, 2, 2] = -0.5
-    with pytest.raises(VigieError, match=r"pr is below zero; found -0\.5 mm/h"):
+    with pytest.raises(VigieError, match=r"grid\.nc holds rain below zero; found -0\.5 mm/h"):
         only(open_labels(cf(tmp_path, rain)))
 
 
@@ -242,6 +243,19 @@ def test_netcdf_without_place_or_time_or_with_other_dimensions_is_refused(tmp_pa
         change.to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
         with pytest.raises(VigieError, match=words):
             only(open_labels(str(tmp_path / "x.nc")))
+
+
+def test_files_that_are_cut_short_are_refused(tmp_path):
+    whole = Path(cf(tmp_path, np.random.default_rng(0).uniform(0, 1, (20, 45, 40)))).read_bytes()
+    cut = tmp_path / "cut.nc"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(VigieError, match="cannot be read") as caught:
+        only(open_labels(str(cut)))
+    assert "\n" not in str(caught.value)
+    parquet = tmp_path / "cut.parquet"
+    parquet.write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(VigieError, match="is no table of gauges"):
+        open_labels(str(parquet)).times  # noqa: B018
 
 
 def test_a_swath_of_brightness_temperatures_alone_labels_nothing(write_granule):
