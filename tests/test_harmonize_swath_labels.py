@@ -130,6 +130,9 @@ def test_beside_the_radars_swath_footprints_lose_their_labels():
     kept = edge["label_share"].values[labelled]
     # Rays lie at 179.8 degrees and 4.5 km apart: the last one 27 km east of it, the footprints 11.1, 16.1, 21.1, 26.1, 31.1 km.
     assert labelled.all(axis=0).tolist() == [True] * 4 + [False] * 5 and kept.min() >= 0.5
+    # Those 31 and 36 km east of it still see a ray, beyond there is none within reach.
+    names = np.array(list(LABEL_STATUS))[edge["label_status"].values[10]]
+    assert names.tolist() == ["labelled"] * 4 + ["not_valid"] * 2 + ["too_far"] * 3
     strict = with_labels(swath(), [replace(RADAR, least_share=0.99)], reading(radar=radar(columns=slice(0, 7))))
     assert (strict["label_status"].values == 0).all(axis=0).tolist() == [True] * 3 + [False] * 6
     distance = edge["label_distance_km"].values[:, 3]
