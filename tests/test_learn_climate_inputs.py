@@ -91,11 +91,14 @@ def test_images_keep_their_shape_and_gaps_stay():
     assert gone == {"89V-89H", "PCT89", "37V-89V", "89V-166V"} and int(np.isnan(found).sum()) == 4
 
 
-def test_channels_that_are_missing_are_named():
+def test_only_what_the_channels_allow_is_made_and_two_of_a_kind_are_refused():
+    few = swath([[1.0, 2.0, 5.0]], [Channel(36.5, "V"), Channel(36.5, "H"), Channel(183.31, "V", sideband_ghz=7.0)])
+    assert invariant_inputs(few)["input"].values.tolist() == ["37V-37H", "PCT37"]
+    assert line_differences(few).shape == (1, 0)
     with pytest.raises(VigieError, match="89 GHz channel of polarisation V"):
-        corrected_temperatures(swath([[1.0, 2.0]], [Channel(36.5, "V"), Channel(36.5, "H")]))
-    with pytest.raises(VigieError, match="two sidebands"):
-        line_differences(swath([[1.0]], [Channel(183.31, "V", sideband_ghz=7.0)]))
+        of_role(few, "89", "V")
+    with pytest.raises(VigieError, match="37 GHz channel of polarisation V"):
+        corrected_temperatures(swath([[1.0, 2.0, 3.0]], [Channel(36.5, "V"), Channel(37.0, "V"), Channel(36.5, "H")]))
 
 
 def test_a_known_clear_sky_is_found_again_through_json():

@@ -1,17 +1,16 @@
-"""Observed and simulated labels together: quantiles that match, weights that add up, sources that a network is told."""
+"""Observed and simulated labels together: quantiles that match, weights that add up, and two phases."""
 
 from dataclasses import asdict
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mstats
 
 from vigie.core.errors import VigieError
 from vigie.learn.fit import FitSettings
-from vigie.learn.hybrid import LabelMap, SourceChannels, fit_label_map, flagged, pretrain_finetune, source_weights
+from vigie.learn.hybrid import LabelMap, fit_label_map, pretrain_finetune, source_weights
 
 
 def rain(count, seed, scale=1.0):
@@ -63,40 +62,25 @@ def test_labels_that_cannot_be_matched_are_refused():
         fit_label_map(rain(10, 0), np.zeros(3))
 
 
-@given(st.lists(st.sampled_from(["dpr", "cmb", "era5"]), min_size=1, max_size=60))
-def test_each_source_has_its_share_of_the_weight(source):
+@given(st.dictionaries(st.sampled_from(["dpr", "cmb", "era5"]), st.integers(1, 60), min_size=1))
+def test_each_source_has_its_share_of_the_weight(rows):
     shares = {"dpr": 3.0, "cmb": 1.0, "era5": 1.0}
-    weights = source_weights(source, shares)
-    assert weights.mean() == pytest.approx(1.0)
-    total = sum(shares[name] for name in set(source))
-    for name in set(source):
-        part = weights[np.array(source) == name]
-        assert part.sum() / len(source) == pytest.approx(shares[name] / total) and np.ptp(part) == 0
+    weights, count = source_weights(rows, shares), sum(rows.values())
+    assert sum(weights[name] * rows[name] for name in rows) == pytest.approx(count)
+    for name in rows:
+        assert weights[name] * rows[name] / count == pytest.approx(shares[name] / sum(shares[other] for other in rows))
 
 
-def test_sources_without_a_share_are_named():
-    with pytest.raises(VigieError, match=r"found \['era5'\]"):
-        source_weights(["dpr", "era5"], {"dpr": 1.0})
-    with pytest.raises(VigieError, match="cannot be weights"):
-        source_weights(["dpr"], {"dpr": 0.0})
-
-
-@pytest.mark.parametrize("pixels", [(), (4, 6)])
-def test_a_network_is_told_the_source_of_rows_and_of_images(pixels):
-    inputs, source = torch.randn(3, 2, *pixels), torch.tensor([0, 1, 0])
-    flag = flagged(inputs, source == 1)
-    assert torch.equal(flag[:, :2], inputs) and torch.equal(flag[:, 2].reshape(3, -1).mean(-1), source.float())
-    learnt = SourceChannels(2, 3)
-    told = learnt(inputs, source)
-    assert told.shape == (3, 5, *pixels) and torch.equal(told[0, 2:], told[2, 2:])
-    told.sum().backward()
-    assert learnt.embedding.weight.grad[0, 0] == 2 * learnt.embedding.weight.grad[1, 0]
+def test_a_source_without_share_or_rows_takes_no_part():
+    assert source_weights({"dpr": 5, "era5": 7, "cmb": 0}, {"dpr": 1.0, "cmb": 1.0}) == {"dpr": 1.0, "era5": 0.0}
+    with pytest.raises(VigieError, match="have no weight"):
+        source_weights({"dpr": 5}, {"era5": 1.0})
 
 
 def test_two_phases_share_the_steps_and_the_second_is_gentler():
     whole = FitSettings(steps=1001, learning_rate=4e-3)
-    first, second = pretrain_finetune(whole, "era5", "dpr", pretrain_share=0.4, gentler=0.25)
+    first, second = pretrain_finetune(whole, ["era5"], ["dpr"], pretrain_share=0.4, gentler=0.25)
     assert first.settings.steps + second.settings.steps == 1001 and first.settings.steps == 400
     assert first.settings.rate(399) > 0 and second.settings.learning_rate == pytest.approx(1e-3)
     with pytest.raises(VigieError, match="1001 of 1001"):
-        pretrain_finetune(whole, "era5", "dpr", pretrain_share=1.0)
+        pretrain_finetune(whole, ["era5"], ["dpr"], pretrain_share=1.0)

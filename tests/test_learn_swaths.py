@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,19 @@ import xarray as xr
 
 from vigie.core.errors import VigieError
 from vigie.core.swath import Channel, channel_coordinates
+from vigie.learn.retrieval_inputs import Inputs
 from vigie.learn.swath_folds import SwathFoldSettings, fold_of_pixels, folds_in
-from vigie.learn.swaths import ChannelScaling, SwathSource, SwathWindowSettings, footprints, learnt_from, measure, scored_on
+from vigie.learn.swaths import (
+    ChannelScaling,
+    SwathSource,
+    SwathWindowSettings,
+    footprints,
+    learnt_from,
+    measure,
+    scored_on,
+    with_target,
+    without_rain,
+)
 
 CHANNELS = (Channel(36.64, "V"), Channel(36.64, "H"), Channel(89.0, "V"))
 NAMES = tuple(channel.name for channel in CHANNELS)
@@ -39,13 +52,14 @@ def swath(scans=12, pixels=5, seed=0, groups=None):
 def parts(**changes):
     data = [swath(seed=seed, **changes) for seed in (0, 1)]
     return [
-        footprints(d, NAMES, (), fold) for d, fold in zip(data, fold_of_pixels(data, SwathFoldSettings(count=2)), strict=True)
+        footprints(d, Inputs(NAMES), fold)
+        for d, fold in zip(data, fold_of_pixels(data, SwathFoldSettings(count=2)), strict=True)
     ]
 
 
 def source(made, fold=0, **settings):
     scaling = measure(made, lambda part: learnt_from(part, fold))
-    return SwathSource(made, fold, scaling, SwathWindowSettings(**settings), seed=3)
+    return SwathSource(made, lambda part: learnt_from(part, fold), scaling, SwathWindowSettings(**settings), seed=3)
 
 
 def test_a_batch_is_a_function_of_seed_and_step():
@@ -95,7 +109,7 @@ def test_a_new_channel_takes_the_scale_of_a_near_one_and_a_strange_one_is_refuse
 
 def test_ancillary_fields_follow_the_channels():
     data = swath()
-    made = footprints(data, NAMES, ("total_column_water_vapour",), np.zeros((12, 5), np.int16))
+    made = footprints(data, Inputs(NAMES, ("total_column_water_vapour",)), np.zeros((12, 5), np.int16))
     assert made.names == (*NAMES, "total_column_water_vapour") and made.bands.shape[0] == 4
     np.testing.assert_array_equal(made.x[..., 3], data["total_column_water_vapour"].values)
 
@@ -103,17 +117,17 @@ def test_ancillary_fields_follow_the_channels():
 def test_a_constant_channel_is_refused():
     data = swath()
     data["brightness_temperature"][..., 1] = 200.0
-    made = [footprints(data, NAMES, (), np.full((12, 5), -1, np.int16))]
+    made = [footprints(data, Inputs(NAMES), np.full((12, 5), -1, np.int16))]
     with pytest.raises(VigieError, match=r"36\.64H says nothing"):
         measure(made, lambda part: learnt_from(part, -1))
 
 
 def test_nothing_to_learn_from_is_refused():
     data = swath()
-    made = [footprints(data, NAMES, (), np.zeros((12, 5), np.int16))]
+    made = [footprints(data, Inputs(NAMES), np.zeros((12, 5), np.int16))]
     scaling = ChannelScaling(mean=dict.fromkeys(NAMES, 250.0), deviation=dict.fromkeys(NAMES, 20.0))
     with pytest.raises(VigieError, match="nothing to learn from"):
-        SwathSource(made, 0, scaling, SwathWindowSettings())
+        SwathSource(made, lambda part: learnt_from(part, 0), scaling, SwathWindowSettings())
 
 
 def test_orbits_of_one_day_are_held_out_together_where_their_time_is_known():
@@ -127,14 +141,16 @@ def test_orbits_of_one_day_are_held_out_together_where_their_time_is_known():
 def test_suspect_footprints_are_scored_and_not_learnt_from():
     data = swath()
     data["flags"][2, 3] = 4
-    part = footprints(data, NAMES, (), np.where(np.arange(12)[:, None] < 6, 0, -1).astype(np.int16) * np.ones((1, 5), np.int16))
+    part = footprints(
+        data, Inputs(NAMES), np.where(np.arange(12)[:, None] < 6, 0, -1).astype(np.int16) * np.ones((1, 5), np.int16)
+    )
     assert not learnt_from(part, -1)[2, 3] and scored_on(part, 0)[2, 3]
 
 
 def test_sensors_that_see_alike_named_channels_otherwise_share_no_batch():
     data = [swath(seed=0), swath(seed=1)]
     data[1] = data[1].assign_coords(footprint_km=("channel", [40.0, 40.0, 15.0]))
-    made = [footprints(d, NAMES, (), np.full((12, 5), -1, np.int16)) for d in data]
+    made = [footprints(d, Inputs(NAMES), np.full((12, 5), -1, np.int16)) for d in data]
     assert len(source(made, fold=-1).groups) == 2
 
 
@@ -174,3 +190,32 @@ def test_days_that_test_everything_or_nothing_are_refused():
 def test_too_few_units_are_refused():
     with pytest.raises(VigieError, match="cannot make 3 folds by sensor"):
         fold_of_pixels([swath()], SwathFoldSettings(by="sensor", count=3))
+
+
+def test_samples_to_adapt_to_follow_and_their_rain_is_unknown():
+    one, other = source(parts(), batch=4).batch(0), source(parts(), batch=3).batch(1)
+    both = with_target(one, other)
+    assert both.target.tolist() == [False] * 4 + [True] * 3
+    torch.testing.assert_close(both.x[4:], other.x)
+    assert torch.isnan(both.y[4:]).all() and (both.weight[4:] == 0).all() and both.scenes == one.scenes + other.scenes
+    with pytest.raises(VigieError, match="has other channels"):
+        with_target(one, replace(other, bands=other.bands[:2]))
+
+
+def test_weights_of_a_part_are_those_of_its_footprints():
+    made = parts()
+    scaling = measure(made, lambda part: learnt_from(part, 0))
+    settings = SwathWindowSettings(batch=30)
+    source_ = SwathSource(made, lambda p: learnt_from(p, 0), scaling, settings, 0, lambda p: 2.0 * (p.id == "swath-1"))
+    batch = source_.batch(0)
+    assert set(batch.scenes) == {"swath-1"} and set(batch.weight.flatten().tolist()) == {2.0}
+
+
+def test_dry_footprints_are_told_by_their_rate_or_by_what_falls():
+    data = swath()
+    data["truth"][0, 0] = 0.0
+    assert without_rain(data).sum() == 1
+    data["phase"] = (("scan", "pixel"), np.full((12, 5), 255, np.uint8))
+    data["phase"][3, :] = 0
+    assert without_rain(data).sum() == 1, "a rate above 0 is rain, whatever the phase"
+    assert without_rain(data.drop_vars("truth"))[3].all()

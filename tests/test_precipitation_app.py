@@ -19,16 +19,18 @@ from vigie.core.store import create
 from vigie.harmonize.swath import SwathReader
 from vigie.learn.rain_heads.settings import RainHeadSettings
 from vigie.learn.retrieval import RetrievalSettings, build
-from vigie.learn.retrieval_model import RetrievalModel, load
+from vigie.learn.retrieval_inputs import Inputs
+from vigie.learn.retrieval_model import Member, RetrievalModel, load
 from vigie.learn.swaths import ChannelScaling
 from vigie.physics.antenna import observe
-from vigie.predict.swath import QUALITY, SwathPrediction, retrieved, template
+from vigie.predict.swath import QUALITY, THRESHOLDS_MM_H, Kept, SwathPrediction, retrieved, template
 from vigie.story.app import perform
 from vigie.story.experiment import to_toml
 from vigie.story.run import ARTEFACTS, STAGES, Run
 from vigie.synthetic.orbit import Granule, make_swath, save_swath
 from vigie.synthetic.rain import Climate
 from vigie.verify.quantile_scores import crps
+from vigie.verify.quantiles import exceedance, mean_of_quantiles
 
 SCANS, PIXELS = 30, 24
 
@@ -127,7 +129,7 @@ def test_a_pixel_network_beats_the_climatology(run):
 
 
 def test_the_climatology_counts_every_retrieval_that_is_trusted(run):
-    found = xr.load_dataset(run.artefact("publish") / "climatology.nc", engine="h5netcdf")
+    found = xr.load_dataset(run.artefact("publish") / "climatology" / "all.nc", engine="h5netcdf")
     trusted = 0
     for number in range(4):
         flags = xr.load_dataset(run.artefact("publish") / f"orbit-{number}" / "rain.nc", engine="h5netcdf")["quality_flag"]
@@ -168,27 +170,43 @@ def test_a_network_of_images_retrieves_the_same_however_an_orbit_is_cut(run, tmp
     reader = SwathReader(run.artefact("harmonize"), "swath/orbit-0")
     names = tuple(map(str, reader.dataset["channel"].values))
     scaling = ChannelScaling(mean=dict.fromkeys(names, 250.0), deviation=dict.fromkeys(names, 30.0))
-    RetrievalModel([made], network, head, names, (), scaling).save(tmp_path / "model")
+    RetrievalModel([Member(made, network, head)], Inputs(names), scaling).save(tmp_path / "model")
     found = []
     for wanted in (SCANS, 5):
-        scans, halo = tiling(network, wanted)
+        scans, halo = tiling([network], wanted)
         group = f"swath/{wanted}"
         work = SwathPrediction(
-            tmp_path / "model", "card", reader, names, (0.1, 0.5, 0.9), tmp_path / "store.zarr", group, scans, halo
+            tmp_path / "model", "card", reader, names, Kept((0.1, 0.5, 0.9), 2, 7), tmp_path / "store.zarr", group, scans, halo
         )
-        create(work.path, template(reader.dataset, work.levels, {}), {"scan": scans}, group)
-        for tile in work.tiles():
-            work(tile)
-        found.append(xr.open_zarr(work.path, group=group, consolidated=False)["rainfall_rate_quantile"].load().values)
-    assert np.isfinite(found[0]).any()
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
+        create(work.path, template(reader.dataset, work.kept, (), {}), {"scan": scans}, group)
+        work(work.tiles())
+        found.append(xr.open_zarr(work.path, group=group, consolidated=False).load())
+    for name in ("rainfall_rate_quantile", "rainfall_rate_member"):
+        assert np.isfinite(found[0][name].values).any()
+        np.testing.assert_allclose(found[0][name].values, found[1][name].values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [RetrievalSettings(hidden=(8,)), RetrievalSettings(name="unet", widths=(4, 8))])
+def test_a_halo_is_seen_and_not_kept(run, network):
+    swath = SwathReader(run.artefact("harmonize"), "swath/orbit-1")({})
+    names, levels = tuple(map(str, swath["channel"].values)), (0.1, 0.5, 0.9)
+    scaling = ChannelScaling(mean=dict.fromkeys(names, 250.0), deviation=dict.fromkeys(names, 30.0))
+    member = Member(build(network, 3).eval(), network, RainHeadSettings(levels=levels))
+    model, kept = RetrievalModel([member], Inputs(names), scaling), Kept(levels)
+    whole, inner = retrieved(model, swath, names, kept), retrieved(model, swath, names, kept, slice(4, 20))
+    xr.testing.assert_allclose(inner, whole.isel(scan=slice(4, 20)), rtol=1e-6)
+    made = np.isfinite(whole["rainfall_rate"].values)
+    quantiles = whole["rainfall_rate_quantile"].values[:, made].astype(np.float64)
+    expected = mean_of_quantiles(quantiles, np.array(levels)), exceedance(quantiles, np.array(levels), THRESHOLDS_MM_H)
+    np.testing.assert_allclose(whole["rainfall_rate"].values[made], expected[0], rtol=1e-6)
+    np.testing.assert_allclose(whole["probability_exceeding"].values[:, made], expected[1], atol=1e-6)
 
 
 def test_channels_are_matched_by_name_or_nearness_and_told_apart(run):
     card = json.loads((run.artefact("train") / "all" / "card.json").read_text())
     granule = next(one for one in catalogued(run) if one.id == "orbit-3")
-    backwards = tuple(reversed(card["channels"]))
-    assert shown_of(granule, backwards, card) == tuple(card["channels"])
+    learnt = tuple(card["inputs"]["channels"])
+    assert shown_of(granule, learnt[::-1], card) == learnt
     assert shown_of(granule, ("85.50V", "10.65H", "21.30V", "150.00H"), card) == ("10.65H", "85.50V", "21.30V", "150.00H")
     with pytest.raises(VigieError, match="knows no channel of swath"):
         shown_of(granule, ("6.93V", "50.30"), card)
@@ -197,10 +215,10 @@ def test_channels_are_matched_by_name_or_nearness_and_told_apart(run):
 def test_a_pixel_without_a_channel_that_was_learnt_from_is_flagged(run):
     model = load(run.artefact("train") / "all")
     swath = SwathReader(run.artefact("harmonize"), "swath/orbit-0")({})
-    fewer = retrieved(model, swath, model.channels[:-1], (0.1, 0.5))
+    fewer = retrieved(model, swath, model.inputs.channels[:-1], Kept((0.1, 0.5)))
     flags = fewer["quality_flag"].values
     assert set(np.unique(flags)) == {QUALITY["missing_channel"], QUALITY["no_retrieval"]}
-    assert np.isnan(fewer["ood_score"].values).all()
+    assert np.isnan(fewer["ood_score"].values).all(), "without a channel nothing is compared"
 
 
 def test_a_prediction_that_lost_a_tile_goes_on_to_the_same_bytes(orbits, run, tmp_path):
@@ -224,8 +242,8 @@ def test_the_report_says_what_was_retrieved_and_how_good_it_is(run):
 def test_models_tell_their_labels_and_limits(run):
     card = json.loads((run.artefact("train") / "all" / "card.json").read_text())
     assert "labels of simulated" in card["facts"]["learnt_from"]["orbit-0"]
-    assert card["facts"]["loss"]["proper"] is True
-    assert 0 < card["familiar"]["threshold"] < 1000
+    assert card["facts"]["loss"]["quantile"]["proper"] is True
+    assert 0.5 < card["familiar"]["threshold"] < 2
 
 
 def test_explain_tells_the_work(run):

@@ -33,7 +33,9 @@ from vigie.harmonize.cube import open_scene
 from vigie.learn.model import load as load_model
 from vigie.learn.model import read_card
 from vigie.story import products, training, verification
-from vigie.story.apply import Request, experiment_of
+from vigie.story.apply import with_overrides
+from vigie.story.applying import Request
+from vigie.story.map_apply import experiment_of
 from vigie.story.reading import load
 from vigie.story.report import score_sections
 from vigie.story.run import ARTEFACTS, Run
@@ -321,7 +323,7 @@ def test_the_place_of_the_training_is_not_that_of_the_map(finished, tmp_path):
     card["facts"]["origin"]["harmonize"]["grid"] = grid
     wanted = experiment_of(card, Request(("a.tif",)), tmp_path)
     assert wanted["harmonize"]["grid"] == {"resolution_m": 30.0}
-    chosen = experiment_of(card, Request(("a.tif",), overrides=("harmonize.grid.crs=EPSG:32646",)), tmp_path)
+    chosen = with_overrides(experiment_of(card, Request(("a.tif",)), tmp_path), ["harmonize.grid.crs=EPSG:32646"])
     assert chosen["harmonize"]["grid"] == {"resolution_m": 30.0, "crs": "EPSG:32646"}
 
 
@@ -542,7 +544,7 @@ def test_the_report_of_apply_says_what_was_really_done(mapped, finished, own):
     warning = "The model never saw hexagon-kh9 (it learnt from synthetic-multispectral): test its maps before use."
     assert warning in page[page.index("<h2>Maps") : page.index("<h2>Glaciers")]
     image, outlines = own / "kh9_1973-08-20_dolma.tif", own / "outlines.gpkg"
-    told = f"vigie apply {finished} {image} --out {folder} --sensor auto --dem {own / 'dem.tif'} --outlines {outlines}"
+    told = f"vigie apply {finished} {image} --out {folder} --dem {own / 'dem.tif'} --outlines {outlines}"
     assert told in page[page.index("<h2>How to reproduce") :]
     assert "[harmonize]" in page and "[train" not in page and "[verify" not in page and "vigie run" not in page
     with rasterio.open(folder / "products" / image.stem / "class.tif") as product:

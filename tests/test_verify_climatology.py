@@ -12,6 +12,8 @@ from vigie.core.errors import VigieError
 from vigie.verify.climatology import (
     EDGES,
     QUANTILE_ERROR,
+    Cells,
+    GridCounts,
     count_field,
     count_samples,
     finish_climatology,
@@ -136,3 +138,39 @@ def test_swaths_without_places_are_refused():
         count_samples(one, one, 200 * one, 1.0)
     with pytest.raises(VigieError, match="do not divide the Earth"):
         count_samples(one, one, one, 0.7)
+
+
+def swath(seed: int, rows: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    rain = np.where(rng.random(rows) < 0.4, rng.lognormal(0, 1.5, rows), 0.0)
+    rain[rng.random(rows) < 0.05] = np.nan
+    return rain, rng.uniform(-90, 90, rows), rng.uniform(-180, 180, rows)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), order=st.permutations(range(4)))
+def test_a_grid_that_is_filled_in_place_counts_what_tallies_count(seed, order):
+    cells = Cells.around(-90, -180, 90, 180, 10.0)
+    counts, parts = GridCounts(cells), [swath(seed + number) for number in range(4)]
+    for number in order:
+        counts.add(*parts[number])
+    found = finish_climatology(counts.tally(), wet=0.1)
+    expected = finish_climatology(add_all(count_samples(*part, 10.0) for part in parts), wet=0.1).reindex_like(found)
+    for name in ("mean", "wet_fraction", "rain_quantile"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
+    np.testing.assert_array_equal(found["count"], expected["count"].fillna(0))
+
+
+def test_a_grid_of_a_region_counts_what_lies_in_it_and_on_its_edges():
+    cells = Cells.around(south=10.2, west=178.5, north=12.0, east=180.0, cell_deg=1.0)
+    assert (cells.rows, cells.columns) == (2, 2)
+    counts = GridCounts(cells)
+    latitude, longitude = np.array([10.2, 12.0, 12.1, 11.0, 11.0]), np.array([178.5, 180.0, 179.0, -179.5, 177.9])
+    counts.add(np.ones(5), latitude, longitude)
+    assert counts.tally().weight["rain"].values.tolist() == [[1, 0], [0, 1]]
+    assert counts.histogram.nbytes + counts.total.nbytes == cells.bytes
+
+
+def test_a_grid_refuses_what_is_no_rain():
+    with pytest.raises(VigieError, match="rain is no rain"):
+        GridCounts(Cells(0.0, 0.0, 1, 1, 1.0)).add(np.array([-9999.9]), np.array([0.5]), np.array([0.5]))

@@ -83,12 +83,15 @@ def explain(experiment: ExperimentFile, out: Out = Path("runs"), set_: Set = [])
 
 @app.command()
 def schema(application: Annotated[str, typer.Argument(metavar="APPLICATION", help="name of an application")] = "") -> None:
-    """Document every key of an application's experiment file."""
+    """Document every key of an application's experiment file, and of its assessments."""
     from vigie.story.app import app_names, find_app
     from vigie.story.schema import describe
 
     for name in [application] if application else app_names():
-        typer.echo(describe(find_app(name).settings))
+        found = find_app(name)
+        typer.echo(describe(found.settings))
+        if found.assess is not None:
+            typer.echo(f"\nassessments, `vigie assess`:\n{describe(found.assess.settings)}")
 
 
 @app.command()
@@ -131,22 +134,42 @@ def compare(
 
 
 @app.command()
+def assess(
+    assessment: Annotated[Path, typer.Argument(metavar="ASSESSMENT.toml", help="products and a reference, see examples/")],
+    out: Annotated[Path, typer.Option("--out", help="folder for figures, table and page")] = Path("assessment"),
+    set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
+) -> None:
+    """Hold anybody's products against a reference: one protocol, one page."""
+    from vigie.story.reading import load_assessment
+
+    found, settings = load_assessment(assessment, set_)
+    _progress(quiet)
+    page = found.perform(settings, assessment.resolve().parent, out)
+    if not quiet:
+        typer.echo(f"page: {page}")
+
+
+@app.command()
 def apply(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained model: a run folder, or a folder of its model/")],
-    scenes: Annotated[list[str], typer.Argument(metavar="SCENE...", help="your own images: files, folders, products")],
+    scenes: Annotated[list[str], typer.Argument(metavar="SCENE...", help="your own images or granules: files, products")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="folder for the products")],
     sensor: Annotated[str, typer.Option(help="sensor name or TOML file; 'auto' recognises products by their names")] = "auto",
     dem: Annotated[Path | None, typer.Option(help="elevation model, metres")] = None,
     date: Annotated[str | None, typer.Option(help="date of the images, ISO 8601, where no name or tag tells it")] = None,
     outlines: Annotated[Path | None, typer.Option(help="known outlines: glaciers keep their identity and divides")] = None,
+    label_source: Annotated[
+        str | None, typer.Option(help="where rain rates in tables of footprints come from: dpr, cmb, era5 ...")
+    ] = None,
     set_: Set = [],  # noqa: B006
     quiet: Quiet = False,
 ) -> None:
-    """Map your own images with a trained model, to finished products."""
-    from vigie.story.apply import Request
+    """Let a trained model map or retrieve from your own files, to finished products."""
     from vigie.story.apply import apply as apply_model
+    from vigie.story.applying import Request
 
-    request = Request(tuple(scenes), sensor, dem, date, outlines, tuple(set_))
+    request = Request(tuple(scenes), sensor, dem, date, outlines, label_source, tuple(set_))
     _tell(apply_model(model, request, out, _progress(quiet)), quiet)
 
 

@@ -7,6 +7,7 @@ made of
     ln(1 + sideband), an indicator; polarisation (one-hot: V, H, mixed)
     ln(footprint / 10 km), an indicator; 1 / cos(incidence) - 1, an indicator
     the name of an ancillary field (one-hot), which is a channel like any other
+    what is made of channels (one-hot: departure from clear sky, and differences of several kinds)
     an indicator of layers that say where a channel is missing
 
 Optical bands are described by `vigie.learn.bands`, whose numbers these are not.
@@ -43,12 +44,17 @@ ANCILLARY = (
     "land_fraction",
     "sea_ice_fraction",
     "elevation",
+    "relative_vapour",
     "observed_label",
 )
 """Ancillary fields a network may see. Latitude and longitude are none: they tell the climate that was learnt in.
 "observed_label" is 1 where the truth is observed and 0 where it is simulated (hybrid training)."""
 
-WIDTH = 2 * len(PERIODS) + 7 + len(POLARISATIONS) + len(ANCILLARY) + 1
+KINDS = ("departure", "polarisation", "corrected", "line", "step")
+"""What is made of channels: a temperature minus that of clear sky, V minus H, the polarisation-corrected temperature, a
+sideband of a line minus its innermost one, and vertical polarisation minus that of the next frequency."""
+
+WIDTH = 2 * len(PERIODS) + 7 + len(POLARISATIONS) + len(ANCILLARY) + len(KINDS) + 1
 """Length D of a descriptor."""
 
 
@@ -80,6 +86,27 @@ def describe(swath: xr.Dataset, ancillary: Sequence[str] = ()) -> Tensor:
     """
     described = np.concatenate([_channels(swath), _ancillary(ancillary)], axis=0)
     return torch.from_numpy(described.astype(np.float32))
+
+
+def describe_derived(kind: str, frequency_ghz: float, sideband_ghz: float = 0.0) -> Tensor:
+    """Describe what is made of channels, (1, WIDTH): its kind of KINDS, and the first channel's frequency and sideband.
+
+    Examples
+    --------
+    >>> describe_derived("corrected", 89.0).shape == (1, WIDTH)
+    True
+    """
+    position = {"polarisation": "", "frequency_ghz": frequency_ghz, "sideband_ghz": sideband_ghz}
+    unknown = {"footprint_km": float("nan"), "incidence_deg": float("nan")}
+    alone = xr.Dataset(coords={name: ("channel", [value]) for name, value in {**position, **unknown}.items()})
+    return of_kind(describe(alone), kind)
+
+
+def of_kind(bands: Tensor, kind: str) -> Tensor:
+    """Say of descriptors (B, WIDTH) of what kind they are, of KINDS."""
+    marked = bands.clone()
+    marked[:, -1 - len(KINDS) + KINDS.index(kind)] = 1.0
+    return marked
 
 
 def with_missing(x: Tensor, bands: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +152,7 @@ def _channels(swath: xr.Dataset) -> NDArray[np.float64]:
         waves(log_frequency, has_frequency, PERIODS),
         np.stack(known, axis=1),
         _one_hot(polarisations, POLARISATIONS),
-        np.zeros((len(polarisations), len(ANCILLARY) + 1)),
+        np.zeros((len(polarisations), len(ANCILLARY) + len(KINDS) + 1)),
     ]
     return np.concatenate(columns, axis=1)
 
@@ -137,7 +164,8 @@ def _ancillary(names: Sequence[str]) -> NDArray[np.float64]:
                 f"ancillary field '{name}' is no input", expected=", ".join(ANCILLARY), do=nearest(name, ANCILLARY)
             )
     described = np.zeros((len(names), WIDTH))
-    described[:, -1 - len(ANCILLARY) : -1] = _one_hot(names, ANCILLARY)
+    first = WIDTH - 1 - len(KINDS) - len(ANCILLARY)
+    described[:, first : first + len(ANCILLARY)] = _one_hot(names, ANCILLARY)
     return described
 
 

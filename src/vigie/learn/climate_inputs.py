@@ -38,6 +38,11 @@ TOP_M, LAPSE_K_M, VAPOUR_J_KG_K = 12_000.0, 0.0065, 461.5
 """Height up to which vapour counts, lapse rate of the standard atmosphere, gas constant of water vapour."""
 
 
+def plays(temperature: xr.DataArray, role: str, polarisation: str) -> bool:
+    """Say whether a channel plays a role at a polarisation."""
+    return len(_playing(temperature, role, polarisation)) > 0
+
+
 def of_role(temperature: xr.DataArray, role: str, polarisation: str) -> xr.DataArray:
     """Take the one channel that plays a role at a polarisation.
 
@@ -59,77 +64,70 @@ def of_role(temperature: xr.DataArray, role: str, polarisation: str) -> xr.DataA
     >>> of_role(tb, "37", "H").values
     array([160.])
     """
-    low, high = ROLES[role]
-    frequency, polarised = temperature["frequency_ghz"].values, temperature["polarisation"].values
-    found = np.flatnonzero((frequency >= low) & (frequency <= high) & (polarised == polarisation))
+    found = _playing(temperature, role, polarisation)
     if len(found) != 1:
         raise VigieError(
             f"no single channel is the {role} GHz channel of polarisation {polarisation}",
             found=list(map(str, temperature["channel"].values)),
-            expected=f"one channel between {low:g} and {high:g} GHz",
+            expected="one channel between {:g} and {:g} GHz".format(*ROLES[role]),
         )
     return temperature.isel(channel=int(found[0]), drop=True)
 
 
 def polarisation_differences(temperature: xr.DataArray) -> xr.DataArray:
     """Subtract H from V at every frequency that has both: (..., input) K, named like "10V-10H", lowest frequency first."""
-    polarised = temperature["polarisation"].values
-    frequency = temperature["frequency_ghz"].values
-    found: dict[str, xr.DataArray] = {}
-    for role, (low, high) in ROLES.items():
-        inside = polarised[(frequency >= low) & (frequency <= high)]
-        if {"V", "H"} <= set(inside):
-            found[f"{role}V-{role}H"] = of_role(temperature, role, "V") - of_role(temperature, role, "H")
-    return _inputs(found)
+    pairs = [role for role in ROLES if plays(temperature, role, "V") and plays(temperature, role, "H")]
+    found = {f"{role}V-{role}H": of_role(temperature, role, "V") - of_role(temperature, role, "H") for role in pairs}
+    return _inputs(found, temperature)
 
 
 def corrected_temperatures(temperature: xr.DataArray) -> xr.DataArray:
     """Polarisation-corrected temperatures: what ice scatters, freed of the sea's emissivity. (..., input) K.
 
     PCT89 = 1.7 V - 0.7 H (Spencer, Goodman & Hood 1989 have 1.818 and 0.818 at 85.5 GHz), PCT37 = 2.15 V - 1.15 H (Cecil &
-    Chronis 2018).
+    Chronis 2018), each where both channels are there.
     """
     weights = {"37": 2.15, "89": 1.7}
+    there = [role for role in weights if plays(temperature, role, "V") and plays(temperature, role, "H")]
     return _inputs(
         {
-            f"PCT{role}": weight * of_role(temperature, role, "V") - (weight - 1) * of_role(temperature, role, "H")
-            for role, weight in weights.items()
-        }
+            f"PCT{role}": weights[role] * of_role(temperature, role, "V")
+            - (weights[role] - 1) * of_role(temperature, role, "H")
+            for role in there
+        },
+        temperature,
     )
 
 
 def line_differences(temperature: xr.DataArray) -> xr.DataArray:
-    """Subtract, at 183 GHz, the sideband nearest to the line's centre from each of the others: (..., input) K.
-
-    Raises
-    ------
-    VigieError: there are not two sidebands.
-    """
+    """Subtract, at 183 GHz, the sideband nearest to the line's centre from each of the others: (..., input) K."""
     low, high = ROLES["183"]
     frequency = temperature["frequency_ghz"].values
     line = temperature.isel(channel=np.flatnonzero((frequency >= low) & (frequency <= high))).sortby("sideband_ghz")
-    if line.sizes["channel"] < 2:
-        raise VigieError(
-            "there is no difference of 183 GHz channels",
-            found=list(map(str, temperature["channel"].values)),
-            expected="two sidebands of the 183.31 GHz line at least",
-        )
-    centre = line.isel(channel=0, drop=True)
     names = [f"{side:g}" for side in line["sideband_ghz"].values]
-    return _inputs(
-        {f"183+-{name}-183+-{names[0]}": line.isel(channel=n, drop=True) - centre for n, name in enumerate(names) if n > 0}
-    )
+    found = {
+        f"183+-{name}-183+-{names[0]}": line.isel(channel=n, drop=True) - line.isel(channel=0, drop=True)
+        for n, name in enumerate(names)
+        if n > 0
+    }
+    return _inputs(found, temperature)
+
+
+def frequency_steps(temperature: xr.DataArray) -> xr.DataArray:
+    """Subtract vertically polarised temperatures of two frequencies, 37-89, 89-166, 18-37 and 23-18 GHz: (..., input) K."""
+    steps = (("37", "89"), ("89", "166"), ("18", "37"), ("23", "18"))
+    there = [(a, b) for a, b in steps if plays(temperature, a, "V") and plays(temperature, b, "V")]
+    found = {f"{a}V-{b}V": of_role(temperature, a, "V") - of_role(temperature, b, "V") for a, b in there}
+    return _inputs(found, temperature)
 
 
 def invariant_inputs(temperature: xr.DataArray) -> xr.DataArray:
-    """All differences that hold across climates, for a radiometer with the channels of GMI: (..., input) K.
+    """All differences that hold across climates and that the channels allow: (..., input) K.
 
     Polarisation differences, PCT37 and PCT89, differences at 183 GHz, and four of vertical polarisation between frequencies.
     """
-    steps = (("37", "89"), ("89", "166"), ("18", "37"), ("23", "18"))
-    between = _inputs({f"{a}V-{b}V": of_role(temperature, a, "V") - of_role(temperature, b, "V") for a, b in steps})
-    parts = (polarisation_differences(temperature), corrected_temperatures(temperature), line_differences(temperature), between)
-    return xr.concat(parts, "input")
+    made = (polarisation_differences, corrected_temperatures, line_differences, frequency_steps)
+    return xr.concat([make(temperature) for make in made], "input")
 
 
 def regressors(ancillary: xr.Dataset) -> xr.DataArray:
@@ -247,7 +245,20 @@ def relative_vapour(ancillary: xr.Dataset) -> xr.DataArray:
     return ancillary["tcwv"] / saturated_tcwv(ancillary["t2m"])
 
 
-def _inputs(named: Mapping[str, xr.DataArray]) -> xr.DataArray:
+def _playing(temperature: xr.DataArray, role: str, polarisation: str) -> NDArray[np.intp]:
+    low, high = ROLES[role]
+    frequency, polarised = temperature["frequency_ghz"].values, temperature["polarisation"].values
+    return np.flatnonzero((frequency >= low) & (frequency <= high) & (polarised == polarisation))
+
+
+def _inputs(named: Mapping[str, xr.DataArray], temperature: xr.DataArray) -> xr.DataArray:
+    if not named:
+        return (
+            temperature.isel(channel=slice(0))
+            .drop_vars(list(temperature["channel"].coords))
+            .rename(channel="input")
+            .assign_coords(input=np.array([], dtype=np.str_))
+        )
     names = np.array(list(named), dtype=np.str_)
     return xr.concat(list(named.values()), xr.Variable("input", names)).transpose(..., "input")
 

@@ -1,8 +1,8 @@
 """Learning from observed and simulated labels together: which source a row has, how much it counts, what its label would be.
 
-Observed labels (radar) are few, simulated ones (reanalysis) many and biased. A network can be told the source of each row and
-be asked as if all were observed (`flagged`, `SourceChannels`), rows can weigh by source (`source_weights`), simulated labels
-can be given the observed distribution (`LabelMap`), and training can start on one source and end on another
+Observed labels (radar) are few, simulated ones (reanalysis) many and biased. A network can be told the source of each row
+and be asked as if all were observed (the ancillary field "observed_label"), rows can weigh by source (`source_weights`),
+simulated labels can be given the observed distribution (`LabelMap`), and training can start on one source and end on another
 (`pretrain_finetune`; Subedi, Garshasbi & Ebtehaj 2025).
 """
 
@@ -10,76 +10,70 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from pydantic import BaseModel, ConfigDict, Field
 
 from vigie.core.errors import VigieError
 from vigie.learn.fit import FitSettings
+
+
+class HybridSettings(BaseModel):
+    """How observed and simulated labels are learnt from together."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    observed: tuple[str, ...] = Field(
+        default=(),
+        description="label sources that count as observed; the others are simulated, are never tested on, and teach as told "
+        "here; left out: all labels are alike",
+    )
+    method: Literal["together", "pretrain"] = Field(
+        default="together", description="'together', or simulated labels first and observed ones afterwards ('pretrain')"
+    )
+    simulated_share: float = Field(default=0.5, gt=0, lt=1, description="share of the weight of 'together' that is simulated")
+    pretrain_share: float = Field(
+        default=0.5, gt=0, lt=1, description="share of the steps that 'pretrain' gives simulated labels"
+    )
+    gentler: float = Field(default=0.1, gt=0, le=1, description="factor of the learning rate after 'pretrain'")
+    labels: Literal["as-they-are", "matched"] = Field(
+        default="as-they-are", description="simulated rain rates: as they are, or with the observed distribution ('matched')"
+    )
+    temperatures: Literal["as-they-are", "translated"] = Field(
+        default="as-they-are",
+        description="simulated temperatures: as they are, or carried to the observed ones by a learnt flow ('translated')",
+    )
+
 
 LEVELS = 200
 """Quantiles at which two label distributions are matched."""
 
 
-def flagged(inputs: Tensor, observed: Tensor) -> Tensor:
-    """Append to inputs (N, C, ...) a channel that is 1 where a row (N,) is observed and 0 where it is simulated.
+def source_weights(rows: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, float]:
+    """Weigh the rows of each source so that it has its share of the whole weight, however many rows it has; the mean is 1.
 
-    Examples
-    --------
-    >>> flagged(torch.zeros(2, 1), torch.tensor([True, False])).tolist()
-    [[0.0, 1.0], [0.0, 0.0]]
-    """
-    return torch.cat([inputs, _spread(observed.to(inputs.dtype)[:, None], inputs)], dim=1)
-
-
-class SourceChannels(nn.Module):
-    """Append to inputs what a network learns of each source: `width` numbers a source, the same at all pixels.
-
-    Examples
-    --------
-    >>> SourceChannels(sources=3, width=2)(torch.zeros(4, 13, 8, 8), torch.tensor([0, 0, 1, 2])).shape
-    torch.Size([4, 15, 8, 8])
-    """
-
-    def __init__(self, sources: int, width: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(sources, width)
-
-    def forward(self, inputs: Tensor, source: Tensor) -> Tensor:
-        """Turn inputs (N, C, ...) of sources (N,) int64 into (N, C + width, ...)."""
-        return torch.cat([inputs, _spread(self.embedding(source).to(inputs.dtype), inputs)], dim=1)
-
-
-def _spread(values: Tensor, like: Tensor) -> Tensor:
-    """Repeat (N, K) over the pixels of (N, C, ...)."""
-    shape = (*values.shape, *[1] * (like.ndim - 2))
-    return values.view(shape).expand(*values.shape, *like.shape[2:])
-
-
-def source_weights(source: Sequence[str] | NDArray[np.str_], shares: Mapping[str, float]) -> NDArray[np.float64]:
-    """Weigh rows so that each source has its share of the whole weight, however many rows it has; the mean weight is 1.
+    A source without a share takes no part.
 
     Raises
     ------
-    VigieError: a source has no share, or no share is positive.
+    VigieError: no source with a share has rows, or a share is negative.
 
     Examples
     --------
-    >>> source_weights(["dpr", "era5", "era5", "era5"], {"dpr": 0.5, "era5": 0.5}).round(3).tolist()
-    [2.0, 0.667, 0.667, 0.667]
+    >>> {name: round(weight, 3) for name, weight in source_weights({"dpr": 1, "era5": 3}, {"dpr": 0.5, "era5": 0.5}).items()}
+    {'dpr': 2.0, 'era5': 0.667}
     """
-    names, rows, counts = np.unique(np.asarray(source, dtype=np.str_), return_inverse=True, return_counts=True)
-    missing = sorted(set(map(str, names)) - set(shares))
-    if missing:
-        raise VigieError("rows of some sources have no weight", found=missing, expected="a share for each source")
-    share = np.array([shares[str(name)] for name in names], dtype=np.float64)
-    if (share < 0).any() or share.sum() <= 0:
-        raise VigieError("shares of sources cannot be weights", found=dict(shares), expected="numbers from 0, one above it")
-    weights: NDArray[np.float64] = (share / share.sum() / counts)[rows] * len(rows)
-    return weights
+    taken = {name: shares.get(name, 0.0) for name, count in rows.items() if count}
+    if min(taken.values(), default=0.0) < 0 or sum(taken.values()) <= 0:
+        raise VigieError(
+            "sources of labels have no weight",
+            found=f"shares {dict(shares)}, rows {dict(rows)}",
+            expected="shares from 0, of which one is above it, of a source that has rows",
+        )
+    total = sum(count for name, count in rows.items() if taken.get(name))
+    return {name: share / sum(taken.values()) * total / rows[name] for name, share in taken.items()}
 
 
 @dataclass(frozen=True)
@@ -148,14 +142,14 @@ class Phase:
 
 
 def pretrain_finetune(
-    settings: FitSettings, simulated: str, observed: str, pretrain_share: float = 0.5, gentler: float = 0.1
+    settings: FitSettings, simulated: Sequence[str], observed: Sequence[str], pretrain_share: float = 0.5, gentler: float = 0.1
 ) -> tuple[Phase, Phase]:
     """Split a training: first on simulated labels alone, then on observed ones with a lower learning rate.
 
     Parameters
     ----------
     settings: of the whole training, whose steps are split.
-    simulated, observed: names of the sources.
+    simulated, observed: names of the sources, which share the weight of a phase evenly.
     pretrain_share: of the steps, above 0 and below 1.
     gentler: factor of the learning rate while fine-tuning.
 
@@ -165,7 +159,7 @@ def pretrain_finetune(
 
     Examples
     --------
-    >>> [(p.name, p.shares, p.settings.steps) for p in pretrain_finetune(FitSettings(steps=1000), "era5", "dpr", 0.7)]
+    >>> [(p.name, p.shares, p.settings.steps) for p in pretrain_finetune(FitSettings(steps=1000), ["era5"], ["dpr"], 0.7)]
     [('pretrain', {'era5': 1.0}, 700), ('finetune', {'dpr': 1.0}, 300)]
     """
     first = round(settings.steps * pretrain_share)
@@ -177,7 +171,8 @@ def pretrain_finetune(
         )
     pretrain = settings.model_copy(update={"steps": first})
     finetune = {"steps": settings.steps - first, "learning_rate": settings.learning_rate * gentler}
+    shared = [{name: 1 / len(names) for name in names} for names in (simulated, observed)]
     return (
-        Phase("pretrain", {simulated: 1.0}, pretrain),
-        Phase("finetune", {observed: 1.0}, settings.model_copy(update=finetune)),
+        Phase("pretrain", shared[0], pretrain),
+        Phase("finetune", shared[1], settings.model_copy(update=finetune)),
     )

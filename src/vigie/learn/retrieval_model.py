@@ -1,17 +1,20 @@
-"""A trained retrieval: networks, the head that says what their output means, and what channels they take, in one folder.
+"""A trained retrieval: networks, heads that say what their output means, and what they are shown, in one folder.
 
 model/
     member-00.safetensors ...   weights, one file an ensemble member
-    card.json                   networks, head, channels and their scaling, when to doubt, facts of the training
+    familiar.safetensors        pixels that were learnt from, which new ones are compared with
+    card.json                   networks and heads, inputs and their scaling, when to doubt, facts of the training
     card.md                     the same for people
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +26,68 @@ import vigie
 from vigie.core.errors import VigieError
 from vigie.core.store import whole_folder
 from vigie.learn import cards
-from vigie.learn.checkpoint import copy_into, read_tensors
+from vigie.learn.checkpoint import copy_into, read_tensors, write_tensors
 from vigie.learn.rain_heads.head import RainHead
 from vigie.learn.rain_heads.settings import RainHeadSettings
 from vigie.learn.rain_heads.settings import build as head_of
+from vigie.learn.regimes import RegimeSettings
 from vigie.learn.retrieval import RetrievalSettings, build
-from vigie.learn.swaths import ChannelScaling
+from vigie.learn.retrieval_inputs import TEMPERATURES, Inputs, View
+from vigie.learn.swaths import ChannelScaling, shown_mask
 
-FORMAT = 1
+FORMAT = 2
+FAMILIAR = "familiar.safetensors"
+BLOCK = 4096
+"""Pixels whose quantiles are made together: few enough to stay in a processor's cache, which halves the time."""
+
+
+class Reference(BaseModel):
+    """Pixels that were learnt from, by what is compared of them: how far a new one is from the nearest tells doubt."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fields: tuple[str, ...] = Field(description="channels, K, or ancillary fields that are compared")
+    rows: str = Field(description="name of the array of their values, one row a pixel")
+    scale: float = Field(gt=0, description="distance that few familiar pixels exceed, in standard deviations")
 
 
 class Familiar(BaseModel):
-    """What observations looked like where the model learnt: the distance beyond which it says that it extrapolates.
+    """What was familiar where the model learnt: the score beyond which it says that it extrapolates.
 
-    Distances are Mahalanobis distances of standardised channels, of pixels with all of them.
+    The score is the largest, over all references, of the distance to one of the nearest pixels over that reference's scale.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mean: tuple[float, ...] = Field(description="mean of each standardised channel")
-    precision: tuple[tuple[float, ...], ...] = Field(description="inverse of their covariance")
-    threshold: float = Field(description="squared distance that few familiar pixels exceed")
+    references: tuple[Reference, ...] = Field(min_length=1, description="what is compared")
+    neighbours: int = Field(default=10, ge=1, description="distances are those to this nearest pixel")
+    threshold: float = Field(description="score that few familiar pixels exceed")
     false_alarm_rate: float = Field(description="how few: the share of familiar pixels beyond the threshold")
+
+
+class Covering(BaseModel):
+    """Intervals that were calibrated where the model did not learn: quantiles, and how far each end moves outward."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    levels: tuple[float, float] = Field(description="levels of the quantiles between which the interval lies")
+    regimes: RegimeSettings = Field(description="what is calibrated apart")
+    widening_mm_h: Mapping[str, float] = Field(description="how far both ends move outward in each regime, mm/h")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network, how it is made, what its output means, and what it sees."""
+
+    network: nn.Module
+    settings: RetrievalSettings
+    head_settings: RainHeadSettings
+    view: View = TEMPERATURES
+
+    @cached_property
+    def head(self) -> RainHead:
+        """What raw output means."""
+        return head_of(self.head_settings)
 
 
 @dataclass
@@ -53,59 +96,102 @@ class RetrievalModel:
 
     Attributes
     ----------
-    members: networks whose quantiles are averaged, level by level.
-    network, head: how each is made, and what its output means.
-    channels, ancillary: what was learnt from; any part of the channels is enough.
-    scaling: how they are standardised.
-    familiar: when a pixel is unlike what was learnt from; None where nobody measured it.
+    members: networks whose distributions are averaged, quantile by quantile; heads and views may differ.
+    inputs: all that any of them is shown; any part of the channels is enough.
+    scaling: how inputs are standardised.
+    familiar: when a pixel is unlike what was learnt from, and `rows`, the arrays that it names; None where nobody measured it.
+    covering: intervals that were calibrated; None where nobody did.
     facts: what the model card tells of the training, JSON values.
+    trees: what whoever compares pixels has made of `rows`, kept for the next tile.
     """
 
-    members: Sequence[nn.Module]
-    network: RetrievalSettings
-    head_settings: RainHeadSettings
-    channels: tuple[str, ...]
-    ancillary: tuple[str, ...]
+    members: Sequence[Member]
+    inputs: Inputs
     scaling: ChannelScaling
     familiar: Familiar | None = None
+    covering: Covering | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def head(self) -> RainHead:
-        """What raw output means."""
-        return head_of(self.head_settings)
+    rows: Mapping[str, Tensor] = field(default_factory=dict)
+    trees: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @torch.inference_mode()
-    def quantiles(self, x: Tensor, mask: Tensor, bands: Tensor, levels: Sequence[float]) -> Tensor:
-        """Predict quantiles of rain, (N, K, H, W) mm h-1: the mean over members at each level (Vincent 1912).
+    def distribution(self, x: Tensor, names: Sequence[str], bands: Tensor, levels: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Predict quantiles of rain (N, K, H, W) and its mean (N, H, W), mm h-1: those of members are averaged (Vincent 1912).
 
-        Averaging at a level keeps distributions as sharp as those of the members; averaging probabilities would widen them.
+        Averaging at a level keeps distributions as sharp as those of the members; averaging probabilities would widen them. The
+        mean is that of the averaged distribution: an integral of quantiles, whatever lies beyond the outer levels.
 
         Parameters
         ----------
-        x, mask, bands: see `vigie.learn.swaths.RainBatch`.
+        x: standardised columns (N, B, H, W), NaN where missing.
+        names, bands: of the columns, see `vigie.learn.retrieval_inputs.Table`.
         """
-        found = [self.head.quantiles(member(x, mask, bands).float(), levels) for member in self.members]
-        return torch.stack(found).mean(dim=0)
+        return self.distribution_of(self.raw(x, names, bands), levels)
+
+    @torch.inference_mode()
+    def raw(self, x: Tensor, names: Sequence[str], bands: Tensor) -> list[Tensor]:
+        """Run the networks alone: the raw output (N, C, H, W) of each member, which only its head understands."""
+        found = []
+        for member in self.members:
+            seen = member.view.columns(names)
+            shown = x if len(seen) == len(names) else x[:, seen]
+            found.append(member.network(shown, shown_mask(shown), bands[seen]))
+        return found
+
+    @torch.inference_mode()
+    def distribution_of(self, raw: Sequence[Tensor], levels: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Turn the members' raw output, or a part of it, into quantiles and mean, as `distribution` gives them."""
+        count, _, height, width = raw[0].shape
+        quantiles = torch.zeros((len(levels), count, height, width), device=raw[0].device)
+        mean = torch.zeros((count, height, width), device=raw[0].device)
+        lines = max(1, BLOCK // (count * width))
+        for start in range(0, height, lines):
+            block = slice(start, start + lines)
+            for member, output in zip(self.members, raw, strict=True):
+                rows = output[:, :, block].movedim(1, -1).flatten(0, -2).float()
+                found = member.head.quantiles(rows, levels).unflatten(0, (count, -1, width))  # type: ignore[no-untyped-call]
+                quantiles[:, :, block] += found.movedim(-1, 0) / len(raw)
+                mean[:, block] += member.head.mean(rows).view(count, -1, width) / len(raw)
+        return quantiles.movedim(0, 1), mean
+
+    @property
+    def image(self) -> bool:
+        """Whether a member looks at the pixels around."""
+        return any(member.settings.name != "pixel" for member in self.members)
+
+    @property
+    def multiple(self) -> int:
+        """What both sides of an image must be multiples of."""
+        return lcm(*(int(member.network.multiple) for member in self.members))  # type: ignore[arg-type]
 
     def save(self, folder: Path) -> None:
         """Write the model to a folder, whole or not at all."""
         with whole_folder(folder) as draft:
-            record = self.card(cards.write_members(draft, self.members))
+            record = self.card(cards.write_members(draft, [member.network for member in self.members]))
+            if self.familiar:
+                write_tensors(draft / FAMILIAR, self.rows)
             (draft / "card.json").write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
-            (draft / "card.md").write_text(card_text(record, self.head), encoding="utf-8")
+            (draft / "card.md").write_text(card_text(record), encoding="utf-8")
 
     def card(self, files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Put everything but the weights, whose files are told, into JSON values."""
+        made = {
+            name: {
+                **file,
+                "network": member.settings.model_dump(mode="json"),
+                "head": member.head_settings.model_dump(mode="json"),
+                "view": asdict(member.view),
+            }
+            for (name, file), member in zip(files.items(), self.members, strict=True)
+        }
         return {
             "format": FORMAT,
             "vigie": vigie.__version__,
-            "members": {name: {**file, "network": self.network.model_dump(mode="json")} for name, file in files.items()},
-            "head": self.head_settings.model_dump(mode="json"),
-            "channels": list(self.channels),
-            "ancillary": list(self.ancillary),
+            "members": made,
+            "inputs": self.inputs.to_json(),
             "scaling": self.scaling.model_dump(mode="json"),
             "familiar": self.familiar.model_dump(mode="json") if self.familiar else None,
+            "covering": self.covering.model_dump(mode="json") if self.covering else None,
             "facts": dict(self.facts),
         }
 
@@ -119,27 +205,36 @@ def load(folder: Path, device: torch.device | str = "cpu") -> RetrievalModel:
     """
     card = read_card(folder)
     try:
-        network = RetrievalSettings.model_validate(next(iter(card["members"].values()))["network"])
-        head = RainHeadSettings.model_validate(card["head"])
+        made = [
+            (
+                name,
+                RetrievalSettings.model_validate(told["network"]),
+                RainHeadSettings.model_validate(told["head"]),
+                View(tuple(told["view"]["layers"]), tuple(told["view"]["ancillary"])),
+            )
+            for name, told in card["members"].items()
+        ]
+        inputs = Inputs.from_json(card["inputs"])
         scaling = ChannelScaling.model_validate(card["scaling"])
         familiar = Familiar.model_validate(card["familiar"]) if card["familiar"] else None
-    except ValidationError as error:
+        covering = Covering.model_validate(card["covering"]) if card["covering"] else None
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise cards.no_card(folder / "card.json", error) from error
     cards.check_files(folder, card)
-    outputs = head_of(head).channels
     members = []
-    for name in card["members"]:
+    for name, settings, head, view in made:
+        weights = read_tensors(folder / name)
         with torch.random.fork_rng([]):
-            member = build(network, outputs)
-        copy_into(member.state_dict(), read_tensors(folder / name), f"weights {name}")
-        members.append(member.to(device).eval().requires_grad_(False))
-    parts = tuple(card["channels"]), tuple(card["ancillary"])
-    return RetrievalModel(members, network, head, *parts, scaling, familiar, card["facts"])
+            network = build(settings, head_of(head).channels, weights.get("stem.known"))
+        copy_into(network.state_dict(), weights, f"weights {name}")
+        members.append(Member(network.to(device).eval().requires_grad_(False), settings, head, view))
+    rows = read_tensors(folder / FAMILIAR) if familiar else {}
+    return RetrievalModel(members, inputs, scaling, familiar, covering, card["facts"], rows)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """Read a model's card.json."""
-    return cards.read_card(folder, FORMAT, ("head", "channels", "ancillary", "scaling", "familiar", "facts"))
+    return cards.read_card(folder, FORMAT, ("inputs", "scaling", "familiar", "covering", "facts"))
 
 
 def chosen_channels(there: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
@@ -165,40 +260,60 @@ def chosen_channels(there: Sequence[str], wanted: Sequence[str]) -> tuple[str, .
     return tuple(name for name in there if not wanted or name in wanted)
 
 
-def card_text(card: Mapping[str, Any], head: RainHead) -> str:
+def card_text(card: Mapping[str, Any]) -> str:
     """Tell what a model is, for people (Mitchell et al. 2019, Model Cards for Model Reporting)."""
-    sizes = {member["parameters"] for member in card["members"].values()}
-    kinds = " or ".join(sorted({member["network"]["name"] for member in card["members"].values()}))
-    told = " or ".join(f"{size:,}" for size in sorted(sizes))
-    familiar = card["familiar"]
-    doubt = (
-        f"Pixels further than {familiar['threshold']:.1f} (squared Mahalanobis distance) are flagged: "
-        f"{100 * familiar['false_alarm_rate']:.0f} % of familiar pixels are, too."
-        if familiar
-        else "Nobody measured what is familiar: nothing is flagged."
+    inputs, scaling = card["inputs"], card["scaling"]
+    kinds = Counter(
+        (m["network"]["name"], m["head"]["name"], ", ".join([*m["view"]["layers"], *m["view"]["ancillary"]]), m["parameters"])
+        for m in card["members"].values()
     )
+    reasons = {head.name: head.why for head in (head_of(RainHeadSettings(**m["head"])) for m in card["members"].values())}
     lines = [
         "# Model card: rain from brightness temperatures",
         "",
-        f"{len(card['members'])} member(s) of `{kinds}`, {told} parameters each, with vigie {card['vigie']}.",
-        "",
-        "## Head",
-        "",
-        f"`{card['head']['name']}`. {head.why}",
-        "",
-        "## Channels",
+        f"{len(card['members'])} member(s), with vigie {card['vigie']}:",
         "",
         *(
-            f"- {name}: mean {card['scaling']['mean'][name]:.4g}, deviation {card['scaling']['deviation'][name]:.4g}"
-            for name in (*card["channels"], *card["ancillary"])
+            f"- {count} of `{network}` with head `{head}` on {seen}, {size:,} parameters each"
+            for (network, head, seen, size), count in kinds.items()
         ),
+        "",
+        "## Heads",
+        "",
+        *(f"- `{name}`: {why}" for name, why in reasons.items()),
+        "",
+        "## Inputs",
+        "",
+        f"Layers: {', '.join(inputs['layers'])}, of {', '.join(inputs['channels'])}.",
+        "",
+        *(f"- {name}: mean {mean:.4g}, deviation {scaling['deviation'][name]:.4g}" for name, mean in scaling["mean"].items()),
         "",
         "## When it extrapolates",
         "",
-        doubt,
+        _doubt(card["familiar"]),
+        "",
+        "## Intervals",
+        "",
+        *_covered(card["covering"]),
         "",
     ]
     for title, value in card["facts"].items():
         lines += [f"## {title.replace('_', ' ').capitalize()}", "", *cards.told(value), ""]
     lines += ["## Weights", "", *(f"- `{name}` sha256 {member['sha256']}" for name, member in card["members"].items()), ""]
     return "\n".join(lines)
+
+
+def _doubt(familiar: Mapping[str, Any] | None) -> str:
+    if familiar is None:
+        return "Nobody measured what is familiar: nothing is flagged."
+    compared = "; or ".join(", ".join(reference["fields"]) for reference in familiar["references"])
+    rate = f"{100 * familiar['false_alarm_rate']:.0f} % of familiar pixels are, too"
+    return f"Pixels far from all that were learnt from are flagged ({rate}), by {compared}."
+
+
+def _covered(covering: Mapping[str, Any] | None) -> list[str]:
+    if covering is None:
+        return ["Intervals were not calibrated."]
+    low, high = (100 * level for level in covering["levels"])
+    ends = [f"- {name}: both ends move {by:+.3f} mm/h outward" for name, by in covering["widening_mm_h"].items()]
+    return [f"Between the quantiles of {low:g} and {high:g} %, calibrated on groups that were not learnt from:", "", *ends]

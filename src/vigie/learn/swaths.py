@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,10 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from vigie.core.errors import VigieError
-from vigie.core.swath import FLAGS
-from vigie.learn import channels
+from vigie.core.swath import FLAGS, PHASES
+from vigie.learn.regimes import EVERYWHERE, RegimeSettings, regimes
+from vigie.learn.retrieval_inputs import Inputs, View
 
 Floats = NDArray[np.float32]
+Choice = Callable[["Footprints"], NDArray[np.bool_]]
+"""Chooses pixels (scan, pixel) of a swath."""
 NEAREST_OCTAVES = 0.3
 """A channel that was not learnt from is standardised like the nearest one of its polarisation, if it is as near as this:
 85.5 GHz like 89 GHz (0.06 octaves), 19.35 GHz like 18.7 GHz (0.05)."""
@@ -88,43 +92,66 @@ def _parsed(name: str) -> tuple[float, str]:
 
 @dataclass(frozen=True)
 class Footprints:
-    """A labelled swath as arrays in memory.
+    """A swath as arrays: what is shown of it, and what is known of its rain.
 
-    x (scan, pixel, B), channels in K and ancillary fields after them, NaN where missing; y (scan, pixel) mm h-1, NaN where
-    unknown; trusted (scan, pixel), not what its product calls suspect; fold (scan, pixel), what tests on it; names and
-    descriptors (B, D) of what x holds.
+    x (scan, pixel, B), NaN where missing; temperature (scan, pixel, C) K, of the channels alone; y (scan, pixel) mm h-1, NaN
+    where unknown; dry (scan, pixel), known to be without rain; trusted (scan, pixel), not what its product calls suspect; fold
+    (scan, pixel), what tests on it; names and descriptors (B, D) of what x holds; source, where its labels come from; group
+    (scan, pixel), the regime of each pixel (`vigie.learn.regimes`); unit (scan,), the orbit or day that belongs together.
     """
 
     id: str
     sensor: str
+    source: str
     x: Floats
+    temperature: Floats
     y: Floats
+    dry: NDArray[np.bool_]
     trusted: NDArray[np.bool_]
     fold: NDArray[np.int16]
+    group: NDArray[np.int16]
+    unit: NDArray[np.str_]
     names: tuple[str, ...]
     bands: Tensor
 
 
-def observed(swath: xr.Dataset, channel_names: Sequence[str], ancillary: Sequence[str]) -> Floats:
-    """Put the chosen channels and ancillary fields of a loaded swath side by side (scan, pixel, B), NaN where missing."""
-    temperature = swath["brightness_temperature"].sel(channel=list(channel_names)).values
-    fields = [swath[name].values[..., None] for name in ancillary]
-    return np.concatenate([temperature, *fields], axis=-1).astype(np.float32)
+def footprints(swath: xr.Dataset, inputs: Inputs, fold: NDArray[np.int16], groups: RegimeSettings = EVERYWHERE) -> Footprints:
+    """Take of a loaded swath what a network is shown; pixels that its product calls suspect teach nothing."""
+    table = inputs.of(swath)
+    y = swath["truth"].values.astype(np.float32) if "truth" in swath else np.full(fold.shape, np.nan, dtype=np.float32)
+    return Footprints(
+        id=str(swath.attrs["swath"]),
+        sensor=str(swath.attrs["sensor"]),
+        source=str(swath.attrs.get("label_source", "")),
+        x=table.x,
+        temperature=swath["brightness_temperature"].sel(channel=list(inputs.channels)).values,
+        y=y,
+        dry=without_rain(swath),
+        trusted=trusted(swath),
+        fold=fold,
+        group=regimes(swath, groups),
+        unit=swath["group"].values.astype(np.str_),
+        names=table.names,
+        bands=table.bands,
+    )
 
 
-def footprints(
-    swath: xr.Dataset, channel_names: Sequence[str], ancillary: Sequence[str], fold: NDArray[np.int16]
-) -> Footprints:
-    """Take the chosen channels and ancillary fields of a loaded swath; pixels that its product calls suspect teach nothing."""
-    x = observed(swath, channel_names, ancillary)
-    bands = channels.describe(swath.sel(channel=list(channel_names)), ancillary)
-    trusted = (swath["flags"].values & np.uint8(FLAGS["suspect"])) == 0
-    facts = str(swath.attrs["swath"]), str(swath.attrs["sensor"])
-    y = swath["truth"].values.astype(np.float32)
-    return Footprints(*facts, x, y, trusted, fold, (*channel_names, *ancillary), bands)
+def trusted(swath: xr.Dataset) -> NDArray[np.bool_]:
+    """Say which pixels (scan, pixel) are not what the product calls suspect."""
+    return np.asarray((swath["flags"].values & np.uint8(FLAGS["suspect"])) == 0)
 
 
-def measure(parts: Sequence[Footprints], learnt: Callable[[Footprints], NDArray[np.bool_]]) -> ChannelScaling:
+def without_rain(swath: xr.Dataset) -> NDArray[np.bool_]:
+    """Say which pixels (scan, pixel) are known to be dry: by their rain rate, or by what falls."""
+    dry = np.zeros(swath["latitude"].shape, dtype=bool)
+    if "truth" in swath:
+        dry |= swath["truth"].values == 0
+    if "phase" in swath:
+        dry |= (swath["phase"].values == PHASES.index("none")) & ~(swath["truth"].values > 0 if "truth" in swath else dry)
+    return dry
+
+
+def measure(parts: Sequence[Footprints], learnt: Choice) -> ChannelScaling:
     """Measure the means and deviations of all channels over the pixels that are learnt from.
 
     Raises
@@ -163,13 +190,17 @@ def shown_mask(x: Tensor) -> Tensor:
     return torch.stack([valid, torch.zeros_like(valid)], dim=1).to(x.dtype)
 
 
+TENSORS = ("x", "mask", "bands", "y", "weight", "group", "target")
+
+
 @dataclass(frozen=True)
 class RainBatch:
     """Samples of one set of channels.
 
     x (N, B, H, W) standardised channels, NaN where missing; mask (N, 2, H, W), see `shown_mask`; bands (B, D) descriptors;
-    y (N, H, W) mm h-1, NaN where unknown; weight (N, H, W), 0 where unknown or held out; scenes: which swath each sample comes
-    from.
+    y (N, H, W) mm h-1, NaN where unknown; weight (N, H, W), 0 where unknown or held out; group (N, H, W), regime of each pixel;
+    target (N,), true where a sample is of the domain that is adapted to, whose rain nobody knows; scenes: which swath each
+    sample comes from.
     """
 
     x: Tensor
@@ -177,6 +208,8 @@ class RainBatch:
     bands: Tensor
     y: Tensor
     weight: Tensor
+    group: Tensor
+    target: Tensor
     scenes: tuple[str, ...]
 
     def to(self, device: torch.device | str) -> RainBatch:
@@ -190,7 +223,7 @@ class RainBatch:
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> RainBatch:
-        tensors = {name: change(getattr(self, name)) for name in ("x", "mask", "bands", "y", "weight")}
+        tensors = {name: change(getattr(self, name)) for name in TENSORS}
         return replace(self, **tensors)  # type: ignore[arg-type]
 
 
@@ -207,42 +240,41 @@ class SwathWindowSettings(BaseModel):
 
 
 class SwathSource:
-    """Batches of samples around labelled pixels: `source.batch(step)` is a function of the seed and the step alone.
+    """Batches of samples around chosen pixels: `source.batch(step)` is a function of the seed and the step alone.
 
-    Every labelled pixel is the centre of a sample once before any is again.
+    Every chosen pixel is the centre of a sample once before any is again.
 
     Parameters
     ----------
-    parts: labelled swaths; those of one set of channels share batches.
-    fold: pixels of this fold weigh nothing, and are no centres.
-    chosen: further choice of centres, for instance the driest; None takes all.
+    parts: swaths; those of one set of channels share batches.
+    learnt: says which pixels of a part are learnt from: others weigh nothing, and are no centres.
+    weigh: weight of a part's pixels.
+    view: which columns are shown; left out: all.
 
     Raises
     ------
-    VigieError: no labelled pixel is left to learn from.
+    VigieError: no pixel is left to learn from.
     """
 
     def __init__(
         self,
         parts: Sequence[Footprints],
-        fold: int,
+        learnt: Choice,
         scaling: ChannelScaling,
         settings: SwathWindowSettings,
         seed: int = 0,
-        chosen: Callable[[Footprints], NDArray[np.bool_]] | None = None,
+        weigh: Callable[[Footprints], float] = lambda part: 1.0,
+        view: View | None = None,
     ) -> None:
-        self.scaling, self.settings, self.seed = scaling, settings, seed
-        self.groups: list[list[_Part]] = []
+        self.scaling, self.settings, self.seed, self.view = scaling, settings, seed, view
         # Sensors may call channels alike and see them through other footprints.
         sets: dict[tuple[object, ...], list[_Part]] = {}
         for part in parts:
-            learnt = learnt_from(part, fold) & (chosen(part) if chosen else True)
-            if learnt.any():
-                x = standardised(part.x, part.names, scaling)
-                sets.setdefault((part.names, part.bands.numpy().tobytes()), []).append(
-                    _Part(part, x, learnt, np.argwhere(learnt))
-                )
-        self.groups = list(sets.values())
+            chosen, weight = learnt(part), weigh(part)
+            if chosen.any() and weight > 0:
+                made = _Part(part, (chosen * weight).astype(np.float32), np.argwhere(chosen))
+                sets.setdefault((part.names, part.bands.numpy().tobytes()), []).append(made)
+        self.groups: list[list[_Part]] = list(sets.values())
         if not self.groups:
             raise VigieError(
                 "there is nothing to learn from",
@@ -256,13 +288,17 @@ class SwathSource:
         rng = np.random.default_rng((self.seed, step))
         sizes = np.array([sum(len(part.centres) for part in group) for group in self.groups], dtype=np.float64)
         group = self.groups[int(rng.choice(len(self.groups), p=sizes / sizes.sum()))]
-        drawn = self._drawn(group, step)
-        x, y, weight = (torch.stack(parts) for parts in zip(*(self._cut(part, at) for part, at in drawn)))
+        drawn, first = self._drawn(group, step), group[0].part
+        raw, y, weight, regime = (np.stack(arrays) for arrays in zip(*(self._cut(part, at) for part, at in drawn)))
+        seen = self.view.columns(first.names) if self.view else list(range(len(first.names)))
+        x = standardised(raw, first.names, self.scaling)[..., seen].movedim(-1, 1)
         if self.settings.drop_channels and rng.random() < 0.5:
             dropped = rng.random(x.shape[1]) < self.settings.drop_channels
             dropped[int(rng.integers(len(dropped)))] = False
             x[:, torch.from_numpy(dropped)] = torch.nan
-        return RainBatch(x, shown_mask(x), group[0].part.bands, y, weight, tuple(part.part.id for part, _ in drawn))
+        known = torch.from_numpy(y), torch.from_numpy(weight), torch.from_numpy(regime.astype(np.int64))
+        scenes = tuple(part.part.id for part, _ in drawn)
+        return RainBatch(x, shown_mask(x), first.bands[seen], *known, torch.zeros(len(x), dtype=torch.bool), scenes)
 
     def _drawn(self, group: Sequence[_Part], step: int) -> list[tuple[_Part, NDArray[np.int64]]]:
         """Go through all centres of a group in an order that every pass draws anew."""
@@ -279,15 +315,34 @@ class SwathSource:
             found.append((group[which], group[which].centres[at - (int(ends[which - 1]) if which else 0)]))
         return found
 
-    def _cut(self, part: _Part, centre: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-        """Cut the window around a centre, moved inside the swath as far as it allows, missing beyond."""
+    def _cut(self, part: _Part, centre: NDArray[np.int64]) -> tuple[Floats, Floats, Floats, NDArray[np.int16]]:
+        """Cut the window around a centre, moved inside the swath as far as it allows, missing beyond: x, y, weight, group."""
         size = self.settings.size
-        starts = [min(max(int(at) - size // 2, 0), max(n - size, 0)) for at, n in zip(centre, part.learnt.shape)]
+        starts = [min(max(int(at) - size // 2, 0), max(n - size, 0)) for at, n in zip(centre, part.weight.shape)]
         rows, columns = (slice(start, start + size) for start in starts)
-        y = torch.from_numpy(part.part.y[rows, columns])
-        weight = torch.from_numpy(part.learnt[rows, columns].astype(np.float32))
-        x = _padded(part.x[rows, columns].movedim(-1, 0), size, torch.nan)
-        return x, _padded(y, size, torch.nan), _padded(weight, size, 0.0)
+        here = part.part
+        x, y = (_padded(values[rows, columns], size, np.nan) for values in (here.x, here.y))
+        return x, y, _padded(part.weight[rows, columns], size, 0), _padded(here.group[rows, columns], size, 0)
+
+
+def with_target(batch: RainBatch, other: RainBatch) -> RainBatch:
+    """Append samples of the domain that is adapted to, whose rain is not learnt from.
+
+    Raises
+    ------
+    VigieError: it has other channels.
+    """
+    if batch.bands.shape != other.bands.shape or not torch.equal(batch.bands, other.bands):
+        raise VigieError(
+            "the domain that is adapted to has other channels",
+            found=f"{len(other.bands)} inputs",
+            expected=f"the {len(batch.bands)} of what is learnt from",
+            do="name channels that all swaths have in train.channels",
+        )
+    unknown = torch.full_like(other.y, torch.nan)
+    other = replace(other, y=unknown, weight=torch.zeros_like(other.weight), target=torch.ones_like(other.target))
+    joined: dict[str, Any] = {n: torch.cat([getattr(batch, n), getattr(other, n)]) for n in TENSORS if n != "bands"}
+    return replace(batch, **joined, scenes=batch.scenes + other.scenes)
 
 
 def learnt_from(part: Footprints, fold: int) -> NDArray[np.bool_]:
@@ -304,20 +359,24 @@ def scored_on(part: Footprints, fold: int) -> NDArray[np.bool_]:
 
 def answerable(part: Footprints) -> NDArray[np.bool_]:
     """Say which pixels (scan, pixel) have a rain rate, and anything observed to retrieve it from."""
-    found: NDArray[np.bool_] = np.isfinite(part.y) & np.isfinite(part.x).any(axis=-1)
+    found: NDArray[np.bool_] = np.isfinite(part.y) & np.isfinite(part.temperature).any(axis=-1)
     return found
 
 
 @dataclass(frozen=True)
 class _Part:
     part: Footprints
-    x: Tensor
-    learnt: NDArray[np.bool_]
+    weight: Floats
     centres: NDArray[np.int64]
 
 
-def _padded(values: Tensor, size: int, beyond: float) -> Tensor:
+Values = TypeVar("Values", bound=np.generic)
+
+
+def _padded(values: NDArray[Values], size: int, beyond: float) -> NDArray[Values]:
     """Put a value behind rows and columns that a narrow swath lacks."""
-    height, width = values.shape[-2:]
-    whole = (height, width) == (size, size)
-    return values if whole else torch.nn.functional.pad(values, (0, size - width, 0, size - height), value=beyond)
+    height, width = values.shape[:2]
+    if (height, width) == (size, size):
+        return values
+    margins = [(0, size - height), (0, size - width), *[(0, 0)] * (values.ndim - 2)]
+    return np.pad(values, margins, constant_values=beyond)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vigie.core.errors import VigieError
+from vigie.learn.generative.denoiser import FootprintDenoiser
 from vigie.learn.generative.flow import flow_loss, integrate
 from vigie.learn.generative.generator import Network, evaluated
 
@@ -105,6 +106,27 @@ def translation_loss(network: Network, source: Domain, target: Domain, count: in
     starts, ends, classes = drawn_pairs(source, target, count, generator)
     condition = _condition(classes, int(source.classes.max()) + 1, starts)
     return flow_loss(network, _footprints(starts), _footprints(ends), condition, generator)
+
+
+def fit_translation(source: Domain, target: Domain, steps: int = 500, batch: int = 256, seed: int = 0) -> FootprintDenoiser:
+    """Learn the map of rows of the source domain onto those of the target, class by class; the same seed, the same map.
+
+    A minute's work on tables of footprints, so that no checkpoint is kept.
+    """
+    classes, channels = int(source.classes.max()) + 1, source.inputs.shape[1]
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        network = FootprintDenoiser(conditions=classes, channels=channels)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        loss = translation_loss(network, source, target, batch, generator)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return network.eval()
 
 
 @torch.no_grad()

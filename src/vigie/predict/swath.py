@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +16,14 @@ from vigie.core import store
 from vigie.core.tiles import Tile, tiles
 from vigie.core.vocabulary import named
 from vigie.harmonize.swath import SwathReader
-from vigie.learn import channels
-from vigie.learn.retrieval_model import RetrievalModel, load
-from vigie.learn.swaths import observed, shown_mask, standardised
-from vigie.verify.drift import Mahalanobis
-from vigie.verify.quantiles import exceedance, mean_of_quantiles
+from vigie.learn.regimes import REGIME_FIELDS, regime_names, regimes
+from vigie.learn.retrieval_model import Covering, Reference, RetrievalModel, load
+from vigie.learn.swaths import standardised
+from vigie.learn.windows import prefetch
+from vigie.predict.forward import processor_streams
+from vigie.verify.conformal import Conformal
+from vigie.verify.drift import Neighbours, fit_neighbours
+from vigie.verify.quantiles import exceedance, inverse, quantile_at
 
 THRESHOLDS_MM_H = (0.1, 1.0, 5.0, 10.0)
 """Rain rates whose probability of being exceeded is written."""
@@ -28,8 +31,30 @@ QUALITY = {"good": 0, "missing_channel": 1, "out_of_distribution": 2, "no_retrie
 """Codes of `quality_flag`; the highest that holds is written."""
 PIXELS = 2**16
 """Pixels that go through a network of single footprints together."""
+BLOCK = 4096
+"""Pixels whose quantiles are summed up together: few enough to stay in a processor's cache."""
+ZSTD_LEVEL = -1
+"""Of the quantiles' compression, which are nearly all that is written: half the time of Zarr's own for a tenth more bytes."""
+
+TAIL_LEVELS = (0.995, 0.998, 0.999, 0.9995, 0.9999)
+"""Levels that are looked at besides those that are kept: what a head says of the far tail is in probabilities and members."""
+BOUNDS = ("low", "high")
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of every predicted distribution: quantiles at levels, and members drawn with a seed."""
+
+    levels: tuple[float, ...]
+    members: int = 0
+    seed: int = 0
+
+    @property
+    def dense(self) -> tuple[float, ...]:
+        """Levels at which distributions are looked at: those kept, and some of the far tail."""
+        return tuple(sorted({*self.levels, *TAIL_LEVELS}))
 
 
 @dataclass(frozen=True)
@@ -40,7 +65,7 @@ class SwathPrediction:
     card: str
     read: SwathReader
     channels: tuple[str, ...]
-    levels: tuple[float, ...]
+    kept: Kept
     path: Path
     group: str
     scans: int
@@ -50,14 +75,26 @@ class SwathPrediction:
         """All tiles of the swath, those of an image network with a halo of scans."""
         return tiles({"scan": self.read.sizes["scan"]}, {"scan": self.scans}, {"scan": self.halo})
 
-    def __call__(self, tile: Tile) -> int:
-        """Retrieve one tile and write it; give its scans."""
+    def __call__(self, todo: Sequence[Tile]) -> int:
+        """Retrieve tiles and write them; give their number."""
+        return sum(1 for _ in self.run(todo))
+
+    def run(self, todo: Sequence[Tile]) -> Iterator[Tile]:
+        """Retrieve tiles and write them, yielding each as soon as it is on disk.
+
+        The next tile is read while the network runs, and what is found is written while it goes on.
+        """
         model = _loaded(self.model, self.card)
-        swath = self.read({"scan": tile.read["scan"]})
-        inner = tile.inner["scan"]
-        found = retrieved(model, swath, self.channels, self.levels).isel(scan=inner)
-        store.write(self.path, Tile(tile.keep, tile.keep), found, self.group)
-        return int(tile.keep["scan"].stop - tile.keep["scan"].start)
+        needed = self.read.dataset[wanted(model, self.read.dataset)]
+        read = prefetch(((tile, needed.isel(scan=tile.read["scan"]).load()) for tile in todo), depth=1)
+
+        def found(loaded: tuple[Tile, xr.Dataset]) -> tuple[Tile, xr.Dataset]:
+            tile, swath = loaded
+            return tile, retrieved(model, swath, self.channels, self.kept, tile.inner["scan"], tile.keep["scan"].start)
+
+        for tile, made in processor_streams().map(found, read):
+            store.write(self.path, Tile(tile.keep, tile.keep), made, self.group)
+            yield tile
 
 
 @lru_cache(maxsize=4)
@@ -66,63 +103,147 @@ def _loaded(folder: Path, card: str) -> RetrievalModel:
     return load(folder)
 
 
-def retrieved(model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[str], levels: Sequence[float]) -> xr.Dataset:
+def retrieved(
+    model: RetrievalModel,
+    swath: xr.Dataset,
+    channel_names: Sequence[str],
+    kept: Kept,
+    inner: slice = slice(None),
+    first_scan: int = 0,
+) -> xr.Dataset:
     """Retrieve rain from a loaded swath.
 
     Parameters
     ----------
     channel_names: those of the swath that the model is shown; others are missing to it.
-    levels: of the quantiles that are kept.
+    kept: what is kept of the distributions.
+    inner: scans that are kept; the others are a halo, which only networks see.
+    first_scan: number in its orbit of the first scan that is kept: what members draw depends on where a scan is, not on how an
+    orbit is cut.
 
     Returns
     -------
     `rainfall_rate_quantile` (quantile, scan, pixel), `rainfall_rate`, their mean, `probability_exceeding` (threshold, scan,
-    pixel), `ood_score` and `quality_flag` (scan, pixel); NaN where no channel has data.
+    pixel), `ood_score` and `quality_flag` (scan, pixel), and where they are asked for `rainfall_rate_member` (member, scan,
+    pixel) and `rainfall_rate_interval` (bound, scan, pixel); NaN where no channel has data.
     """
-    x = observed(swath, channel_names, model.ancillary)
-    bands = channels.describe(swath.sel(channel=list(channel_names)), model.ancillary)
-    z = standardised(x, (*channel_names, *model.ancillary), model.scaling)
-    quantiles = np.moveaxis(_quantiles(model, z, bands, levels), 0, -1)
-    nothing = np.asarray(~np.isfinite(x[..., : len(channel_names)]).any(axis=-1))
-    quantiles[nothing] = np.nan
-    alike = tuple(channel_names) == model.channels
-    score = distance(model, z.numpy()) if alike else np.full(z.shape[:-1], np.nan)
-    flat = quantiles.reshape(-1, len(levels)).T.astype(np.float64)
-    tau = np.asarray(levels, dtype=np.float64)
-    mean = mean_of_quantiles(flat, tau).reshape(nothing.shape)
-    beyond = exceedance(flat, tau, THRESHOLDS_MM_H).reshape(len(THRESHOLDS_MM_H), *nothing.shape)
+    quantiles, mean = distributions(model, swath, channel_names, kept.dense, inner)
+    swath = swath.isel(scan=inner)
+    temperature = swath["brightness_temperature"].sel(channel=list(channel_names)).values
+    nothing = np.asarray(~np.isfinite(temperature).any(axis=-1))
+    quantiles[:, nothing], mean[nothing] = np.nan, np.nan
+    score, levels = doubt(model, swath, channel_names), np.asarray(kept.dense)
+    beyond = in_blocks(lambda part: exceedance(part, levels, THRESHOLDS_MM_H), quantiles)
     maps = ("scan", "pixel")
-    return xr.Dataset(
-        {
-            "rainfall_rate_quantile": (("quantile", *maps), np.moveaxis(quantiles, -1, 0).astype(np.float32)),
-            "rainfall_rate": (maps, mean.astype(np.float32)),
-            "probability_exceeding": (("threshold", *maps), np.where(nothing, np.nan, beyond).astype(np.float32)),
-            "ood_score": (maps, score.astype(np.float32)),
-            "quality_flag": (maps, quality(model, x[..., : len(channel_names)], channel_names, score, nothing)),
-        }
-    )
+    found = {
+        "rainfall_rate_quantile": (("quantile", *maps), quantiles[np.searchsorted(levels, kept.levels)]),
+        "rainfall_rate": (maps, mean),
+        "probability_exceeding": (("threshold", *maps), np.where(nothing, np.float32("nan"), beyond)),
+        "ood_score": (maps, score.astype(np.float32)),
+        "quality_flag": (maps, quality(model, temperature, channel_names, score, nothing)),
+    }
+    if kept.members:
+        u = uniform(kept, first_scan, nothing.shape)
+        drawn = in_blocks(lambda part, levels_: inverse(part, levels, levels_), quantiles, u)
+        found["rainfall_rate_member"] = (("member", *maps), drawn)
+    if model.covering is not None:
+        found["rainfall_rate_interval"] = (("bound", *maps), interval(model.covering, swath, quantiles, levels))
+    return xr.Dataset(found)
 
 
-def _quantiles(model: RetrievalModel, z: torch.Tensor, bands: torch.Tensor, levels: Sequence[float]) -> Floats:
-    """Quantiles (K, scan, pixel) of standardised channels (scan, pixel, B), by single pixels or as one image."""
+def wanted(model: RetrievalModel, swath: xr.Dataset) -> list[str]:
+    """Name the variables of a swath that a retrieval reads: what networks see, what is compared, what regimes are told by."""
+    compared = [name for reference in model.familiar.references for name in reference.fields] if model.familiar else []
+    names = ("brightness_temperature", "latitude", *model.inputs.needed(), *compared, *REGIME_FIELDS)
+    return [name for name in dict.fromkeys(names) if name in swath.data_vars]
+
+
+def in_blocks(compute: Callable[..., NDArray[np.float64]], *fields: NDArray[np.floating]) -> Floats:
+    """Compute (F, scan, pixel) in 64 bits from fields (K, scan, pixel), some pixels at a time."""
+    shape = fields[0].shape[1:]
+    rows = [field.reshape(len(field), -1) for field in fields]
+    starts = range(0, rows[0].shape[1], BLOCK)
+    parts = [
+        compute(*(row[:, start : start + BLOCK].astype(np.float64) for row in rows)).astype(np.float32) for start in starts
+    ]
+    return np.concatenate(parts, axis=1).reshape(-1, *shape)
+
+
+def uniform(kept: Kept, first_scan: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Draw levels (member, scan, pixel) for members: a function of the seed and of the number of a scan in its orbit.
+
+    Footprints are independent: members have the right extremes of single footprints, and no spatial texture.
+    """
+    scans = range(first_scan, first_scan + shape[0])
+    return np.stack([np.random.default_rng((kept.seed, scan)).random((kept.members, shape[1])) for scan in scans], axis=1)
+
+
+def interval(covering: Covering, swath: xr.Dataset, quantiles: Floats, levels: NDArray[np.float64]) -> Floats:
+    """Move the ends (bound, scan, pixel) of an interval as far as the regime of each pixel asks; no end is below 0.
+
+    A regime that was not calibrated has no interval: NaN.
+    """
+    low, high = in_blocks(lambda part: quantile_at(part, levels, covering.levels), quantiles)
+    names = np.array(regime_names(covering.regimes))[regimes(swath, covering.regimes)]
+    known = np.isin(names, list(covering.widening_mm_h))
+    conformal = Conformal(covering.widening_mm_h, 1 - (covering.levels[1] - covering.levels[0]))
+    ends = np.full((2, *names.shape), np.nan, dtype=np.float32)
+    ends[:, known] = np.stack(conformal.apply(low[known], high[known], names[known])).clip(min=0.0)
+    return ends
+
+
+def distributions(
+    model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[str], levels: Sequence[float], inner: slice
+) -> tuple[Floats, Floats]:
+    """Quantiles (K, scan, pixel) and mean (scan, pixel) of inner scans of a loaded swath, pixel by pixel or as one image."""
+    table = model.inputs.of(swath, channel_names)
+    z = standardised(table.x, table.names, model.scaling)
     scans, pixels, count = z.shape
-    if model.network.name == "pixel":
-        rows = z.reshape(-1, count, 1, 1)
-        parts = [model.quantiles(part, shown_mask(part), bands, levels) for part in torch.split(rows, PIXELS)]
-        return np.asarray(torch.cat(parts)[:, :, 0, 0].T.reshape(len(levels), scans, pixels).numpy())
-    multiple = int(model.members[0].multiple)  # type: ignore[arg-type]
-    image = z.movedim(-1, 0)[None]
-    padding = (0, -pixels % multiple, 0, -scans % multiple)
-    padded = torch.nn.functional.pad(image, padding, value=torch.nan)
-    return np.asarray(model.quantiles(padded, shown_mask(padded), bands, levels)[0, :, :scans, :pixels].numpy())
+    if not model.image:
+        rows = z[inner].reshape(-1, count, 1, 1)
+        made = [model.distribution(part, table.names, table.bands, levels) for part in torch.split(rows, PIXELS)]
+        quantiles, mean = (torch.cat(found)[..., 0, 0] for found in zip(*made, strict=True))
+        return quantiles.T.reshape(len(levels), -1, pixels).numpy(), mean.reshape(-1, pixels).numpy()
+    padding = (0, -pixels % model.multiple, 0, -scans % model.multiple)
+    padded = torch.nn.functional.pad(z.movedim(-1, 0)[None], padding, value=torch.nan)
+    raw = [part[:, :, :scans, :pixels][:, :, inner] for part in model.raw(padded, table.names, table.bands)]
+    quantiles, mean = model.distribution_of(raw, levels)
+    return quantiles[0].numpy(), mean[0].numpy()
 
 
-def distance(model: RetrievalModel, z: Floats) -> NDArray[np.float64]:
-    """Measure how far standardised pixels (scan, pixel, B) are from what the model learnt from; NaN where that is not known."""
+def doubt(model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[str]) -> NDArray[np.float64]:
+    """Measure how far pixels (scan, pixel) are from what the model learnt from, the largest over its references.
+
+    A reference is left out where a pixel lacks what it compares; NaN where that leaves none.
+    """
+    shape = swath["latitude"].shape
     if model.familiar is None:
-        return np.full(z.shape[:-1], np.nan)
-    known = Mahalanobis(np.array(model.familiar.mean), np.array(model.familiar.precision))
-    return known.score(z.reshape(-1, z.shape[-1])).reshape(z.shape[:-1])
+        return np.full(shape, np.nan)
+    found = [np.full(shape, np.nan)]
+    for reference in model.familiar.references:
+        columns = [values_of(swath, name, channel_names) for name in reference.fields]
+        near = neighbours(model, reference).score(np.stack(columns, axis=-1).reshape(-1, len(columns)))
+        found.append(near.reshape(shape) / reference.scale)
+    return np.asarray(np.fmax.reduce(found))
+
+
+def values_of(swath: xr.Dataset, name: str, channel_names: Sequence[str]) -> NDArray[np.float64]:
+    """A channel that is shown or an ancillary field (scan, pixel), NaN where a swath does not have it."""
+    if name in channel_names:
+        return swath["brightness_temperature"].sel(channel=name).values.astype(np.float64)
+    if name in swath.data_vars:
+        return swath[name].values.astype(np.float64)
+    return np.full(swath["latitude"].shape, np.nan)
+
+
+def neighbours(model: RetrievalModel, reference: Reference) -> Neighbours:
+    """Pixels that new ones are compared with, in a tree that is built once."""
+    assert model.familiar is not None
+    if reference.rows not in model.trees:
+        rows = model.rows[reference.rows].numpy().astype(np.float64)
+        model.trees[reference.rows] = fit_neighbours(rows, model.familiar.neighbours)
+    found: Neighbours = model.trees[reference.rows]
+    return found
 
 
 def quality(
@@ -133,20 +254,25 @@ def quality(
     nothing: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
     """Say how far each pixel can be trusted, by the codes of `QUALITY`; a channel that was learnt from may be missing."""
-    incomplete = ~np.isfinite(temperature).all(axis=-1) | bool(set(model.channels) - set(channel_names))
+    incomplete = ~np.isfinite(temperature).all(axis=-1) | bool(set(model.inputs.channels) - set(channel_names))
     found = np.where(incomplete, QUALITY["missing_channel"], QUALITY["good"])
     if model.familiar is not None:
         found = np.where(score > model.familiar.threshold, QUALITY["out_of_distribution"], found)
     return np.where(nothing, QUALITY["no_retrieval"], found).astype(np.uint8)
 
 
-def template(swath: xr.Dataset, levels: Sequence[float], attributes: dict[str, object]) -> xr.Dataset:
-    """Make the empty node of a swath's prediction: its positions and times, and room for what is retrieved."""
+def template(swath: xr.Dataset, kept: Kept, covered: Sequence[float], attributes: dict[str, object]) -> xr.Dataset:
+    """Make the empty node of a swath's prediction: its positions and times, and room for what is retrieved.
+
+    `covered` are the levels between which intervals were calibrated, none where nobody did.
+    """
+    from zarr.codecs import ZstdCodec
+
     sizes = swath.sizes["scan"], swath.sizes["pixel"]
     coordinates = {
         "time": swath["time"],
         "group": swath["group"],
-        "quantile": ("quantile", np.asarray(levels, dtype=np.float64)),
+        "quantile": ("quantile", np.asarray(kept.levels, dtype=np.float64)),
         "threshold": ("threshold", np.asarray(THRESHOLDS_MM_H)),
     }
     node = xr.Dataset(coords=coordinates, attrs=attributes)
@@ -157,6 +283,12 @@ def template(swath: xr.Dataset, levels: Sequence[float], attributes: dict[str, o
         "ood_score": ((), "float32"),
         "quality_flag": ((), "uint8"),
     }
+    if kept.members:
+        node = node.assign_coords(member=np.arange(kept.members))
+        shapes["rainfall_rate_member"] = (("member",), "float32")
+    if covered:
+        node = node.assign_coords(bound=list(BOUNDS))
+        shapes["rainfall_rate_interval"] = (("bound",), "float32")
     for name, (first, dtype) in shapes.items():
         shape = tuple(len(node[dim]) for dim in first) + sizes
         node[name] = store.empty((*first, "scan", "pixel"), shape, dtype, named(name).attributes)
@@ -164,8 +296,13 @@ def template(swath: xr.Dataset, levels: Sequence[float], attributes: dict[str, o
             node[name].encoding["fill_value"] = QUALITY["no_retrieval"]
         else:
             node[name].encoding["_FillValue"] = np.nan
+    node["rainfall_rate_quantile"].encoding["compressors"] = (ZstdCodec(level=ZSTD_LEVEL),)
     node["quality_flag"].attrs |= {
         "flag_values": np.array(list(QUALITY.values()), dtype=np.uint8),
         "flag_meanings": " ".join(QUALITY),
     }
+    if kept.members:
+        node["rainfall_rate_member"].attrs["seed"] = kept.seed
+    if covered:
+        node["rainfall_rate_interval"].attrs["levels"] = list(covered)
     return node

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import xarray as xr
 from vigie.core.errors import VigieError
 from vigie.core.grid import CRS_VARIABLE
 from vigie.core.store import fill_value, whole_file
+from vigie.core.tiles import Window
 from vigie.core.vocabulary import named
 from vigie.publish.room import check_room
 
@@ -33,8 +35,14 @@ AXES = ("x", "y", "longitude", "latitude")
 PACKING = ("scale_factor", "add_offset", "dtype", "_FillValue")
 """What of a variable's encoding says how its numbers are stored."""
 
+COUNTED = ("units", "calendar", "dtype")
+"""The same of times."""
+
 TYPED = ("flag_values", "flag_masks", "valid_min", "valid_max", "valid_range", "_FillValue")
 """Attributes that CF wants in the type of the stored variable."""
+
+Write = Callable[[Window, xr.Dataset], None]
+"""Writes the variables of a dataset into a window of a file or store that is being filled."""
 
 DESCRIBED = ("units", "flag_values", "flag_masks")
 """A data variable must have one of these."""
@@ -69,7 +77,7 @@ def write_netcdf(path: Path, dataset: xr.Dataset, title: str, provenance: Mappin
     'CF-1.11'
     """
     check_described(dataset)
-    ready = _blocks(_described(dataset, title, provenance))
+    ready = _blocks(described(dataset, title, provenance))
     encoding = {str(name): _encoding(str(name), variable) for name, variable in ready.variables.items()}
     with whole_file(path) as draft:
         check_room(path, ready.nbytes)
@@ -79,9 +87,54 @@ def write_netcdf(path: Path, dataset: xr.Dataset, title: str, provenance: Mappin
             ready.to_netcdf(draft, engine="h5netcdf", format="NETCDF4", encoding=encoding)
 
 
+@contextmanager
+def netcdf_stream(path: Path, template: xr.Dataset, title: str, provenance: Mapping[str, Any]) -> Iterator[Write]:
+    """Write a dataset as CF-1.11 NetCDF-4 window by window, whatever its size: memory holds one window.
+
+    Parameters
+    ----------
+    path, title, provenance: as for `write_netcdf`.
+    template: variables that are lazy arrays of Dask (`core.store.empty`) are filled by what is written; everything else is
+        written as it is. Numbers are written as they are given: physical ones, with NaN where there are none.
+
+    Raises
+    ------
+    VigieError: a variable is not described, or the disk is full. Nothing half-written is left.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from vigie.core.store import empty
+    >>> template = xr.Dataset({"rain": empty(("scan",), (4,), "float32", {"units": "mm h-1", "long_name": "rain"})})
+    >>> path = Path(tempfile.mkdtemp()) / "rain.nc"
+    >>> with netcdf_stream(path, template, "Rain", {}) as write:
+    ...     for scan in (0, 2):
+    ...         rain = xr.Dataset({"rain": ("scan", np.array([scan, scan + 1], "float32"))})
+    ...         write({"scan": slice(scan, scan + 2)}, rain)
+    >>> xr.load_dataset(path, engine="h5netcdf")["rain"].values.tolist()
+    [0.0, 1.0, 2.0, 3.0]
+    """
+    import h5py
+
+    check_described(template)
+    ready = described(template, title, provenance)
+    encoding = {str(name): _encoding(str(name), variable) for name, variable in ready.variables.items()}
+    with whole_file(path) as draft:
+        check_room(path, ready.nbytes)
+        ready.to_netcdf(draft, engine="h5netcdf", format="NETCDF4", encoding=encoding, compute=False)
+        with h5py.File(draft, "r+") as file:
+
+            def write(window: Window, data: xr.Dataset) -> None:
+                for name, variable in data.data_vars.items():
+                    file[str(name)][tuple(window.get(str(dim), slice(None)) for dim in variable.dims)] = variable.values
+
+            yield write
+
+
 def check_described(dataset: xr.Dataset) -> None:
-    """Refuse data variables without a name for a person or without units, naming the first."""
-    for name, variable in dataset.data_vars.items():
+    """Refuse data variables without a name for a person or without units, naming the first; bounds have those of their axis."""
+    bounds = {variable.attrs.get("bounds") for variable in dataset.variables.values()}
+    for name, variable in dataset.drop_vars(bounds - {None}).data_vars.items():
         if not {"long_name", "standard_name"} & set(variable.attrs) or not set(DESCRIBED) & set(variable.attrs):
             raise VigieError(
                 f"variable '{name}' is not described",
@@ -91,7 +144,7 @@ def check_described(dataset: xr.Dataset) -> None:
             )
 
 
-def _described(dataset: xr.Dataset, title: str, provenance: Mapping[str, Any]) -> xr.Dataset:
+def described(dataset: xr.Dataset, title: str, provenance: Mapping[str, Any]) -> xr.Dataset:
     """Add what CF asks of the file, its axes and its variables."""
     software = provenance.get("software", {})
     maker = f"{software.get('name', 'vigie')} {software.get('version', '')}".strip()
@@ -109,7 +162,8 @@ def _described(dataset: xr.Dataset, title: str, provenance: Mapping[str, Any]) -
         if axis in described.dims and axis in described.coords:
             described[axis].attrs = _axis_attributes(described[axis].attrs) | named(axis).attributes
     for variable in described.variables.values():
-        variable.encoding = {key: variable.encoding[key] for key in PACKING if key in variable.encoding}
+        kept = COUNTED if variable.dtype.kind == "M" else PACKING
+        variable.encoding = {key: variable.encoding[key] for key in kept if key in variable.encoding}
         variable.attrs |= {key: np.asarray(variable.attrs[key], _stored(variable)) for key in TYPED if key in variable.attrs}
     if CRS_VARIABLE not in described.variables:
         return described
@@ -127,8 +181,8 @@ def _stored(variable: xr.Variable) -> np.dtype[Any]:
 
 def _axis_attributes(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
     """CF spells the unit of length 'm', and an axis has no missing values."""
-    units = attributes.get("units", "")
-    return {key: v for key, v in attributes.items() if key != "_FillValue"} | {"units": "m" if units == "metre" else units}
+    kept = {key: v for key, v in attributes.items() if key != "_FillValue"}
+    return kept | ({"units": "m"} if kept.get("units") == "metre" else {})
 
 
 def _blocks(dataset: xr.Dataset) -> xr.Dataset:
@@ -140,7 +194,7 @@ def _blocks(dataset: xr.Dataset) -> xr.Dataset:
 def _encoding(name: str, variable: xr.Variable) -> dict[str, Any]:
     """Compression and fill of one variable; what says how it is packed is left alone."""
     if variable.dtype.kind not in "fiub" or variable.ndim == 0:
-        return {}
+        return dict(variable.encoding) if variable.dtype.kind == "M" else {}
     packing = dict(variable.encoding)
     if variable.dims == (name,):
         packing["_FillValue"] = None

@@ -1,87 +1,21 @@
-"""Charts of rain: a swath on longitude and latitude, quantiles beside quantiles, and how often predicted levels hold."""
+"""Charts of rain: quantiles beside quantiles, how often predicted levels hold, and how much rain is how rare."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from vigie.core.vocabulary import Variable
-from vigie.publish.look import FONT, LIGHT, RAMPS, SMALL_POINTS, TEXT_POINTS, TITLE_POINTS, Theme
+from vigie.publish.look import FONT, LIGHT, SMALL_POINTS, TEXT_POINTS, TITLE_POINTS, Theme
 
 Floats = NDArray[np.floating]
-FEWEST_LINES = 2
-"""Swaths of fewer scans or pixels are drawn as points."""
-PANEL_IN = 3.0
-"""Width of a map and the space beside it, inches."""
-
-
-@dataclass(frozen=True)
-class SwathPanel:
-    """One map of a swath: values (scan, pixel) of a variable of the vocabulary, and what they are called here."""
-
-    title: str
-    variable: Variable
-    values: Floats
-
-
-def swath_chart(longitude: Floats, latitude: Floats, panels: Sequence[SwathPanel], theme: Theme = LIGHT) -> Figure:
-    """Draw maps of a swath side by side, each footprint (scan, pixel) where it was seen.
-
-    A variable whose shown range begins above 0 has a logarithmic ramp, and is left white below it; what is missing is grey.
-
-    Examples
-    --------
-    >>> from vigie.core.vocabulary import named
-    >>> lat, lon = np.mgrid[0:3, 0:4].astype(float)
-    >>> figure = swath_chart(lon, lat, [SwathPanel("Rain", named("rainfall_rate"), lat + 1)])
-    >>> figure.axes[0].get_xlabel()
-    'longitude, °E'
-    """
-    figure = Figure(figsize=(0.6 + PANEL_IN * len(panels), 3.5), facecolor=theme.paper)
-    FigureCanvasAgg(figure)
-    width = figure.get_figwidth()
-    for number, panel in enumerate(panels):
-        left = (0.6 + number * PANEL_IN) / width
-        axes: Axes = figure.add_axes((left, 0.25, (PANEL_IN - 0.35) / width, 0.65))
-        drawn = _footprints(axes, longitude, latitude, panel, theme)
-        low = panel.variable.shown[0]
-        place = figure.add_axes((left, 0.1, (PANEL_IN - 0.35) / width, 0.025))
-        bar = figure.colorbar(drawn, cax=place, orientation="horizontal", extend="both" if low > 0 else "neither")
-        bar.ax.tick_params(which="both", length=0, labelsize=SMALL_POINTS, labelcolor=theme.soft, labelfontfamily=FONT, pad=1)
-        bar.outline.set_visible(False)
-        units = "" if panel.variable.units in ("", "1") else f", {panel.variable.units}"
-        _style(axes, theme, f"{panel.title}{units}", ("longitude, °E", "" if number else "latitude, °N"))
-        if number:
-            axes.tick_params(labelleft=False)
-    return figure
-
-
-def _footprints(axes: Axes, longitude: Floats, latitude: Floats, panel: SwathPanel, theme: Theme) -> ScalarMappable:
-    """Draw the footprints of one panel: as a mesh, or as points where there are too few scans or pixels for one."""
-    low, high = panel.variable.shown
-    # Rates span orders of magnitude: a range whose low end is above 0 is one of ratios.
-    scale: Normalize = LogNorm(low, high) if low > 0 else Normalize(low, high)
-    colours = LinearSegmentedColormap.from_list(panel.variable.ramp, list(RAMPS[panel.variable.ramp]))
-    ramp = colours.with_extremes(bad=theme.void, under=theme.paper)
-    seen = np.ma.masked_invalid(np.maximum(panel.values, low / 10) if low > 0 else panel.values)
-    if min(seen.shape) >= FEWEST_LINES:
-        axes.set_facecolor(theme.void)
-        return axes.pcolormesh(longitude, latitude, seen, norm=scale, cmap=ramp, shading="nearest", rasterized=True)
-    axes.set_facecolor(theme.paper)
-    flat = seen.ravel()
-    shown = np.flatnonzero(~np.ma.getmaskarray(flat))
-    shown = shown[np.argsort(flat.data[shown], kind="stable")]
-    x, y = longitude.ravel()[shown], latitude.ravel()[shown]
-    return axes.scatter(x, y, c=flat.data[shown], s=3, norm=scale, cmap=ramp, linewidths=0, rasterized=True)
 
 
 def quantile_quantile_chart(truth: Floats, samples: Mapping[str, Floats], title: str, theme: Theme = LIGHT) -> Figure:
@@ -128,6 +62,41 @@ def coverage_chart(levels: Floats, coverage: Mapping[str, Floats], title: str, t
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     _style(axes, theme, title, ("level of the predicted quantile", "share of footprints at or below it"))
+    _legend(axes, theme, "lower right")
+    return figure
+
+
+@dataclass(frozen=True)
+class ReturnLevels:
+    """Rain, mm/h, that one in `periods` footprints reaches: as observed, and by a fitted tail with its interval (low, high)."""
+
+    periods: Floats
+    observed: Floats
+    fit: Floats
+    interval: Floats
+
+
+def return_level_chart(levels: ReturnLevels, samples: Mapping[str, Floats], title: str, theme: Theme = LIGHT) -> Figure:
+    """Draw how much rain is how rare: observed, fitted, and in samples (by method, at the same periods).
+
+    Examples
+    --------
+    >>> periods, rain = np.array([100.0, 1000.0]), np.array([8.0, 15.0])
+    >>> levels = ReturnLevels(periods, rain, rain, np.stack([rain - 1, rain + 2]))
+    >>> return_level_chart(levels, {"model": rain}, "Rare rain").axes[0].get_xlabel()
+    'one in so many footprints'
+    """
+    figure = Figure(figsize=(4.4, 4.3), facecolor=theme.paper)
+    FigureCanvasAgg(figure)
+    axes: Axes = figure.add_axes((0.14, 0.13, 0.82, 0.77))
+    axes.fill_between(levels.periods, *levels.interval, color=theme.other, alpha=0.3, linewidth=0)
+    axes.plot(levels.periods, levels.fit, color=theme.soft, linewidth=1.2, dashes=(4, 3), label="tail fitted to observations")
+    axes.plot(levels.periods, levels.observed, color=theme.ink, marker="o", markersize=4, linewidth=0, label="observed")
+    for (name, values), colour in zip(samples.items(), _colours(theme)):
+        axes.plot(levels.periods, values, color=colour, marker="o", markersize=3, linewidth=1.4, label=name)
+    axes.set(xscale="log", ylim=(0, None))
+    _style(axes, theme, title, ("one in so many footprints", "rain rate reached, mm/h"))
+    axes.set_facecolor(theme.paper)
     _legend(axes, theme)
     return figure
 
@@ -136,8 +105,8 @@ def _colours(theme: Theme) -> Sequence[str]:
     return (theme.accent, "#d1762a", theme.other, "#7b5ea7", "#3d9970")
 
 
-def _legend(axes: Axes, theme: Theme) -> None:
-    legend = axes.legend(frameon=False, loc="upper left", prop={"family": FONT, "size": SMALL_POINTS})
+def _legend(axes: Axes, theme: Theme, place: Literal["upper left", "lower right"] = "upper left") -> None:
+    legend = axes.legend(frameon=False, loc=place, prop={"family": FONT, "size": SMALL_POINTS})
     for text in legend.get_texts():
         text.set_color(theme.soft)
 

@@ -40,13 +40,14 @@ MEDIA = {
     ".html": pystac.MediaType.HTML,
     ".json": pystac.MediaType.JSON,
     ".csv": "text/csv",
+    ".zarr": "application/vnd.zarr; version=3",
 }
 """Media type of each suffix."""
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A file of a product; a class map names its legend."""
+    """A file of a product, or a Zarr store, which is a folder; a class map names its legend."""
 
     path: Path
     title: str
@@ -176,9 +177,11 @@ def _spdx(licence: str) -> str:
 
 
 def _asset(asset: Asset) -> pystac.Asset:
-    if not asset.path.is_file():
+    if not asset.path.exists():
         raise VigieError(f"the catalogue names a file that is not there: {asset.path}", expected="a written product")
-    fields: dict[str, Any] = {"file:size": asset.path.stat().st_size, "file:checksum": "1220" + sha256(asset.path)}
+    fields: dict[str, Any] = {}
+    if asset.path.is_file():
+        fields = {"file:size": asset.path.stat().st_size, "file:checksum": "1220" + sha256(asset.path)}
     if asset.path.suffix == ".tif":
         fields |= _raster_fields(asset)
     return pystac.Asset(

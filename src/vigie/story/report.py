@@ -22,9 +22,10 @@ from vigie.publish.report import Column, Estimate, Measure, Note, ReportFigure, 
 from vigie.publish.sections import model_section as card_section
 from vigie.publish.sections import provenance_section as record_section
 from vigie.publish.sections import reproduce_section
-from vigie.story.apply import given_command, unseen, used_tables
+from vigie.story.apply import given_command, used_tables
 from vigie.story.compare import groups, read_group
 from vigie.story.experiment import to_toml
+from vigie.story.map_apply import unseen
 from vigie.story.products import part_provenance
 from vigie.story.run import ARTEFACTS, Run
 from vigie.story.scenes import Part, catalogued, fold_name

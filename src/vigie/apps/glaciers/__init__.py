@@ -18,6 +18,7 @@ from vigie.story import prediction, stages, training, verification
 from vigie.story.app import App
 from vigie.story.baselines import check_baselines, check_fits
 from vigie.story.explain import explain_maps
+from vigie.story.map_apply import applying
 from vigie.story.run import Run
 
 
@@ -57,4 +58,5 @@ app = App(
     explain=explain_maps,
     legend=CLASSES.legend,
     check=stages.check,
+    applying=applying("glaciers", CLASSES.legend, acquire),
 )

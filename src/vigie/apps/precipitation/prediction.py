@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import lcm
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from vigie.apps.precipitation.swaths import catalogued, group_of, labelled, opened, settings_of
+from vigie.apps.precipitation.swaths import catalogued, fold_folder, fold_table, group_of, opened, settings_of
 from vigie.core import store
 from vigie.core.errors import VigieError
 from vigie.core.granule import Granule
@@ -21,23 +23,24 @@ from vigie.core.tiles import Tile
 from vigie.learn.folds import NEVER
 from vigie.learn.retrieval import RetrievalSettings, build
 from vigie.learn.retrieval_model import read_card
-from vigie.learn.swath_folds import folds_in
 from vigie.learn.swaths import ChannelScaling
-from vigie.predict.swath import SwathPrediction, template
+from vigie.predict.swath import Kept, SwathPrediction, template
 from vigie.story.experiment import to_json
 from vigie.story.run import Run, log
 from vigie.story.scenes import fold_name
 
 BEGUN = "begun"
+TILES_A_TASK = 4
+"""Tiles that one worker of a parallel engine does at a time: enough to stream, few enough to share out."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A tile, and the work that it belongs to."""
+    """Tiles, and the work that they belong to."""
 
     name: str
     work: SwathPrediction
-    tile: Tile
+    tiles: tuple[Tile, ...]
 
 
 def predict(run: Run) -> None:
@@ -46,22 +49,22 @@ def predict(run: Run) -> None:
     for granule in catalogued(run):
         for fold in folds_needed(run, granule):
             work = prepared(run, granule, fold)
-            tasks += [Task(granule.id, work, tile) for tile in store.pending(work.path, work.tiles(), work.group)]
-    with run.progress.task("predict", len(tasks)) as advance:
-        for name in run.experiment.engine.start().map(perform, tasks):
-            advance(note=name)
+            todo = store.pending(work.path, work.tiles(), work.group)
+            size = len(todo) if run.experiment.engine.kind == "serial" else TILES_A_TASK
+            tasks += [Task(granule.id, work, tuple(todo[at : at + size])) for at in range(0, len(todo), max(size, 1))]
+    with run.progress.task("predict", sum(len(task.tiles) for task in tasks)) as advance:
+        for name, count in run.experiment.engine.start().map(perform, tasks):
+            advance(count, name)
 
 
-def perform(task: Task) -> str:
-    """Do one tile; give the swath's name."""
-    task.work(task.tile)
-    return task.name
+def perform(task: Task) -> tuple[str, int]:
+    """Do one task; give the swath's name and the number of tiles."""
+    return task.name, task.work(task.tiles)
 
 
 def folds_needed(run: Run, granule: Granule) -> list[int]:
     """Name the folds whose models retrieve a swath: those that hold out a part of it, else the final model."""
-    held = {swath.granule.id: folds_in([swath.fold]) for swath in labelled(run)}
-    return held.get(granule.id) or [NEVER]
+    return list(fold_table(run).get(granule.id, ())) or [NEVER]
 
 
 def node_of(granule: Granule, fold: int) -> str:
@@ -76,8 +79,10 @@ def prepared(run: Run, granule: Granule, fold: int) -> SwathPrediction:
     card, reader = read_card(folder), opened(run, granule)
     known = {"card": hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()}
     shown = shown_of(granule, tuple(map(str, reader.dataset["channel"].values)), card)
-    scans, halo = tiling(settings.train.network, settings.predict.scans)
-    work = SwathPrediction(folder, known["card"], reader, shown, settings.predict.levels, path, group, scans, halo)
+    scans, halo = tiling([kind.network for kind in settings.train.kinds], settings.predict.scans)
+    seed = crc32(f"{run.experiment.seed} {granule.id}".encode())
+    kept = Kept(settings.predict.levels, settings.predict.members, seed)
+    work = SwathPrediction(folder, known["card"], reader, shown, kept, path, group, scans, halo)
     if not store.marked(path, BEGUN, group) or store.marker(path, BEGUN, group) != known:
         attributes: dict[str, object] = {
             "swath": granule.id,
@@ -85,7 +90,8 @@ def prepared(run: Run, granule: Granule, fold: int) -> SwathPrediction:
             "model": fold_name(fold),
             "experiment": to_json(run.experiment),
         }
-        empty = template(reader.dataset, settings.predict.levels, attributes)
+        covered = card["covering"]["levels"] if card["covering"] else ()
+        empty = template(reader.dataset, kept, covered, attributes)
         store.create(path, empty, {"scan": scans}, group)
         store.mark(path, BEGUN, group, known)
     return work
@@ -98,34 +104,36 @@ def shown_of(granule: Granule, there: tuple[str, ...], card: Mapping[str, Any]) 
     ------
     VigieError: there is none.
     """
-    near = ChannelScaling.model_validate(card["scaling"]).known(there)
-    shown = (*(name for name in card["channels"] if name in there), *(name for name in near if name not in card["channels"]))
+    learnt = card["inputs"]["channels"]
+    temperatures = {name: card["scaling"]["mean"].get(name, 0.0) for name in learnt}
+    near = ChannelScaling(mean=temperatures, deviation=dict.fromkeys(learnt, 1.0)).known(there)
+    shown = (*(name for name in learnt if name in there), *(name for name in near if name not in learnt))
     if not shown:
         raise VigieError(
             f"the model knows no channel of swath '{granule.id}'",
             found=", ".join(there),
-            expected=", ".join(card["channels"]),
+            expected=", ".join(learnt),
             do="train on a sensor like this one, or leave the swath out",
         )
-    unused, missing = sorted(set(there) - set(shown)), sorted(set(card["channels"]) - set(shown))
+    unused, missing = sorted(set(there) - set(shown)), sorted(set(learnt) - set(shown))
     if unused or missing:
         told = [f"{what} {', '.join(names)}" for what, names in (("without", missing), ("unused", unused)) if names]
         log.info("predict: %s, %s", granule.id, "; ".join(told))
     return shown
 
 
-def tiling(network: RetrievalSettings, scans: int) -> tuple[int, int]:
-    """Give the scans of a tile and of its halo: all that a network sees of a pixel, and both in steps that it can halve evenly.
+def tiling(networks: Sequence[RetrievalSettings], scans: int) -> tuple[int, int]:
+    """Give the scans of a tile and of its halo: all that networks see of a pixel, both in steps that they can halve evenly.
 
     Examples
     --------
-    >>> tiling(RetrievalSettings(), 100), tiling(RetrievalSettings(name="unet", widths=(8, 16)), 101)
+    >>> tiling([RetrievalSettings()], 100), tiling([RetrievalSettings(), RetrievalSettings(name="unet", widths=(8, 16))], 101)
     ((100, 0), (102, 12))
     """
     with torch.random.fork_rng([]):
-        made = build(network, 1)
-    reach = (made.receptive_field or 1) // 2
-    up = [-(-count // made.multiple) * made.multiple for count in (scans, reach)]
+        made = [build(network.model_copy(update={"stem": "described"}), 1) for network in networks]
+    reach, multiple = max((network.receptive_field or 1) // 2 for network in made), lcm(*(n.multiple for n in made))
+    up = [-(-count // multiple) * multiple for count in (scans, reach)]
     return up[0], up[1]
 
 
@@ -138,5 +146,6 @@ def retrieved(run: Run, granule: Granule, fold: int) -> xr.Dataset:
 
 
 def held_out(run: Run, name: str) -> NDArray[np.int16]:
-    """Folds (scan, pixel) of a labelled swath."""
-    return next(swath.fold for swath in labelled(run) if swath.granule.id == name)
+    """Folds (scan, pixel) of a labelled swath, read from the disk where they are looked at."""
+    owners: NDArray[np.int16] = np.load(fold_folder(run) / f"{name}.npy", mmap_mode="r")
+    return owners

@@ -1,117 +1,94 @@
-"""The precipitation `publish`: swath files, a gridded climatology, a catalogue and the report in `products/`."""
+"""The precipitation `publish`: swath files, gridded climatologies, a catalogue and the report in `products/`.
+
+Swaths are read and written some scans at a time: memory holds one block of them, and of each swath no more than its positions
+and what the report draws.
+"""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
-import numpy as np
-import xarray as xr
-
-from vigie.apps.precipitation.prediction import folds_needed, held_out, retrieved
-from vigie.apps.precipitation.report import Retrieval, report_of
-from vigie.apps.precipitation.swaths import catalogued, opened, settings_of
+from vigie.apps.precipitation.climatology import TITLES, Kind, cells_around, write_climatology, write_maps
+from vigie.apps.precipitation.composed import composed, facts_of
+from vigie.apps.precipitation.prediction import folds_needed
+from vigie.apps.precipitation.report import report_of
+from vigie.apps.precipitation.shown import MAPS, Shown, Watch
+from vigie.apps.precipitation.swaths import catalogued, settings_of
 from vigie.core.granule import Granule
 from vigie.core.store import write_text
+from vigie.core.tiles import tiles
 from vigie.core.vocabulary import named
-from vigie.learn.folds import NEVER
-from vigie.predict.swath import QUALITY
-from vigie.publish.netcdf import write_netcdf
-from vigie.publish.provenance import provenance
+from vigie.publish.netcdf import CHUNK, netcdf_stream
+from vigie.publish.provenance import flat, provenance
 from vigie.publish.report import write_report
 from vigie.publish.stac import Asset, Product, write_collection
+from vigie.story.apply import used_tables
 from vigie.story.experiment import to_json
 from vigie.story.run import Run
 from vigie.story.scenes import fold_name
-from vigie.verify.climatology import count_samples, finish_climatology
-from vigie.verify.quantiles import draw
-from vigie.verify.tally import Tally, add_all
+from vigie.verify.climatology import Cells
 
 UNKNOWN_PERIOD = ("1960-01-01T00:00:00Z", "2100-01-01T00:00:00Z")
 """Period of a table whose year nobody wrote down: STAC wants one."""
-WET_MM_H = 0.1
-"""Least rain of a wet sample of the climatology."""
+RAIN = "rain.nc"
+"""File of a swath."""
 
 
 def publish(run: Run) -> None:
-    """Write the products of every swath, the climatology, and the report on top of them."""
+    """Write the products of every swath, the climatologies, and the report on top of them."""
     folder, began = run.artefact("publish"), time.monotonic()
-    products, counted, shown = [], [], []
-    granules = catalogued(run)
+    granules, record = catalogued(run), record_of(run, *catalogued(run))
+    shown, products = [], []
     with run.progress.task("publish", len(granules)) as advance:
-        for granule in granules:
-            swath = together(run, granule)
-            record = record_of(run, granule)
-            path = folder / granule.id / "rain.nc"
-            write_netcdf(path, swath, f"Rain retrieved from {granule.id}", record)
-            for fold in folds_needed(run, granule):
-                text = (run.artefact("train") / fold_name(fold) / "card.md").read_text(encoding="utf-8")
-                write_text(folder / granule.id / f"model-card-{fold_name(fold)}.md", text)
-            products.append(product_of(granule, path))
-            counted += counts(swath, settings_of(run).publish.grid_deg)
-            shown.append(Retrieval(granule, swath))
+        for number, granule in enumerate(granules):
+            shown.append(write_swath(run, granule, folder / granule.id, drawn=number < MAPS))
+            products.append(product_of(granule, folder / granule.id / RAIN))
             advance(note=granule.id)
-    climatology = write_climatology(run, counted, folder / "climatology.nc") if counted else None
-    record = record_of(run, *granules)
+    products += climatologies(run, granules, record)
     write_collection(folder, run.experiment.summary or run.experiment.name, products, record)
-    write_report(report_of(run, shown, climatology, record, began), folder / "report.html")
+    write_report(report_of(run, shown, record, began), folder / "report.html")
 
 
-def together(run: Run, granule: Granule) -> xr.Dataset:
-    """Put what the folds' models held out of a swath together, with positions and, where they are known, rain rates.
-
-    A swath without rain rates is the final model's whole. Where every fold learnt from a footprint there is no retrieval.
-    """
-    folds = folds_needed(run, granule)
-    source = opened(run, granule)({})
-    node = retrieved(run, granule, folds[0]).load()
-    if folds != [NEVER]:
-        owner = held_out(run, granule.id)
-        made = node.where(xr.DataArray(owner == folds[0], dims=("scan", "pixel")))
-        for fold in folds[1:]:
-            made = made.where(xr.DataArray(owner != fold, dims=("scan", "pixel")), retrieved(run, granule, fold).load())
-        made["quality_flag"] = made["quality_flag"].fillna(QUALITY["no_retrieval"]).astype(np.uint8)
-        told = {name: made[name].assign_attrs(node[name].attrs) for name in node.data_vars}
-        node = made.assign(told).assign_attrs(node.attrs | {"model": ", ".join(map(fold_name, folds))})
-    swath = node.assign_coords({name: source[name] for name in ("latitude", "longitude")})
-    if "truth" in source:
-        swath["truth"] = source["truth"].assign_attrs(named("truth_rate").attributes | {"label_source": granule.label_source})
-    return swath.drop_vars([name for name in swath.coords if swath[name].dtype.kind in "TO"] + ["experiment"], errors="ignore")
+def write_swath(run: Run, granule: Granule, folder: Path, drawn: bool) -> Shown:
+    """Write a swath's file block by block, and the cards of its models; give what the report tells and draws of it."""
+    swath, record = composed(run, granule), record_of(run, granule)
+    template = swath.template(facts_of(run, granule))
+    watch = Watch(granule, template, drawn)
+    with netcdf_stream(folder / RAIN, template, f"Rain retrieved from {granule.id}", record) as write:
+        for tile in tiles({"scan": granule.scans}, {"scan": CHUNK}):
+            block = swath(tile.keep)
+            write(tile.keep, block)
+            watch.look(tile.keep["scan"], block)
+    for fold in folds_needed(run, granule):
+        text = (run.artefact("train") / fold_name(fold) / "card.md").read_text(encoding="utf-8")
+        write_text(folder / f"model-card-{fold_name(fold)}.md", text)
+    return watch.shown()
 
 
-def counts(swath: xr.Dataset, cell_deg: float) -> list[Tally]:
-    """Count a sample of every predicted distribution into the climatology: means have no extremes."""
-    usable = (swath["quality_flag"] < QUALITY["out_of_distribution"]).values
-    if not usable.any():
-        return []
-    quantiles = swath["rainfall_rate_quantile"].values[:, usable].astype(np.float64)
-    # Each swath has draws of its own: shared ones would not average out.
-    (sample,) = draw(quantiles, swath["quantile"].values, draws=1, seed=crc32(str(swath.attrs["swath"]).encode()))
-    latitude, longitude = (swath[name].values[usable] for name in ("latitude", "longitude"))
-    return [count_samples(sample, latitude, longitude, cell_deg)]
-
-
-def write_climatology(run: Run, counted: list[Tally], path: Path) -> xr.Dataset:
-    """Finish the climatology and write it."""
-    found = finish_climatology(add_all(counted), WET_MM_H)
-    for name, attributes in {
-        "count": {"long_name": "retrievals", "units": "1"},
-        "mean": {"long_name": "mean rain rate", "units": "mm h-1"},
-        "wet_fraction": {"long_name": f"share of retrievals of {WET_MM_H} mm h-1 and more", "units": "1"},
-        "rain_quantile": {"long_name": "quantile of the rain rate, dry ones included", "units": "mm h-1"},
-    }.items():
-        found[name].attrs = attributes
-    write_netcdf(path, found, f"Climatology of {run.experiment.name}", record_of(run, *catalogued(run)))
-    return found
+def climatologies(run: Run, granules: Sequence[Granule], record: Mapping[str, Any]) -> list[Product]:
+    """Write the climatologies that are asked for; give each as a product of the catalogue."""
+    settings, products = settings_of(run).publish, []
+    folder = run.artefact("publish")
+    cells = cells_around(granules, settings.grid_deg)
+    files = [(granule, folder / granule.id / RAIN) for granule in granules]
+    for kind in settings.periods:
+        assets = write_climatology(kind, files, cells, folder / "climatology", settings.formats, record)
+        if assets and kind != "day" and cells.rows * cells.columns > 1:
+            assets |= write_maps(assets["netcdf"].path, folder / "climatology", flat(record))
+        if assets:
+            products.append(climatology_product(kind, granules, cells, assets))
+    return products
 
 
 def record_of(run: Run, *granules: Granule) -> dict[str, Any]:
     """Record where products come from."""
-    record = provenance(to_json(run.experiment), created=datetime.now(UTC), catalogue=run.artefact("acquire"))
+    experiment = to_json(run.experiment, used_tables(run))
+    record = provenance(experiment, created=datetime.now(UTC), catalogue=run.artefact("acquire"))
     inputs = [
         {
             "id": granule.id,
@@ -131,3 +108,15 @@ def product_of(granule: Granule, path: Path) -> Product:
     period = (granule.begin, granule.end) if granule.begin and granule.end else UNKNOWN_PERIOD
     footprint = json.loads(json.dumps(granule.footprint))
     return Product(granule.id, f"rain of {granule.id}", footprint, assets, None, period, {"instruments": [granule.sensor]})
+
+
+def climatology_product(kind: Kind, granules: Sequence[Granule], cells: Cells, assets: Mapping[str, Asset]) -> Product:
+    """Describe a climatology for the catalogue."""
+    known = [(granule.begin, granule.end) for granule in granules if granule.begin and granule.end]
+    period = (min(begin for begin, _ in known), max(end for _, end in known)) if known else UNKNOWN_PERIOD
+    south, west = cells.south, cells.west
+    north, east = south + cells.rows * cells.cell_deg, west + cells.columns * cells.cell_deg
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    properties = {"instruments": sorted({granule.sensor for granule in granules})}
+    footprint = {"type": "Polygon", "coordinates": [ring]}
+    return Product(f"climatology-{kind}", TITLES[kind], footprint, assets, None, period, properties)

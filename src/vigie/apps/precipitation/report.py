@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,12 +12,14 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vigie.core.granule import Granule
+from vigie.apps.precipitation.climatology import MAPPED, WET_MM_H, map_of
+from vigie.apps.precipitation.failures import doubts, failures
+from vigie.apps.precipitation.shown import Maps, Shown
 from vigie.core.vocabulary import named
 from vigie.learn.retrieval_model import read_card
 from vigie.predict.swath import QUALITY
 from vigie.publish.look import Theme
-from vigie.publish.rain_charts import SwathPanel, coverage_chart, quantile_quantile_chart, swath_chart
+from vigie.publish.rain_charts import ReturnLevels, coverage_chart, quantile_quantile_chart, return_level_chart
 from vigie.publish.report import (
     Cell,
     Column,
@@ -35,7 +36,9 @@ from vigie.publish.report import (
 from vigie.publish.sections import model_section as card_section
 from vigie.publish.sections import provenance_section as record_section
 from vigie.publish.sections import reproduce_section
-from vigie.story.compare import groups, read_group
+from vigie.publish.swath_maps import SwathPanel, swath_chart
+from vigie.story.apply import given_command, used_tables
+from vigie.story.compare import groups, opened, read_group
 from vigie.story.experiment import to_toml
 from vigie.story.run import Run
 from vigie.verify.scores import OURS
@@ -46,8 +49,6 @@ PANELS = (
     ("ood_score", "ood_score", "distance"),
 )
 """Maps of a swath: variable, whose colours, title."""
-MAPS = 6
-"""Swaths drawn; the others are in the products."""
 TITLES = {
     OURS: "this model",
     "climatology": "climatology",
@@ -66,68 +67,97 @@ MEASURES = (
 """Columns of the report's table; those along thresholds are named by them."""
 
 
-@dataclass(frozen=True)
-class Retrieval:
-    """A swath and what was retrieved of it."""
-
-    granule: Granule
-    swath: xr.Dataset
-
-
-def report_of(
-    run: Run, shown: Sequence[Retrieval], climatology: xr.Dataset | None, record: Mapping[str, Any], began: float
-) -> Report:
+def report_of(run: Run, shown: Sequence[Shown], record: Mapping[str, Any], began: float) -> Report:
     """Assemble the report of a run whose `publish` began at `began` (time.monotonic); `record`: its provenance."""
     sections = [
         rain_section(shown),
+        failure_section(run, shown),
         *score_sections(run),
-        *([climatology_section(climatology)] if climatology is not None else []),
+        *climatology_sections(run),
         model_section(run),
-        record_section(record, to_toml(run.experiment)),
-        reproduce_section((f"vigie run {run.experiment.name}.toml",), run.seconds() | {"publish": time.monotonic() - began}),
+        record_section(record, to_toml(run.experiment, used_tables(run))),
+        how_to_repeat(run, began),
     ]
     return Report(run.experiment.name, run.experiment.summary, sections, numbers=headlines(shown))
 
 
-def headlines(shown: Sequence[Retrieval]) -> tuple[Number, ...]:
+def how_to_repeat(run: Run, began: float) -> Section:
+    """Tell how to get the same again."""
+    seconds, command = run.seconds() | {"publish": time.monotonic() - began}, given_command(run)
+    if command is None:
+        return reproduce_section((f"vigie run {run.experiment.name}.toml",), seconds)
+    text = "Run this command where it was first run; with the same model and swaths it gives the same numbers."
+    return reproduce_section((command,), seconds, text)
+
+
+def headlines(shown: Sequence[Shown]) -> tuple[Number, ...]:
     """What was retrieved, in four numbers."""
-    flags = np.concatenate([item.swath["quality_flag"].values.ravel() for item in shown])
-    rain = np.concatenate([item.swath["rainfall_rate"].values.ravel() for item in shown])
-    made = flags < QUALITY["no_retrieval"]
-    doubtful = (flags == QUALITY["out_of_distribution"]).sum() / max(made.sum(), 1)
+    flags = np.sum([item.flags for item in shown], axis=0)
+    made = int(flags[: QUALITY["no_retrieval"]].sum())
+    doubtful = flags[QUALITY["out_of_distribution"]] / max(made, 1)
     sensors = sorted({item.granule.sensor for item in shown})
-    mean = float(np.nanmean(rain)) if made.any() else float("nan")
+    count = sum(item.rain_count for item in shown)
+    mean = sum(item.rain_sum for item in shown) / count if count else float("nan")
     return (
         Number("swaths", str(len(shown)), ", ".join(sensors)),
-        Number("retrievals", f"{int(made.sum()):,}", f"of {flags.size:,} footprints"),
+        Number("retrievals", f"{made:,}", f"of {int(flags.sum()):,} footprints"),
         Number("mean rain", f"{mean:.2f} mm/h", "of retrieved footprints"),
         Number("out of distribution", f"{100 * doubtful:.1f} %", "flagged: unlike what was learnt from"),
     )
 
 
-def rain_section(shown: Sequence[Retrieval]) -> Section:
+def rain_section(shown: Sequence[Shown]) -> Section:
     """Draw the first swaths: mean rain, the rain it is held against, and where the model doubts that it has seen the like."""
     figures = []
-    for item in shown[:MAPS]:
-        longitude, latitude = (item.swath[name].values for name in ("longitude", "latitude"))
-        panels = [
-            SwathPanel(title, named(name), item.swath[variable].values)
-            for variable, name, title in PANELS
-            if variable in item.swath and np.isfinite(item.swath[variable].values).any()
-        ]
-        title = f"{item.granule.id}: {', '.join(panel.title for panel in panels)}"
-        figures.append(ReportFigure(partial(_themed, partial(swath_chart, longitude, latitude, panels)), f"{title}.", title))
+    for item in shown:
+        if item.overview is not None:
+            figures.append(map_figure(item.granule.id, item.overview))
+        if item.rainiest is not None:
+            last = item.begins + len(item.rainiest["latitude"]) - 1
+            figures.append(map_figure(f"{item.granule.id}, where it rained most, scans {item.begins} to {last}", item.rainiest))
     text = (
         "Each footprint where it was seen; what folds hold out is retrieved by the model that did not learn from it, "
-        "everything else by the final model. White is dry, "
-        "grey was not observed. Distances are squared Mahalanobis distances of what was observed from what was learnt from."
+        "everything else by the final model. Where it is dry the map is left blank, grey was not observed. "
+        "Maps of whole orbits show every so many scans and pixels; the files hold all. "
+        "Distances are squared Mahalanobis distances of what was observed from what was learnt from."
     )
     return Section("Rain", text, figures=tuple(figures))
 
 
+def map_figure(title: str, maps: Maps) -> ReportFigure:
+    """Draw what is known of a swath."""
+    panels = [
+        SwathPanel(called, named(name), maps[variable])
+        for variable, name, called in PANELS
+        if variable in maps and np.isfinite(maps[variable]).any()
+    ]
+    told = f"{title}: {', '.join(panel.title for panel in panels) or 'nothing was retrieved'}"
+    draw = partial(swath_chart, maps["longitude"], maps["latitude"], panels)
+    return ReportFigure(partial(_themed, draw), f"{told}.", told)
+
+
+def failure_section(run: Run, shown: Sequence[Shown]) -> Section:
+    """Say in words where the model fails, a paragraph for each source of rain rates."""
+    paragraphs = [" ".join(doubts(shown))]
+    for source in scored_sources(run):
+        path = run.artefact("verify")
+        with opened(path) as tree:
+            has_regimes = "regimes" in tree[source].children
+        regimes = read_group(path, f"{source}/regimes") if has_regimes else None
+        paragraphs.append(f"Against {source}: {' '.join(failures(read_group(path, source), regimes))}")
+    if len(paragraphs) == 1:
+        paragraphs.append("Nothing was scored: no rain rates were held out.")
+    return Section("Where it fails", (chr(10) * 2).join(paragraphs))
+
+
+def scored_sources(run: Run) -> list[str]:
+    """Name the sources of rain rates that were scored against; a model that is only applied has none."""
+    return groups(run.folder) if run.artefact("verify").is_file() else []
+
+
 def score_sections(run: Run) -> Iterator[Section]:
     """Tell how good the retrievals are, one section for each source of rain rates."""
-    for source in groups(run.folder):
+    for source in scored_sources(run):
         scores = read_group(run.artefact("verify"), source)
         text = (
             f"{scores.attrs['footprints']:,} footprints that were held out; reference methods learnt from what the "
@@ -136,7 +166,7 @@ def score_sections(run: Run) -> Iterator[Section]:
         yield Section(
             f"Scores against {source}",
             text,
-            figures=tuple(tail_figures(scores)),
+            figures=(*tail_figures(scores), *return_level_figures(scores)),
             tables=(tail_table(scores),),
             scores=(score_table(scores),),
             notes=(Note("Extremes are judged on samples of the predicted distributions: a mean has no tail."),),
@@ -188,24 +218,54 @@ def tail_figures(scores: xr.Dataset) -> Iterator[ReportFigure]:
         sure = {TITLES.get(n, n): v for n in names if np.isfinite(v := scores["coverage"].sel(model=n).values).all()}
         levels: NDArray[np.float64] = scores["level"].values
         draw = partial(coverage_chart, levels, sure, "Coverage of quantiles")
-        caption = "On the dashed line the truth lies below a quantile as often as its level says."
+        caption = "On the dashed line the truth lies below a quantile as often as its level says; above it where many are dry."
         yield ReportFigure(partial(_themed, draw), caption, "coverage of predicted levels", kind="svg")
 
 
-def climatology_section(found: xr.Dataset) -> Section:
-    """Tell the climatology over all cells."""
-    count = found["count"].values
+def return_level_figures(scores: xr.Dataset) -> Iterator[ReportFigure]:
+    """Draw how much rain is how rare, where there was enough of it."""
+    if "return_level" not in scores:
+        return
+    names = ("return_level_observed", "return_level_fit", "return_level_fit_interval")
+    levels = ReturnLevels(scores["return_period"].values, *(scores[name].values for name in names))
+    samples = {TITLES.get(n, n): scores["return_level"].sel(model=n).values for n in map(str, scores["model"].values)}
+    draw = partial(return_level_chart, levels, samples, "Rare rain")
+    caption = (
+        f"A generalised Pareto tail fitted to the {scores.attrs['tail_excesses']:,} largest observations, with its 90 % "
+        "interval, which takes neighbours for independent and is too narrow. Samples below it are too weak."
+    )
+    yield ReportFigure(partial(_themed, draw), caption, "return levels", kind="svg")
+
+
+def climatology_sections(run: Run) -> Iterator[Section]:
+    """Draw the climatology of everything that was retrieved, and tell it over all cells."""
+    path = run.artefact("publish") / "climatology" / "all.nc"
+    if not path.is_file():
+        return
+    with xr.open_dataset(path, engine="h5netcdf") as file:
+        maps = [map_of(file, name).isel(time=0).load() for name in MAPPED]
+        count, mean, wet = (file[name].isel(time=0).values for name in ("count", "mean", "wet_fraction"))
+    # What is drawn is the box of cells that have samples.
+    rows, columns = (slice(at.min(initial=0), at.max(initial=1) + 1) for at in np.nonzero(count))
+    maps = [one.isel(latitude=rows, longitude=columns) for one in maps]
+    longitude, latitude = np.meshgrid(maps[0]["longitude"].values, maps[0]["latitude"].values)
+    titles = ("mean", "99th percentile of samples", f"share of samples of {WET_MM_H} mm/h and more")
+    known = ("climatology_mean", "climatology_p99", "wet_fraction")
+    panels = [SwathPanel(title, named(name), one.values) for title, name, one in zip(titles, known, maps, strict=True)]
+    draw, told = partial(swath_chart, longitude, latitude, panels), "mean, 99th percentile and wet fraction of cells"
     weights = np.where(count > 0, count, 0)
-    mean = float(np.nansum(found["mean"].values * weights) / max(weights.sum(), 1))
-    wet = float(np.nansum(found["wet_fraction"].values * weights) / max(weights.sum(), 1))
-    rows = (
+    told_rows = (
         ("cells with retrievals", f"{int((count > 0).sum()):,}"),
         ("retrievals that count", f"{int(count.sum()):,}"),
-        ("mean rain, mm/h", f"{mean:.3f}"),
-        ("wet fraction", f"{wet:.3f}"),
+        ("mean rain, mm/h", f"{float(np.nansum(mean * weights) / max(weights.sum(), 1)):.3f}"),
+        ("wet fraction", f"{float(np.nansum(wet * weights) / max(weights.sum(), 1)):.3f}"),
     )
-    text = "One sample of every distribution is counted; footprints flagged as out of distribution are left out."
-    return Section("Climatology", text, tables=(Table("All cells", (Column(""), Column("")), rows),))
+    text = (
+        "One sample of every footprint's distribution is counted; footprints flagged as out of distribution are left out. "
+        "A cell has a 99th percentile from a hundred samples on."
+    )
+    figures = (ReportFigure(partial(_themed, draw), f"{told.capitalize()}.", told),)
+    yield Section("Climatology", text, figures, tables=(Table("All cells", (Column(""), Column("")), told_rows),))
 
 
 def model_section(run: Run) -> Section:
@@ -217,9 +277,10 @@ def model_section(run: Run) -> Section:
         "network": member["network"]["name"],
         "members": len(first["members"]),
         "parameters of each": member["parameters"],
-        "head": first["head"]["name"],
-        "channels": ", ".join(first["channels"]),
-        "ancillary fields": ", ".join(first["ancillary"]) or "none",
+        "heads": ", ".join(dict.fromkeys(told["head"]["name"] for told in first["members"].values())),
+        "channels": ", ".join(first["inputs"]["channels"]),
+        "layers": ", ".join(first["inputs"]["layers"]),
+        "ancillary fields": ", ".join(first["inputs"]["ancillary"]) or "none",
         "models": len(cards),
     }
     limits = dict.fromkeys(limit for card in cards for limit in card["facts"].get("limits", ()))

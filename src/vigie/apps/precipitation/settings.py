@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal, Self
+
 from pydantic import Field, field_validator, model_validator
 
 from vigie.acquire.label_sources import LabelSourceSettings
 from vigie.acquire.swath_sources import GranuleSourceSettings
 from vigie.learn.fit import FitSettings
+from vigie.learn.hybrid import HybridSettings
 from vigie.learn.rain_heads.head import check_levels
 from vigie.learn.rain_heads.settings import RainHeadSettings
+from vigie.learn.rain_lesson import AdaptSettings, RobustSettings
+from vigie.learn.regimes import RegimeSettings
 from vigie.learn.retrieval import RetrievalSettings
+from vigie.learn.retrieval_inputs import Layer, View, union
 from vigie.learn.swath_folds import SwathFoldSettings
 from vigie.learn.swaths import SwathWindowSettings
 from vigie.story.experiment import Experiment, Settings
@@ -33,32 +39,98 @@ class HarmonizeSettings(Settings):
 class FamiliarSettings(Settings):
     """When a pixel counts as unlike what was learnt from."""
 
+    compared: tuple[tuple[str, ...], ...] = Field(
+        default=((),),
+        description="groups of ancillary fields that are compared, each by itself; an empty group: all channels",
+    )
+    neighbours: int = Field(default=10, ge=1, description="distances are those to this nearest pixel that was learnt from")
+    rows: int = Field(default=2000, ge=100, description="pixels that new ones are compared with, at most")
+
     false_alarm_rate: float = Field(
         default=0.05, gt=0, lt=0.5, description="share of familiar pixels that may be flagged as out of distribution"
     )
-    shrinkage: float = Field(
-        default=0.0, ge=0, le=1, description="shrinkage of the covariance of channels, for few pixels or redundant channels"
+
+
+class IntervalSettings(Settings):
+    """Intervals that cover as often as they say."""
+
+    levels: tuple[float, float] | tuple[()] = Field(
+        default=(),
+        description="levels of the quantiles between which an interval is calibrated, such as [0.05, 0.95], in each regime of "
+        "train.regimes, on every fifth orbit or day, which is then not learnt from; left out: none is",
     )
 
+    @field_validator("levels")
+    @classmethod
+    def _levels_increase(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        if levels:
+            check_levels(levels)
+        return levels
 
-class TrainSettings(Settings):
-    """What is learnt, and how it is held to account."""
 
-    channels: tuple[str, ...] = Field(default=(), description="channels to learn from, such as '89.00V'; left out: all")
-    ancillary: tuple[str, ...] = Field(default=(), description="ancillary fields to learn from")
-    folds: SwathFoldSettings = Field(default_factory=SwathFoldSettings, description="what is held out together")
-    final: bool = Field(default=True, description="also train on everything: the model for new swaths")
-    members: int = Field(default=1, ge=1, description="members of the model, trained from different seeds")
+class MemberSettings(Settings):
+    """Members of one kind."""
+
+    members: int = Field(default=1, ge=1, description="members of this kind, trained from different seeds")
     network: RetrievalSettings = Field(default_factory=RetrievalSettings, description="the network")
     head: RainHeadSettings = Field(default_factory=RainHeadSettings, description="what its output means, and its loss")
-    windows: SwathWindowSettings = Field(default_factory=SwathWindowSettings, description="how samples are drawn")
     fit: FitSettings = Field(default_factory=FitSettings, description="how the network is trained")
-    familiar: FamiliarSettings = Field(default_factory=FamiliarSettings, description="what counts as out of distribution")
+    layers: tuple[Layer, ...] = Field(
+        default=("temperature",),
+        description="what it sees of the channels: 'temperature', 'departure' (from what clear sky would show), 'invariant' "
+        "(differences that hold across climates), 'relative-vapour'",
+    )
+    ancillary: tuple[str, ...] = Field(default=(), description="ancillary fields that it sees")
+
+    @property
+    def view(self) -> View:
+        """What the network sees."""
+        return View(self.layers, self.ancillary)
 
     @model_validator(mode="after")
-    def _images_need_windows(self) -> TrainSettings:
-        if self.network.name == "unet" and self.windows.size == 1:
+    def _sees_something(self) -> Self:
+        if not self.layers:
+            raise ValueError("a network that sees no layer retrieves nothing: name one in layers")
+        return self
+
+
+class TrainSettings(MemberSettings):
+    """What is learnt, and how it is held to account."""
+
+    more: tuple[MemberSettings, ...] = Field(
+        default=(), description="members of further kinds, whose distributions are averaged with those of the first"
+    )
+    channels: tuple[str, ...] = Field(default=(), description="channels to learn from, such as '89.00V'; left out: all")
+    folds: SwathFoldSettings = Field(default_factory=SwathFoldSettings, description="what is held out together")
+    final: bool = Field(default=True, description="also train on everything: the model for new swaths")
+    windows: SwathWindowSettings = Field(default_factory=SwathWindowSettings, description="how samples are drawn")
+    hybrid: HybridSettings = Field(default_factory=HybridSettings, description="how simulated labels take part")
+    regimes: RegimeSettings = Field(default_factory=RegimeSettings, description="regimes that are minded apart")
+    robust: RobustSettings = Field(default_factory=RobustSettings, description="how regimes are minded while learning")
+    adapt: AdaptSettings = Field(default_factory=AdaptSettings, description="how the model is adapted to other swaths")
+    familiar: FamiliarSettings = Field(default_factory=FamiliarSettings, description="what counts as out of distribution")
+    intervals: IntervalSettings = Field(default_factory=IntervalSettings, description="intervals that are calibrated")
+
+    @property
+    def seen(self) -> View:
+        """All that any member sees."""
+        return union([kind.view for kind in self.kinds])
+
+    @property
+    def kinds(self) -> tuple[MemberSettings, ...]:
+        """All kinds of members."""
+        return (self, *self.more)
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> TrainSettings:
+        if self.windows.size == 1 and any(kind.network.name == "unet" for kind in self.kinds):
             raise ValueError("network 'unet' sees images: set windows.size, for instance 64")
+        if self.robust.method != "none" and not self.regimes.by:
+            raise ValueError("'group-dro' minds regimes: say in train.regimes.by what they differ in")
+        if not self.hybrid.observed and self.hybrid != HybridSettings():
+            raise ValueError("hybrid training needs train.hybrid.observed: the label sources that count as observed")
+        if self.adapt.method != "none" and self.adapt.to == "held-out" and self.final:
+            raise ValueError("what is held out can be adapted to by models of folds alone: set train.final = false")
         return self
 
 
@@ -66,6 +138,9 @@ class PredictSettings(Settings):
     """How the model runs."""
 
     levels: tuple[float, ...] = Field(default=LEVELS, description="levels of the quantiles that are kept")
+    members: int = Field(
+        default=0, ge=0, description="members that are drawn from each distribution and kept; the experiment's seed draws them"
+    )
     scans: int = Field(default=512, ge=1, description="scans that are retrieved and written together: memory follows them")
 
     @field_validator("levels")
@@ -88,7 +163,13 @@ class VerifySettings(Settings):
 class PublishSettings(Settings):
     """What is written for other tools."""
 
-    grid_deg: float = Field(default=1.0, gt=0, le=10, description="cells of the gridded climatology, degrees")
+    grid_deg: float = Field(default=1.0, gt=0, le=10, description="cells of the gridded climatologies, degrees")
+    periods: tuple[Literal["day", "month", "all"], ...] = Field(
+        default=("day", "month", "all"), description="climatologies of each day, of each month, and of everything"
+    )
+    formats: tuple[Literal["zarr"], ...] = Field(
+        default=(), description="what climatologies are written as beside CF NetCDF: 'zarr'"
+    )
 
     @field_validator("grid_deg")
     @classmethod

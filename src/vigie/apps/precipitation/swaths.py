@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,12 +21,16 @@ from vigie.acquire.swath_sources import gather_granules, granules_hash, read_gra
 from vigie.apps.precipitation.settings import PrecipitationExperiment
 from vigie.core.errors import VigieError, counted
 from vigie.core.granule import Granule
+from vigie.core.store import whole_folder
 from vigie.core.swath import LABEL_STATUS
 from vigie.core.tiles import Tile
 from vigie.harmonize.swath import SwathFill, SwathReader
 from vigie.harmonize.swath_labels import with_labels
-from vigie.learn.swath_folds import fold_of_pixels
-from vigie.story.run import Run, log
+from vigie.learn.swath_folds import fold_of_pixels, folds_in
+from vigie.story.run import NOTES, Run, log
+
+FOLDS = "folds.json"
+"""File that names the folds of each labelled swath."""
 
 
 def settings_of(run: Run) -> PrecipitationExperiment:
@@ -75,7 +82,7 @@ def check_granules(granules: list[Granule]) -> None:
             expected="radiometer swaths or tables of footprints",
             do="leave them out of [[acquire.sources]]",
         )
-    if not any(granule.label_source for granule in granules):
+    if not any(granule.rain for granule in granules):
         raise VigieError(
             "no swath has rain rates to learn from",
             found=counted(len(granules), "swath"),
@@ -153,16 +160,57 @@ def opened(run: Run, granule: Granule) -> SwathReader:
 
 @dataclass(frozen=True)
 class LabelledSwath:
-    """A swath with rain rates, loaded, and the fold that tests on each of its pixels (scan, pixel)."""
+    """A swath with rain rates, nothing of it loaded, and the folds that test on its pixels."""
 
     granule: Granule
-    data: xr.Dataset
-    fold: NDArray[np.int16]
+    reader: SwathReader
+    folds: tuple[int, ...]
+    owners: Path
+
+    @property
+    def data(self) -> xr.Dataset:
+        """The swath, lazily: what is read of it is forgotten with the dataset."""
+        return SwathReader(self.reader.path, self.reader.group).dataset
+
+    @property
+    def fold(self) -> NDArray[np.int16]:
+        """Fold that tests on each pixel (scan, pixel), -1 where none does; read from the disk where it is looked at."""
+        owners: NDArray[np.int16] = np.load(self.owners, mmap_mode="r")
+        return owners
 
 
 def labelled(run: Run) -> list[LabelledSwath]:
-    """Load the swaths that have rain rates, and give their pixels to folds."""
-    granules = [granule for granule in catalogued(run) if granule.label_source]
-    loaded = [opened(run, granule)({}) for granule in granules]
-    folds = fold_of_pixels(loaded, settings_of(run).train.folds)
-    return [LabelledSwath(*parts) for parts in zip(granules, loaded, folds, strict=True)]
+    """Give the swaths that have rain rates, and the folds of their pixels; nothing is loaded."""
+    folder, table = fold_folder(run), fold_table(run)
+    return [
+        LabelledSwath(granule, opened(run, granule), table[granule.id], folder / f"{granule.id}.npy")
+        for granule in catalogued(run)
+        if granule.label_source
+    ]
+
+
+def fold_table(run: Run) -> dict[str, tuple[int, ...]]:
+    """Name the folds that test on a part of each labelled swath."""
+    table = json.loads((fold_folder(run) / FOLDS).read_text(encoding="utf-8"))
+    return {name: tuple(folds) for name, folds in table.items()}
+
+
+def fold_folder(run: Run) -> Path:
+    """Share the pixels of labelled swaths out among folds, once a run, and give the folder where that is written down.
+
+    Beside `folds.json`, which names the folds of each swath, lies an array (scan, pixel) for each: 2 bytes a pixel, of which
+    only what is asked for is read. Only positions, groups, times and water vapour are looked at, never temperatures.
+    """
+    settings = settings_of(run).train.folds
+    depends_on = json.dumps([run.fingerprint("harmonize"), settings.model_dump(mode="json")])
+    folder = run.folder / NOTES / "folds" / hashlib.sha256(depends_on.encode()).hexdigest()[:16]
+    if not (folder / FOLDS).is_file():
+        granules = [granule for granule in catalogued(run) if granule.label_source]
+        found = fold_of_pixels([opened(run, granule).dataset for granule in granules], settings) if granules else []
+        shutil.rmtree(folder.parent, ignore_errors=True)  # of other settings
+        with whole_folder(folder) as draft:
+            for granule, owners in zip(granules, found, strict=True):
+                np.save(draft / f"{granule.id}.npy", owners)
+            table = {granule.id: folds_in([owners]) for granule, owners in zip(granules, found, strict=True)}
+            (draft / FOLDS).write_text(json.dumps(table), encoding="utf-8")
+    return folder

@@ -1,39 +1,34 @@
-"""The precipitation `train`: an ensemble for every fold and one on everything, and what is familiar to each."""
+"""The precipitation `train`: an ensemble for every fold and one on everything, and where each of them doubts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
 
+from vigie.apps.precipitation.doubt import covering, familiar
+from vigie.apps.precipitation.material import Material, material
+from vigie.apps.precipitation.settings import MemberSettings, TrainSettings
 from vigie.apps.precipitation.swaths import LabelledSwath, catalogued, labelled, opened, settings_of
 from vigie.core.errors import VigieError
 from vigie.learn import retrieval
-from vigie.learn.fit import Task, connect
+from vigie.learn.fit import FitSettings, Task, connect
 from vigie.learn.folds import NEVER
-from vigie.learn.rain_heads.head import RainHead
+from vigie.learn.hybrid import Phase, pretrain_finetune, source_weights
 from vigie.learn.rain_heads.settings import build as head_of
-from vigie.learn.retrieval_model import Familiar, RetrievalModel, chosen_channels
+from vigie.learn.rain_lesson import Lesson
+from vigie.learn.regimes import regime_names
+from vigie.learn.retrieval_inputs import Inputs, View
+from vigie.learn.retrieval_model import Member, RetrievalModel
+from vigie.learn.robust import GroupRobust
 from vigie.learn.swath_folds import folds_in
-from vigie.learn.swaths import (
-    Footprints,
-    RainBatch,
-    SwathSource,
-    footprints,
-    learnt_from,
-    measure,
-    standardised,
-)
-from vigie.story.run import Run, log
+from vigie.learn.swaths import Footprints, RainBatch, SwathSource, with_target
+from vigie.story.run import Run
 from vigie.story.scenes import fold_name
 from vigie.story.training import fit_shown
-from vigie.verify.drift import alarm_threshold, fit_mahalanobis
 
-CALIBRATION_SHARE = 5
-"""One group in so many calibrates the distance beyond which pixels are flagged; the others tell what is familiar."""
 LIMIT = "Scores hold for climates, surfaces and sensors like those of the training swaths: look at quality_flag elsewhere."
 
 
@@ -42,12 +37,13 @@ def train(run: Run) -> None:
     settings = settings_of(run).train
     swaths = labelled(run)
     check_retrievable(run, swaths)
-    parts = footprints_of(run, swaths)
-    folds = folds_in([part.fold for part in parts])
+    check_sources(settings, swaths)
+    folds = folds_in([swath.fold for swath in swaths])
     fabric = connect(settings.fit)
     for fold in [*folds, *([NEVER] if settings.final or not folds else [])]:
-        model = fitted(run, parts, fold, fabric)
+        model = fitted(run, material(run, swaths, fold), fabric)
         if fabric.global_rank == 0:
+            model.facts = facts(run, swaths, fold, model)
             model.save(run.artefact("train") / fold_name(fold))
     if fabric.global_rank > 0:
         # With several devices every process has come here by itself. The first goes on; the others were there to learn.
@@ -72,106 +68,128 @@ def check_retrievable(run: Run, swaths: Sequence[LabelledSwath]) -> None:
             do="set train.final = true, or leave these swaths out",
         )
     for granule in catalogued(run):
-        lacking = [name for name in settings.ancillary if name not in opened(run, granule).dataset]
+        compared = [name for group in settings.familiar.compared for name in group]
+        needed = dict.fromkeys([*Inputs((), settings.seen.ancillary, settings.seen.layers).needed(), *compared])
+        lacking = [name for name in needed if name not in opened(run, granule).dataset]
         if lacking:
             raise VigieError(
                 f"swath '{granule.id}' lacks ancillary fields",
                 found=f"no {', '.join(lacking)}",
-                expected=f"all of train.ancillary: {', '.join(settings.ancillary)}",
-                do="correct train.ancillary, or leave the swath out",
+                expected=f"all that layers, ancillary and familiar.compared of [train] need: {', '.join(needed)}",
+                do="correct these, or leave the swath out",
             )
 
 
-def footprints_of(run: Run, swaths: Sequence[LabelledSwath]) -> list[Footprints]:
-    """Take of labelled swaths what is learnt from: the chosen channels and ancillary fields."""
+def check_sources(settings: TrainSettings, swaths: Sequence[LabelledSwath]) -> None:
+    """Refuse hybrid training without labels of both origins.
+
+    Raises
+    ------
+    VigieError: see above.
+    """
+    observed, there = set(settings.hybrid.observed), {swath.granule.label_source for swath in swaths}
+    if observed and (not observed & there or not there - observed):
+        raise VigieError(
+            "hybrid training needs observed and simulated labels",
+            found=f"labels of {', '.join(sorted(there))}; observed: {', '.join(sorted(observed))}",
+            expected="swaths of both",
+            do="correct train.hybrid.observed, or add swaths to [[acquire.sources]]",
+        )
+
+
+def fitted(run: Run, learnt: Material, fabric: Fabric) -> RetrievalModel:
+    """Train the members of one fold's model; what was finished before is read back."""
     settings = settings_of(run).train
-    names = channels_of(swaths, settings.channels)
-    return [footprints(swath.data, names, settings.ancillary, swath.fold) for swath in swaths]
-
-
-def channels_of(swaths: Sequence[LabelledSwath], wanted: Sequence[str]) -> tuple[str, ...]:
-    """Name the channels that are learnt from: those that every labelled swath has."""
-    first, *others = [tuple(map(str, swath.data["channel"].values)) for swath in swaths]
-    there = tuple(name for name in first if all(name in other for other in others))
-    return chosen_channels(there, wanted)
-
-
-def fitted(run: Run, parts: Sequence[Footprints], fold: int, fabric: Fabric) -> RetrievalModel:
-    """Train the ensemble of one fold; what was finished before is read back."""
-    settings = settings_of(run).train
-    scaling = measure(parts, lambda part: learnt_from(part, fold))
-    head = head_of(settings.head)
-    source = SwathSource(parts, fold, scaling, settings.windows, run.experiment.seed)
-    members: list[nn.Module] = []
-    for number in range(settings.members):
-        seed = 1000 * run.experiment.seed + number
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            network = retrieval.build(settings.network, head.channels)
-        folder = run.artefact("train") / ".training" / fold_name(fold) / f"member-{number:02d}"
-        task = Task(network, loss_of(head), Drawn(source, seed, settings.fit.steps), None, seed)
-        fit_shown(run, task, settings.fit, folder, fabric)
-        members.append(network.cpu().eval())
-    names = parts[0].names[: len(parts[0].names) - len(settings.ancillary)]
-    model = RetrievalModel(members, settings.network, settings.head, names, settings.ancillary, scaling)
-    model.familiar = familiar(run, parts, fold, model)
-    model.facts = facts(run, parts, fold, head)
+    members: list[Member] = []
+    for kind in settings.kinds:
+        members += [member_of(run, learnt, kind, number, fabric) for number in range(len(members), len(members) + kind.members)]
+    known, rows = familiar(run, learnt, settings.familiar)
+    model = RetrievalModel(members, learnt.inputs, learnt.scaling, known, rows=rows)
+    model.covering = covering(model, learnt, settings)
     return model
+
+
+def member_of(run: Run, learnt: Material, kind: MemberSettings, number: int, fabric: Fabric) -> Member:
+    """Train one member, in one phase or, first on simulated labels and then on observed ones, in two."""
+    settings = settings_of(run).train
+    head, seed = head_of(kind.head), 1000 * run.experiment.seed + number
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        seen = learnt.parts[0].bands[kind.view.columns(learnt.parts[0].names)]
+        network = retrieval.build(kind.network, head.channels, seen)
+        lesson = Lesson(network, head, robust_of(settings), settings.adapt)
+    folder = run.artefact("train") / ".training" / fold_name(learnt.fold) / f"member-{number:02d}"
+    for phase in phases(settings, learnt, kind.fit):
+        taught = phase_source(settings, learnt, phase, kind.view, run.experiment.seed)
+        source = Drawn(taught, other(settings, learnt, kind.view), seed * kind.fit.steps)
+        fit_shown(run, Task(lesson, lesson.loss, source, None, seed), phase.settings, folder / phase.name, fabric)
+    return Member(lesson.network.cpu().eval(), kind.network, kind.head, kind.view)
+
+
+def robust_of(settings: TrainSettings) -> GroupRobust | None:
+    """Give what weighs regimes, where they are minded."""
+    if settings.robust.method == "none":
+        return None
+    return GroupRobust(len(regime_names(settings.regimes)), settings.robust.rate)
+
+
+def phases(settings: TrainSettings, learnt: Material, fit: FitSettings) -> list[Phase]:
+    """Split a training into phases, each with the share of weight of every label source; an empty share weighs rows alike."""
+    hybrid, sources = settings.hybrid, sorted({part.source for part in learnt.parts})
+    made_up = [name for name in sources if name not in hybrid.observed]
+    if not hybrid.observed:
+        return [Phase("all", {}, fit)]
+    if hybrid.method == "pretrain":
+        return list(pretrain_finetune(fit, made_up, list(hybrid.observed), hybrid.pretrain_share, hybrid.gentler))
+    shares = {name: hybrid.simulated_share / len(made_up) for name in made_up}
+    real = [name for name in sources if name in hybrid.observed]
+    return [Phase("together", {**shares, **{name: (1 - hybrid.simulated_share) / len(real) for name in real}}, fit)]
+
+
+def phase_source(settings: TrainSettings, learnt: Material, phase: Phase, view: View, seed: int) -> SwathSource:
+    """Draw samples of the sources of a phase, each row weighed so that a source has its share."""
+    rows = {name: sum(int(learnt.learnt(p).sum()) for p in learnt.parts if p.source == name) for name in phase.shares}
+    weights = source_weights(rows, phase.shares) if phase.shares else {}
+
+    def weigh(part: Footprints) -> float:
+        return weights.get(part.source, 0.0) if weights else 1.0
+
+    return SwathSource(learnt.parts, learnt.learnt, learnt.scaling, settings.windows, seed, weigh, view)
+
+
+def other(settings: TrainSettings, learnt: Material, view: View) -> SwathSource | None:
+    """Draw samples of what is adapted to, where features are adapted."""
+    if not settings.adapt.deep:
+        return None
+    return SwathSource(learnt.others, lambda part: np.isfinite(part.y), learnt.scaling, settings.windows, view=view)
 
 
 class Drawn:
     """Batches of one member: every seed has its own."""
 
-    def __init__(self, source: SwathSource, seed: int, steps: int) -> None:
-        self.source, self.first = source, seed * steps
+    def __init__(self, source: SwathSource, other: SwathSource | None, first: int) -> None:
+        self.source, self.other, self.first = source, other, first
 
     def __call__(self, step: int) -> RainBatch:
         """Draw the batch of a step."""
-        return self.source.batch(self.first + step)
+        batch = self.source.batch(self.first + step)
+        return with_target(batch, self.other.batch(self.first + step)) if self.other else batch
 
 
-def loss_of(head: RainHead) -> Callable[[Tensor, RainBatch, float], Tensor]:
-    """Give the loss of a head as the training loop asks for it."""
-
-    def loss(raw: Tensor, batch: RainBatch, progress: float) -> Tensor:
-        return head.loss(raw, batch.y, batch.weight)
-
-    return loss
-
-
-def familiar(run: Run, parts: Sequence[Footprints], fold: int, model: RetrievalModel) -> Familiar | None:
-    """Measure what was learnt from: mean and covariance on most groups of pixels, the threshold on the others.
-
-    None, and told, where too few pixels have all channels.
-    """
-    settings = settings_of(run).train.familiar
-    rows = np.concatenate([standardised(part.x[learnt_from(part, fold)], part.names, model.scaling).numpy() for part in parts])
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    # Rows of one place lie together: every fifth stretch of a hundred calibrates.
-    calibrating = (np.arange(len(rows)) // 100) % CALIBRATION_SHARE == 0
-    try:
-        known = fit_mahalanobis(rows[~calibrating], settings.shrinkage)
-        threshold = alarm_threshold(known.score(rows[calibrating]), settings.false_alarm_rate)
-    except VigieError as error:
-        log.warning("train %s: nothing will be flagged as out of distribution: %s", fold_name(fold), error)
-        return None
-    return Familiar(
-        mean=tuple(known.mean.tolist()),
-        precision=tuple(map(tuple, known.precision.tolist())),
-        threshold=threshold,
-        false_alarm_rate=settings.false_alarm_rate,
-    )
-
-
-def facts(run: Run, parts: Sequence[Footprints], fold: int, head: RainHead) -> dict[str, object]:
+def facts(run: Run, swaths: Sequence[LabelledSwath], fold: int, model: RetrievalModel) -> dict[str, object]:
     """What the model card tells of the training."""
-    learnt = {part.id: int(learnt_from(part, fold).sum()) for part in parts}
-    sources = {swath.granule.id: swath.granule.label_source for swath in labelled(run)}
+    settings = settings_of(run).train
+    heads = {member.head.name: member.head for member in model.members}
     return {
         "experiment": run.experiment.name,
-        "learnt_from": {name: f"{count} footprints, labels of {sources[name]}" for name, count in learnt.items() if count},
-        "held_out": settings_of(run).train.folds.model_dump(mode="json") if fold != NEVER else "nothing",
-        "loss": {"proper": head.proper, "why": head.why},
+        "learnt_from": {
+            s.granule.id: f"labels of {s.granule.label_source}" for s in swaths if (s.fold != fold).any() or fold < 0
+        },
+        "held_out": settings.folds.model_dump(mode="json") if fold != NEVER else "nothing",
+        "loss": {name: {"proper": head.proper, "why": head.why} for name, head in heads.items()},
+        "hybrid": settings.hybrid.model_dump(mode="json") if settings.hybrid.observed else "no",
+        "robust": settings.robust.method,
+        "adapted": settings.adapt.method,
         "seed": run.experiment.seed,
         "limits": [LIMIT],
     }
