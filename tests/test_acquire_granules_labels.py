@@ -74,7 +74,7 @@ def cf(tmp_path, rain, units="mm h-1", name="pr", **attributes):
 
 @pytest.mark.parametrize(
     ("units", "factor"),
-    {"mm h-1": 1.0, "kg m-2 s-1": 3600.0, "mm s-1": 3600.0, "mm/day": 1 / 24, "m s-1": 3.6e6, "kg m**-2 s**-1": 3600.0}.items(),
+    {"mm h-1": 1.0, "kg m-2 s-1": 3600.0, "mm s-1": 3600.0, "mm/day": 1 / 24, "m s-1": 3.6e6}.items(),
 )
 def test_rates_of_a_grid_are_in_mm_h_whatever_their_unit(tmp_path, units, factor):
     rain = np.random.default_rng(0).uniform(0, 1, (3, 45, 40))
@@ -202,7 +202,7 @@ def test_radolan_holds_rates_at_the_middle_of_its_hour(tmp_path):
 def test_what_holds_no_rain_says_what_it_holds(tmp_path, write_granule):
     with pytest.raises(VigieError, match=r"grid\.nc holds no rain; found variables tas.*name the variable"):
         only(open_labels(cf(tmp_path, np.ones((1, 3, 4)), "K", "tas")))
-    with pytest.raises(VigieError, match=r"pr of grid\.nc has no unit of rain; found units ''"):
+    with pytest.raises(VigieError, match=r"'pr of grid\.nc' has no unit"):
         only(open_labels(cf(tmp_path, np.ones((1, 3, 4)), "")))
     assert only(open_labels(cf(tmp_path, np.ones((1, 3, 4)), ""), units="mm/h")).rate.max() == 1
     assert only(open_labels(cf(tmp_path, np.ones((1, 3, 4)), name="tas"), variable="tas")).rate.max() == 1

@@ -51,7 +51,7 @@ def test_traps_of_tables_are_counted_in_the_catalogue(folder, trap):
     source = name.partition("_")[0]
     found = catalogued(folder / "gmi_pairs" / f"{name}_open.npz", source)
     assert {key: found.counts[f"count_{key}"] for key in expected} == expected
-    assert found.label_source == (source if name.endswith("rate") else "")
+    assert (found.label_source, found.rain) == (source, name.endswith("rate"))
 
 
 @pytest.mark.parametrize("name", ["dpr_rain_rate", "dpr_phase", "era5_phase", "cpr_phase"])

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.core.errors import VigieError
-from vigie.core.rain_units import MM, MM_PER_HOUR, is_amount
+from vigie.core.rain_units import LENGTHS_MM, mm_per_day
 
 STANDARD_NAMES = (
     "rainfall_rate",
@@ -126,9 +126,10 @@ class CfRain:
 
     def _factor(self, rain: xr.DataArray, bounds: NDArray[np.datetime64] | None, step: int) -> float:
         """What makes mm h-1 of stored values."""
-        units = self.units or str(rain.attrs.get("units", ""))
-        if not is_amount(units, f"{rain.name} of {self.path.name}"):
-            return MM_PER_HOUR[units]
+        said, what = str(rain.attrs.get("units", "")), f"{rain.name} of {self.path.name}"
+        units = said or self.units
+        if units not in LENGTHS_MM:
+            return mm_per_day(what, said, self.units) / 24
         if bounds is None:
             raise VigieError(
                 f"{self.path.name}: {rain.name} is an amount, and nobody says in which interval it fell",
@@ -136,7 +137,8 @@ class CfRain:
                 expected="time bounds, or a rate",
                 do="give time an attribute bounds, as CF says",
             )
-        return MM[units] / float((bounds[step, 1] - bounds[step, 0]) / np.timedelta64(1, "h"))
+        hours = float((bounds[step, 1] - bounds[step, 0]) / np.timedelta64(1, "h"))
+        return mm_per_day(what, said, self.units, step_h=hours) / 24
 
     def _time(self, file: xr.Dataset) -> xr.DataArray:
         found: list[xr.DataArray] = [v for v in file.coords.values() if v.dtype.kind == "M" and v.ndim < 2]
