@@ -97,7 +97,8 @@ def test_impossible_elevations_are_masked_and_the_dead_sea_is_not(read, table):
 def test_values_that_interpolation_left_below_zero_are_zero(read, table):
     table["swvl1"][0], table["cape"][0] = -1e-3, -1.8e-12
     found = read()
-    assert found["soil_moisture"].values[0, 0] == 0 and found["convective_available_potential_energy"].values[0, 0] == 0
+    for name in ("soil_moisture", "convective_available_potential_energy"):
+        assert found[name].values[0, 0] == 0 and found.attrs[f"count_{name}_rounded"] == 1
 
 
 def test_interference_is_suspect_and_kept_and_so_is_vertical_below_horizontal(read, table):

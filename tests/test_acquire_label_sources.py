@@ -73,7 +73,7 @@ def test_a_swath_is_labelled_from_the_files_that_meet_it(tmp_path, swaths):
     ]
     one, two = gather_labels([source(*files, minutes=10.0, distance_km=3.0)], HERE, swaths)
     assert [[Path(file.href).stem for file in granule.labels] for granule in (one, two)] == [["first"], ["second"]]
-    assert one.label_source == "dpr" and one.labels[0].minutes == 10 and len(one.labels[0].sha256) == 64
+    assert one.label_source == "dpr" and one.rain and one.labels[0].minutes == 10 and len(one.labels[0].sha256) == 64
     assert one.labels[0].begin == "2020-01-01T12:05:00.000Z"
 
 

@@ -11,9 +11,11 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vigie.acquire.granules.label_grids import regular_field, rows_between
 from vigie.core.errors import VigieError
 from vigie.core.granule import LabelFile
 from vigie.core.label_field import LabelField
+from vigie.core.sphere import unit_vectors
 from vigie.core.swath import LABEL_STATUS, Channel, channel_coordinates, check
 from vigie.harmonize.swath_labels import axes_of, reach, with_labels
 
@@ -128,6 +130,9 @@ def test_beside_the_radars_swath_footprints_lose_their_labels():
     kept = edge["label_share"].values[labelled]
     # Rays lie at 179.8 degrees and 4.5 km apart: the last one 27 km east of it, the footprints 11.1, 16.1, 21.1, 26.1, 31.1 km.
     assert labelled.all(axis=0).tolist() == [True] * 4 + [False] * 5 and kept.min() >= 0.5
+    # Those 31 and 36 km east of it still see a ray, beyond there is none within reach.
+    names = np.array(list(LABEL_STATUS))[edge["label_status"].values[10]]
+    assert names.tolist() == ["labelled"] * 4 + ["not_valid"] * 2 + ["too_far"] * 3
     strict = with_labels(swath(), [replace(RADAR, least_share=0.99)], reading(radar=radar(columns=slice(0, 7))))
     assert (strict["label_status"].values == 0).all(axis=0).tolist() == [True] * 3 + [False] * 6
     distance = edge["label_distance_km"].values[:, 3]
@@ -135,6 +140,30 @@ def test_beside_the_radars_swath_footprints_lose_their_labels():
     files = [replace(RADAR, distance_km=float(np.median(distance)))]
     near = with_labels(swath(), files, reading(radar=radar(columns=slice(0, 7))))["label_status"].values[:, 3]
     np.testing.assert_array_equal(near == LABEL_STATUS["too_far"], distance > np.median(distance))
+
+
+@pytest.mark.parametrize("centre", [(89.7, 0.0), (-89.8, 90.0), (0.2, 179.7), (45.0, -180.0)])
+def test_a_grid_around_the_earth_covers_poles_and_date_line(centre):
+    """Everywhere whole, and of rain that depends on the place alone what it is there."""
+    latitude, longitude = np.arange(-89.95, 90, 0.1), np.arange(-179.875, 180, 0.25)
+    here = unit_vectors(*np.meshgrid(latitude, longitude, indexing="ij"))
+    rate = (2 + here @ np.array([0.3, 0.5, 0.7])).astype(np.float32)
+
+    def read(file, period, latitudes):
+        rows = rows_between(latitude, latitudes)
+        yield regular_field(latitude, rows, longitude, rate[rows], NOON)
+
+    wide = swath().assign_coords(footprint_km=("channel", [60.0, 60.0]))
+    wide["latitude"] = (
+        wide["latitude"].dims,
+        (centre[0] + np.sign(-centre[0]) * (wide["latitude"].values % 0.3)).astype(np.float32),
+    )
+    wide["longitude"] = wide["longitude"].dims, ((centre[1] + wide["longitude"].values + 180) % 360 - 180).astype(np.float32)
+    found = with_labels(wide, [replace(RADAR, distance_km=30.0)], read)
+    assert (found["label_status"].values == 0).all()
+    np.testing.assert_allclose(found["label_share"].values, 1.0, rtol=1e-6)
+    place = unit_vectors(wide["latitude"].values, wide["longitude"].values)
+    np.testing.assert_allclose(found["truth"].values, 2 + place @ np.array([0.3, 0.5, 0.7]), atol=0.003)
 
 
 def test_a_coarser_channel_averages_more():

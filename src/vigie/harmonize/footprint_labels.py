@@ -12,7 +12,7 @@ field, so that a footprint's labels are the same bytes however an orbit is cut i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,17 +51,18 @@ class Footprints:
 
 @dataclass(frozen=True)
 class Points:
-    """A field as a list: place (n, 3), rate mm/h (n), phase (n), time (n), area (n)."""
+    """A field as a list: place (n, 3), rate mm/h (n), phase (n), time (n), area (n), and whether it is of the field (n)."""
 
     place: Floats
     rate: Floats
     phase: NDArray[np.uint8]
     time: NDArray[np.datetime64]
     area: Floats
+    measured: NDArray[np.bool_]
 
     def part(self, chosen: NDArray[np.bool_]) -> Points:
         """Take some of them, in their order."""
-        return Points(self.place[chosen], self.rate[chosen], self.phase[chosen], self.time[chosen], self.area[chosen])
+        return Points(*(getattr(self, part.name)[chosen] for part in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Weighed:
     distance_km: of the centre of the valid weight.
     minutes: from the footprint's own time to that of the valid weight.
     phase: of most of the rain, "none" without any.
-    near: whether anything was within reach and in time.
+    near: whether any position of the field, valid or not, was within reach and in time.
     """
 
     rate: Floats
@@ -121,6 +122,7 @@ def points_of(field: LabelField, reach_km: float) -> Points:
         np.pad(phase, (ends, sides), constant_values=UNKNOWN_PHASE).ravel(),
         np.broadcast_to(time[:, None], rate.shape).ravel(),
         np.pad(area, (ends, sides), mode="edge").ravel(),
+        np.pad(np.ones(area.shape, dtype=bool), (ends, sides)).ravel(),
     )
     return listed.part(np.isfinite(listed.place).all(axis=1) & ~np.isnat(listed.time) & (listed.area > 0))
 
@@ -136,16 +138,16 @@ def weigh(seen: Footprints, points: Points, reach_km: float, minutes: float) -> 
     minutes: largest difference of time.
     """
     count = len(seen.place)
-    sums = np.zeros((count, 7 + len(PHASES)))
+    sums = np.zeros((count, 8 + len(PHASES)))
     known = np.flatnonzero(np.isfinite(seen.place).all(axis=1) & _while(seen.time, points.time, minutes))
     for at, near in _pairs(seen.place[known], points.place, reach_km):
         part = seen.part(known[at])
         sums[known[at]] = _sums(part, points.part(near.chosen), near, minutes, reach_km)
-    total, good, wet, *offset, late = sums[:, :7].T
+    total, good, wet, *offset, late, measured = sums[:, :8].T
     with np.errstate(invalid="ignore", divide="ignore"):
         rate, share, after = wet / good, good / total, late / good
         distance = np.sqrt(sum(part**2 for part in offset)) / good
-    return Weighed(rate, np.where(total > 0, share, np.nan), distance, after, _phase(sums[:, 7:], wet), total > 0)
+    return Weighed(rate, np.where(total > 0, share, np.nan), distance, after, _phase(sums[:, 8:], wet), measured > 0)
 
 
 def _while(asked: NDArray[np.datetime64], time: NDArray[np.datetime64], minutes: float) -> NDArray[np.bool_]:
@@ -199,7 +201,7 @@ def _cut(lengths: NDArray[np.integer]) -> Iterator[slice]:
 
 
 def _sums(seen: Footprints, points: Points, pairs: _Pairs, minutes: float, reach_km: float) -> Floats:
-    """Sum weights over pairs (n, 7 + phases): all, valid, times rate, times offset (3), times minutes; wet by phase."""
+    """Sum over pairs (n, 8 + phases): weights, valid ones, rain, offset (3), minutes, positions of the field; rain by phase."""
     apart = EARTH_RADIUS_KM * (points.place[pairs.point] - seen.place[pairs.footprint])
     after = (points.time[pairs.point] - seen.time[pairs.footprint]).astype(np.int64) / NANOSECONDS
     counted = (np.sqrt(_dot(apart, apart)) <= reach_km) & (np.abs(after) <= minutes)
@@ -211,7 +213,7 @@ def _sums(seen: Footprints, points: Points, pairs: _Pairs, minutes: float, reach
     rate = points.rate[point]
     valid = np.where(np.isfinite(rate), weight, 0.0)
     wet = valid * np.nan_to_num(rate)
-    columns = [weight, valid, wet, *(valid * apart[:, axis] for axis in range(3)), valid * after]
+    columns = [weight, valid, wet, *(valid * apart[:, axis] for axis in range(3)), valid * after, points.measured[point]]
     columns += [wet * (points.phase[point] == code) for code in range(len(PHASES))]
     return np.stack([np.bincount(footprint, column, len(seen.place)) for column in columns], axis=-1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.core.errors import VigieError
-from vigie.core.rain_units import MM, MM_PER_HOUR, is_amount
+from vigie.core.rain_units import LENGTHS_MM, mm_per_day
 
 STANDARD_NAMES = (
     "rainfall_rate",
@@ -66,25 +66,30 @@ class CfRain:
             found = time.values if bounds is None else bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) / 2
         return np.atleast_1d(found).astype("datetime64[ns]")
 
-    def rate(self, step: int, rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Read one step of time: mm h-1 of stations (n), or of some rows of a grid (row, column); NaN where missing.
+    def rates(self, steps: Iterable[int], rows: slice = slice(None)) -> Iterator[NDArray[np.float32]]:
+        """Read steps of time one by one: mm h-1 of stations (n), or of some rows of a grid (row, column); NaN where missing.
 
         Raises
         ------
         VigieError: the unit is missing or none of rain, an amount has no interval, or rain is below zero.
         """
         with self._opened() as file:
-            rain = self._rain(file)
-            time = self._time(file)
-            chosen = rain.isel({str(time.dims[0]): step}) if time.dims and time.dims[0] in rain.dims else rain
+            rain, time, bounds = self._rain(file), self._time(file), self._bounds(file)
             dims = list(dict.fromkeys([*self._axis(file, "latitude").dims, *self._axis(file, "longitude").dims]))
-            if set(chosen.dims) != set(dims):
-                raise VigieError(f"{self.path.name}: {rain.name} has other dimensions", found=rain.dims, expected=dims)
-            part = chosen.transpose(*dims)
-            values = (part if self.stations else part.isel({dims[0]: rows})).values.astype(np.float64)
-            found = values * self._factor(file, rain, step)
-        if np.nanmin(found, initial=0.0) < LEAST_MM_H:
-            raise VigieError(f"{self.path.name}: {rain.name} is below zero", found=f"{np.nanmin(found):.3g} mm/h")
+            running = [dim for dim in time.dims if dim in rain.dims]
+            if set(rain.dims) != {*running, *dims}:
+                raise VigieError(
+                    f"{self.path.name}: {rain.name} has other dimensions", found=rain.dims, expected=(*running, *dims)
+                )
+            for step in steps:
+                chosen = rain.isel(dict.fromkeys(running, step)).transpose(*dims)
+                part = chosen if self.stations else chosen.isel({dims[0]: rows})
+                yield self._rain_of(part.values * self._factor(rain, bounds, step))
+
+    def _rain_of(self, found: NDArray[np.floating]) -> NDArray[np.float32]:
+        lowest = float(np.nanmin(found, initial=0.0))
+        if lowest < LEAST_MM_H:
+            raise VigieError(f"{self.path.name} holds rain below zero", found=f"{lowest:.3g} mm/h", expected="0 or more")
         return np.where(found < 0, 0.0, found).astype(np.float32)
 
     @contextmanager
@@ -92,10 +97,17 @@ class CfRain:
         with self.path.open("rb") as begin:
             engine = "scipy" if begin.read(3) == b"CDF" else "h5netcdf"
         try:
-            with xr.open_dataset(self.path, engine=engine) as file:
-                yield file
+            opened = xr.open_dataset(self.path, engine=engine)
         except (OSError, ValueError) as error:
-            raise VigieError(f"{self.path} cannot be read", found=error, expected="a NetCDF file", do="get it again") from error
+            raise self._damaged(error) from error
+        with opened as file:
+            try:
+                yield file
+            except OSError as error:
+                raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> VigieError:
+        return VigieError(f"{self.path} cannot be read", found=error, expected="a whole NetCDF file", do="get it again")
 
     def _rain(self, file: xr.Dataset) -> xr.DataArray:
         """Find the variable: the one that is named, else the only one that CF or custom calls rain."""
@@ -112,12 +124,12 @@ class CfRain:
             )
         return file[found[0]]
 
-    def _factor(self, file: xr.Dataset, rain: xr.DataArray, step: int) -> float:
+    def _factor(self, rain: xr.DataArray, bounds: NDArray[np.datetime64] | None, step: int) -> float:
         """What makes mm h-1 of stored values."""
-        units = self.units or str(rain.attrs.get("units", ""))
-        if not is_amount(units, f"{rain.name} of {self.path.name}"):
-            return MM_PER_HOUR[units]
-        bounds = self._bounds(file)
+        said, what = str(rain.attrs.get("units", "")), f"{rain.name} of {self.path.name}"
+        units = said or self.units
+        if units not in LENGTHS_MM:
+            return mm_per_day(what, said, self.units) / 24
         if bounds is None:
             raise VigieError(
                 f"{self.path.name}: {rain.name} is an amount, and nobody says in which interval it fell",
@@ -125,7 +137,8 @@ class CfRain:
                 expected="time bounds, or a rate",
                 do="give time an attribute bounds, as CF says",
             )
-        return MM[units] / float((bounds[step, 1] - bounds[step, 0]) / np.timedelta64(1, "h"))
+        hours = float((bounds[step, 1] - bounds[step, 0]) / np.timedelta64(1, "h"))
+        return mm_per_day(what, said, self.units, step_h=hours) / 24
 
     def _time(self, file: xr.Dataset) -> xr.DataArray:
         found: list[xr.DataArray] = [v for v in file.coords.values() if v.dtype.kind == "M" and v.ndim < 2]

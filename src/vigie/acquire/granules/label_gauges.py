@@ -47,8 +47,9 @@ class Stations:
 
     def fields(self, period: Period, latitudes: Latitudes) -> Iterator[LabelField]:
         """Read the steps of the period one by one: each is one row of gauges."""
-        for step in np.flatnonzero((self.times >= period[0]) & (self.times <= period[1])):
-            yield LabelField(*self.positions(), self.rain.rate(int(step))[None, :], self.times[step : step + 1])
+        steps = np.flatnonzero((self.times >= period[0]) & (self.times <= period[1])).tolist()
+        for step, rate in zip(steps, self.rain.rates(steps), strict=True):
+            yield LabelField(*self.positions(), rate[None, :], self.times[step : step + 1])
 
 
 @dataclass(frozen=True)

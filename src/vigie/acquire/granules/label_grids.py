@@ -128,8 +128,8 @@ class CfGrid:
         """Read the steps of the period one by one."""
         latitude, longitude = self.rain.latitude, self.rain.longitude
         rows = rows_between(latitude, latitudes) if latitude.ndim == 1 else slice(0, len(latitude))
-        for step in np.flatnonzero((self.times >= period[0]) & (self.times <= period[1])):
-            rate = self.rain.rate(int(step), rows)
+        steps = np.flatnonzero((self.times >= period[0]) & (self.times <= period[1])).tolist()
+        for step, rate in zip(steps, self.rain.rates(steps, rows), strict=True):
             if latitude.ndim == 1:
                 yield regular_field(latitude, rows, longitude, rate, self.times[step])
             else:

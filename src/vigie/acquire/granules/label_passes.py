@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xarray import Dataset
 
-from vigie.acquire.granules import dpr
+from vigie.acquire.granules import dpr, stored
 from vigie.acquire.granules.colocate import Positions
 from vigie.acquire.granules.recognise import kind, open_swath
 from vigie.core.errors import VigieError
@@ -34,8 +34,11 @@ class Pass:
     @cached_property
     def times(self) -> NDArray[np.datetime64]:
         """Time of each scan."""
-        if kind(self.path) == "radar":
+        found = kind(self.path)
+        if found == "radar":
             return dpr.scan_times(self.path)
+        if found in ("stored", "rain"):
+            return stored.scan_times(self.path)
         return np.asarray(open_swath(self.path, label_source=self.label_source)["time"].values, dtype="datetime64[ns]")
 
     def positions(self) -> Positions:

@@ -7,6 +7,7 @@ in a table are neighbours on the ground. What is known to be wrong in these tabl
     count_duplicates            rows that repeat an earlier one in all temperatures and the label (kept)
     count_no_ancillary          rows where every ERA5 field is 0.0: missing, as total column water vapour tells (NaN)
     count_<variable>_masked     values that are a fill, or a mixture of fill and data left by an interpolation (NaN)
+    count_<variable>_rounded    values that an interpolation left below the zero they mean (0)
     count_suspect               rows with a temperature that no Earth shows, most often radio interference (flag `suspect`)
 
 Source of the tables: Subedi, Garshasbi, Ebtehaj 2025, TLP-R2S. In them a label column may be named DPR and be simulated, so
@@ -207,7 +208,10 @@ def _ancillary(rows: Table, absent: NDArray[np.bool_]) -> tuple[dict[str, Field]
         if column in FILLED:
             masked[f"count_{name}_masked"] = int((values < 0).sum())
             values = np.where(values < 0, np.nan, values)
-        found[name] = (np.maximum(values, 0.0) if column in ROUNDED else values).astype(np.float32)
+        if column in ROUNDED:
+            masked[f"count_{name}_rounded"] = int((values < 0).sum())
+            values = np.maximum(values, 0.0)
+        found[name] = values.astype(np.float32)
     elevation = rows["elevation_mean"].astype(np.float32)
     beyond = (elevation < ELEVATION_RANGE_M[0]) | (elevation > ELEVATION_RANGE_M[1])
     found["elevation"] = np.where(beyond, np.float32("nan"), elevation)

@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from vigie.core.errors import VigieError
 from vigie.core.swath import check
@@ -57,6 +58,19 @@ def read_rain(path: Path, window: slice = slice(None), label_source: str = "") -
                 f"{path.name} is no swath of rain rates", found=f"{TRUTH} {swath[TRUTH].dims}", expected=f"{name} (scan, pixel)"
             )
     return swath
+
+
+def scan_times(path: Path) -> NDArray[np.datetime64]:
+    """Read nothing but the time of each scan.
+
+    Raises
+    ------
+    VigieError: it does not tell them.
+    """
+    with xr.open_dataset(path, engine="h5netcdf") as file:
+        if "time" not in file.variables or file["time"].dims != ("scan",):
+            raise VigieError(f"{path.name}: scans are not described", found="no coordinate time", expected="time along 'scan'")
+        return np.asarray(file["time"].values, dtype="datetime64[ns]")
 
 
 def _loaded(path: Path, window: slice, main: str, units: str, label_source: str) -> xr.Dataset:
