@@ -14,8 +14,8 @@ from vigie.learn.rain_heads.settings import RainHeadSettings
 from vigie.learn.rain_heads.settings import build as head_of
 from vigie.learn.regimes import RegimeSettings
 from vigie.learn.retrieval import RetrievalSettings, build
-from vigie.learn.retrieval_inputs import Inputs
-from vigie.learn.retrieval_model import Covering, Familiar, Member, RetrievalModel, load
+from vigie.learn.retrieval_inputs import Inputs, View
+from vigie.learn.retrieval_model import Covering, Familiar, Member, Reference, RetrievalModel, load
 from vigie.learn.swaths import ChannelScaling, shown_mask
 
 NAMES = ("36.64V", "89.00V")
@@ -30,20 +30,23 @@ def model():
         torch.manual_seed(seed)
         members.append(Member(build(network, head_of(head).channels).eval(), network, head))
     scaling = ChannelScaling(mean=dict.fromkeys(NAMES, 250.0), deviation=dict.fromkeys(NAMES, 20.0))
-    familiar = Familiar(mean=(0.0, 0.0), precision=((1.0, 0.0), (0.0, 1.0)), threshold=6.0, false_alarm_rate=0.05)
+    reference = Reference(fields=NAMES, rows="reference-0", scale=0.5)
+    familiar = Familiar(references=(reference,), neighbours=3, threshold=1.1, false_alarm_rate=0.05)
     covering = Covering(levels=(0.1, 0.9), regimes=RegimeSettings(), widening_mm_h={"all": 0.25})
-    return RetrievalModel(members, Inputs(NAMES), scaling, familiar, covering, {"limits": ["few"]})
+    return RetrievalModel(
+        members, Inputs(NAMES), scaling, familiar, covering, {"limits": ["few"]}, {"reference-0": torch.rand(9, 2)}
+    )
 
 
 def shown():
     x = torch.randn(5, 2, 1, 1, generator=torch.Generator().manual_seed(1))
-    return x, shown_mask(x), torch.rand(2, channels.WIDTH, generator=torch.Generator().manual_seed(2))
+    return x, NAMES, torch.rand(2, channels.WIDTH, generator=torch.Generator().manual_seed(2))
 
 
 def test_distributions_are_the_mean_of_the_members_at_each_level(model):
-    x, mask, bands = shown()
-    each = [(member.head, member.network(x, mask, bands)) for member in model.members]
-    quantiles, mean = model.distribution(x, mask, bands, LEVELS)
+    x, names, bands = shown()
+    each = [(member.head, member.network(x, shown_mask(x), bands)) for member in model.members]
+    quantiles, mean = model.distribution(x, names, bands, LEVELS)
     torch.testing.assert_close(quantiles, sum(head.quantiles(raw, LEVELS) for head, raw in each) / 2)
     torch.testing.assert_close(mean, sum(head.mean(raw) for head, raw in each) / 2)
 
@@ -60,14 +63,24 @@ def test_members_of_other_heads_and_networks_retrieve_together(model, tmp_path):
     assert (expected[0].diff(dim=1) >= 0).all()
 
 
+def test_a_member_sees_its_view_and_nothing_else(model):
+    settings, head = model.members[0].settings, model.members[0].head_settings
+    alone = Member(model.members[0].network, settings, head, View(ancillary=("elevation",), layers=("departure",)))
+    x, _, bands = shown()
+    one = replace(model, members=[alone]).distribution(x, ("89.00V", "elevation"), bands, LEVELS)
+    seen = model.members[0].head.quantiles(alone.network(x[:, 1:], shown_mask(x[:, 1:]), bands[1:]), LEVELS)
+    torch.testing.assert_close(one[0], seen)
+
+
 def test_a_saved_model_says_the_same(model, tmp_path):
     model.save(tmp_path / "model")
     back = load(tmp_path / "model")
     torch.testing.assert_close(back.distribution(*shown(), LEVELS), model.distribution(*shown(), LEVELS), rtol=0, atol=0)
+    torch.testing.assert_close(back.rows["reference-0"], model.rows["reference-0"])
     for name in ("inputs", "scaling", "familiar", "covering", "facts"):
         assert getattr(back, name) == getattr(model, name)
     card = (tmp_path / "model" / "card.md").read_text()
-    assert "- 2 of `pixel` with head `quantile`" in card and "5 % of familiar pixels" in card
+    assert "- 2 of `pixel` with head `quantile` on temperature" in card and "5 % of familiar pixels" in card
     assert "all: both ends move +0.250 mm/h outward" in card
 
 

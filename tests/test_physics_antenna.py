@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from vigie.core.errors import VigieError
 from vigie.core.swath import Channel
-from vigie.physics.antenna import SIGMA_PER_WIDTH, add_noise, observe, smooth
+from vigie.physics.antenna import add_noise, observe, smooth
+from vigie.physics.footprint import SIGMA_PER_WIDTH
 from vigie.synthetic.orbit import GMI, NEDT_K
 
 PAIR = (Channel(10.65, "V", 25.0, 52.8), Channel(89.0, "V", 5.6, 52.8))

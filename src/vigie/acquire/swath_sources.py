@@ -18,6 +18,7 @@ from vigie.acquire.granules.recognise import open_swath
 from vigie.acquire.sources import expand
 from vigie.core.errors import VigieError
 from vigie.core.granule import Granule
+from vigie.core.swath import FLAGS
 
 GRANULE_PROPERTY = "vigie:granule"
 """The property of a STAC item that holds the exact granule, as JSON."""
@@ -75,9 +76,26 @@ def granule_of(path: Path, source: GranuleSourceSettings) -> Granule:
         begin=begin,
         end=end,
         region=source.region,
-        counts={name: int(value) for name, value in swath.attrs.items() if str(name).startswith("count_")},
+        counts=counts_of(swath),
         sha256=digests([path.absolute().as_posix()])[path.absolute().as_posix()],
     )
+
+
+def counts_of(swath: xr.Dataset) -> dict[str, int]:
+    """Count the footprints that carry each flag, those whose label is missing, and what the reader dropped or masked.
+
+    Examples
+    --------
+    >>> swath = xr.Dataset({"flags": (("scan", "pixel"), np.array([[1, 4, 0]], np.uint8))}, attrs={"count_dropped": 3})
+    >>> {name: count for name, count in counts_of(swath).items() if count}
+    {'count_nodata': 1, 'count_suspect': 1, 'count_dropped': 3}
+    """
+    flags = swath["flags"].values if "flags" in swath else np.zeros(0, np.uint8)
+    counts = {f"count_{name}": int(((flags & np.uint8(bit)) > 0).sum()) for name, bit in FLAGS.items()}
+    if "truth" in swath:
+        counts["count_no_truth"] = int((~np.isfinite(swath["truth"].values)).sum())
+    counts["count_no_position"] = int((~np.isfinite(swath["latitude"].values)).sum()) if "latitude" in swath else 0
+    return counts | {str(name): int(value) for name, value in swath.attrs.items() if str(name).startswith("count_")}
 
 
 def write_granules(granules: Sequence[Granule], path: Path) -> None:
@@ -97,7 +115,7 @@ def read_granules(path: Path) -> list[Granule]:
 
 def granules_hash(granules: Sequence[Granule]) -> str:
     """Digest what the granules hold, wherever their files lie."""
-    placeless = [{**granule.to_dict(), "href": ""} for granule in granules]
+    placeless = [granule.placeless() for granule in granules]
     return hashlib.sha256(json.dumps(placeless, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,7 +13,13 @@ Under `/swath` of `cube.zarr` each node is one granule, in scan geometry; a tabl
     channel(channel)                               text, for instance "89.00V" or "183.31+-3V"
     frequency_ghz, sideband_ghz, footprint_km, incidence_deg (channel)   float64, NaN where unknown; sideband 0 where single
     polarisation(channel)                          "V", "H", or "" where it turns with the scan angle
+    footprint_aspect(channel)                      float64, see Channel (may be left out: circles)
     attributes: swath, sensor, platform, product, label_source (one of LABEL_SOURCES, only where labels exist)
+
+Where rain rates of a radar, a grid or gauges were brought onto the footprints (`vigie.harmonize.swath_labels`), there are also
+
+    label_distance_km, label_minutes, label_share (scan, pixel)  float32  NaN where there is no truth
+    label_status           (scan, pixel)           uint8    LABEL_STATUS: whether there is truth, and why not
 
 A radar or gridded product of someone else has no channels: `truth` alone, or whatever its reader gives.
 """
@@ -40,12 +46,18 @@ LABEL_SOURCES = ("dpr", "cmb", "cpr", "era5", "mixed", "gauge", "radar", "simula
 """Where rain rates that are learnt from, or held against, come from: they differ on the same footprint."""
 
 
+LABEL_STATUS = {"labelled": 0, "not_valid": 1, "too_far": 2, "too_late": 3}
+"""What became of a footprint that asked for labels. `too_late`: nothing was measured within the stated minutes of its time,
+anywhere; `too_far`: something was, but elsewhere; `not_valid`: there, but too little of what its antenna weighs was valid."""
+
+
 @dataclass(frozen=True)
 class Channel:
     """One channel of a radiometer.
 
     `footprint_km` is the geometric mean of the axes of its 3 dB ellipse on the ground; `sideband_ghz` the distance of the two
-    sidebands from the centre, 0 where there is one band; `polarisation` "V", "H", or "" where it turns with the scan angle.
+    sidebands from the centre, 0 where there is one band; `polarisation` "V", "H", or "" where it turns with the scan angle;
+    `footprint_aspect` the axis of that ellipse along the line of sight over the one across it, 1 or NaN for a circle.
 
     Examples
     --------
@@ -58,6 +70,7 @@ class Channel:
     footprint_km: float = float("nan")
     incidence_deg: float = float("nan")
     sideband_ghz: float = 0.0
+    footprint_aspect: float = float("nan")
 
     @property
     def name(self) -> str:
@@ -68,7 +81,7 @@ class Channel:
 
 def channel_coordinates(channels: Sequence[Channel]) -> dict[str, tuple[str, NDArray[np.generic]]]:
     """Describe channels as coordinates of dimension `channel`."""
-    numbers = ("frequency_ghz", "sideband_ghz", "footprint_km", "incidence_deg")
+    numbers = ("frequency_ghz", "sideband_ghz", "footprint_km", "footprint_aspect", "incidence_deg")
     return {
         "channel": ("channel", np.array([c.name for c in channels], dtype=np.str_)),
         "polarisation": ("channel", np.array([c.polarisation for c in channels], dtype=np.str_)),

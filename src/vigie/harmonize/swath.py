@@ -16,7 +16,7 @@ import xarray as xr
 from vigie.core import store
 from vigie.core.errors import VigieError
 from vigie.core.granule import Granule
-from vigie.core.swath import FLAGS, check
+from vigie.core.swath import FLAGS, LABEL_STATUS, check
 from vigie.core.tiles import Tile, Window, tiles
 
 SCANS = 512
@@ -26,23 +26,28 @@ BEGUN = "begun"
 
 ReadScans = Callable[[slice], xr.Dataset]
 """Reads some scans of a granule, in the layout of `vigie.core.swath`; it pickles."""
+Label = Callable[[xr.Dataset], xr.Dataset]
+"""Gives scans the rain rates of others, each footprint by itself, or leaves them as they are; it pickles."""
 
 
 @dataclass(frozen=True)
 class SwathFill:
-    """The work of one tile of scans: read, check, write, count."""
+    """The work of one tile of scans: read, label, check, write, count."""
 
     granule: Granule
     read: ReadScans
+    label: Label
     path: Path
     group: str
 
     def begin(self) -> None:
         """Make the node's template, unless it is there already, made from the same granule."""
-        known = hashlib.sha256(json.dumps({**self.granule.to_dict(), "href": ""}, sort_keys=True).encode()).hexdigest()
+        known = hashlib.sha256(json.dumps(self.granule.placeless(), sort_keys=True).encode()).hexdigest()
         if store.marked(self.path, BEGUN, self.group) and store.marker(self.path, BEGUN, self.group)["granule"] == known:
             return
-        store.create(self.path, template(self.read(slice(None)), self.granule), {"scan": SCANS}, self.group)
+        whole = self.read(slice(None))
+        empty = template(whole, self.label(whole.isel(scan=slice(0, 1))), self.granule)
+        store.create(self.path, empty, {"scan": SCANS}, self.group)
         store.mark(self.path, BEGUN, self.group, {"granule": known})
 
     def tiles(self) -> list[Tile]:
@@ -54,28 +59,32 @@ class SwathFill:
         return store.pending(self.path, self.tiles(), self.group)
 
     def counts(self) -> dict[str, int]:
-        """Pixels that carry each flag, of all tiles, which must be done."""
+        """Pixels that carry each flag, and what became of labels of others, of all tiles, which must be done."""
         done = [store.marker(self.path, tile.name, self.group) for tile in self.tiles()]
-        return {name: sum(int(tile[name]) for tile in done) for name in ("pixels", *FLAGS)}
+        names = ("pixels", *FLAGS, *(LABEL_STATUS if self.granule.labels else ()))
+        return {name: sum(int(tile[name]) for tile in done) for name in names}
 
     def __call__(self, tile: Tile) -> str:
         """Write one tile; give the granule's name."""
-        scans = self.read(tile.keep["scan"])
+        scans = self.label(self.read(tile.keep["scan"]))
         check(scans)
         flags = scans["flags"].values
         told = {name: int(((flags & np.uint8(bit)) > 0).sum()) for name, bit in FLAGS.items()}
+        if self.granule.labels:
+            told |= {name: int((scans["label_status"].values == code).sum()) for name, code in LABEL_STATUS.items()}
         store.write(self.path, tile, _stored(scans), self.group, {**told, "pixels": int(flags.size)})
         return self.granule.id
 
 
-def template(swath: xr.Dataset, granule: Granule) -> xr.Dataset:
-    """Make the empty node of a swath: what is known of scans and channels, and room for what is measured."""
+def template(swath: xr.Dataset, written: xr.Dataset, granule: Granule) -> xr.Dataset:
+    """Make the empty node of a swath: what is known of scans and channels, and room for what some `written` scans hold."""
     coordinates = {name: c for name, c in swath.coords.items() if c.dims in (("scan",), ("channel",))}
     facts = ("sensor", "platform", "product", "label_source")
-    attributes = {name: swath.attrs[name] for name in facts if name in swath.attrs}
+    attributes = {name: written.attrs[name] for name in facts if name in written.attrs}
     node = xr.Dataset(coords=coordinates, attrs={**attributes, "swath": granule.id, "region": granule.region})
-    for name, variable in _stored(swath).data_vars.items():
-        node[name] = store.empty(list(map(str, variable.dims)), variable.shape, str(variable.dtype), variable.attrs)
+    for name, variable in _stored(written).data_vars.items():
+        shape = [swath.sizes[dim] for dim in variable.dims]
+        node[name] = store.empty(list(map(str, variable.dims)), shape, str(variable.dtype), variable.attrs)
         node[name].encoding["_FillValue"] = _fill(str(name), variable.dtype)
     return node
 

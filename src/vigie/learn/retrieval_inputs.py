@@ -111,6 +111,53 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class View:
+    """What one network sees of all columns: some layers, and some ancillary fields.
+
+    Networks that see the same say the same; those that see different things err differently, and their mean errs less.
+    """
+
+    layers: tuple[Layer, ...] = ("temperature",)
+    ancillary: tuple[str, ...] = ()
+
+    def columns(self, names: Sequence[str]) -> list[int]:
+        """Say which columns are seen, by their names.
+
+        Examples
+        --------
+        >>> View(("departure",), ("elevation",)).columns(["89.00V", "departure 89.00V", "land_fraction", "elevation"])
+        [1, 3]
+        """
+        return [n for n, name in enumerate(names) if name in self.ancillary or layer_of(name) in self.layers]
+
+
+TEMPERATURES = View()
+"""All channels, and nothing else."""
+
+
+def layer_of(name: str) -> str:
+    """Say of which layer a column is, by its name; "" of an ancillary field.
+
+    Examples
+    --------
+    >>> [layer_of(name) for name in ("89.00V", "difference PCT89", "relative_vapour", "elevation")]
+    ['temperature', 'invariant', 'relative-vapour', '']
+    """
+    for start, layer in ((DEPARTURE, "departure"), (DIFFERENCE, "invariant")):
+        if name.startswith(start.format("")):
+            return layer
+    if name == "relative_vapour":
+        return "relative-vapour"
+    return "" if name in channels.ANCILLARY else "temperature"
+
+
+def union(views: Sequence[View]) -> View:
+    """Take all that is seen in any view."""
+    layers = dict.fromkeys(layer for view in views for layer in view.layers)
+    return View(tuple(layers), tuple(dict.fromkeys(name for view in views for name in view.ancillary)))
+
+
+@dataclass(frozen=True)
 class Table:
     """Columns of a swath: x (scan, pixel, B), NaN where missing, their names, and descriptors (B, WIDTH)."""
 

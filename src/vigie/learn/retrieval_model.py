@@ -2,6 +2,7 @@
 
 model/
     member-00.safetensors ...   weights, one file an ensemble member
+    familiar.safetensors        pixels that were learnt from, which new ones are compared with
     card.json                   networks and heads, inputs and their scaling, when to doubt, facts of the training
     card.md                     the same for people
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from math import lcm
 from pathlib import Path
@@ -25,29 +26,40 @@ import vigie
 from vigie.core.errors import VigieError
 from vigie.core.store import whole_folder
 from vigie.learn import cards
-from vigie.learn.checkpoint import copy_into, read_tensors
+from vigie.learn.checkpoint import copy_into, read_tensors, write_tensors
 from vigie.learn.rain_heads.head import RainHead
 from vigie.learn.rain_heads.settings import RainHeadSettings
 from vigie.learn.rain_heads.settings import build as head_of
 from vigie.learn.regimes import RegimeSettings
 from vigie.learn.retrieval import RetrievalSettings, build
-from vigie.learn.retrieval_inputs import Inputs
-from vigie.learn.swaths import ChannelScaling
+from vigie.learn.retrieval_inputs import TEMPERATURES, Inputs, View
+from vigie.learn.swaths import ChannelScaling, shown_mask
 
 FORMAT = 2
+FAMILIAR = "familiar.safetensors"
+
+
+class Reference(BaseModel):
+    """Pixels that were learnt from, by what is compared of them: how far a new one is from the nearest tells doubt."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fields: tuple[str, ...] = Field(description="channels, K, or ancillary fields that are compared")
+    rows: str = Field(description="name of the array of their values, one row a pixel")
+    scale: float = Field(gt=0, description="distance that few familiar pixels exceed, in standard deviations")
 
 
 class Familiar(BaseModel):
-    """What observations looked like where the model learnt: the distance beyond which it says that it extrapolates.
+    """What was familiar where the model learnt: the score beyond which it says that it extrapolates.
 
-    Distances are squared Mahalanobis distances of pixels that have all of the model's channels.
+    The score is the largest, over all references, of the distance to one of the nearest pixels over that reference's scale.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mean: tuple[float, ...] = Field(description="mean of each channel, K")
-    precision: tuple[tuple[float, ...], ...] = Field(description="inverse of their covariance, K-2")
-    threshold: float = Field(description="squared distance that few familiar pixels exceed")
+    references: tuple[Reference, ...] = Field(min_length=1, description="what is compared")
+    neighbours: int = Field(default=10, ge=1, description="distances are those to this nearest pixel")
+    threshold: float = Field(description="score that few familiar pixels exceed")
     false_alarm_rate: float = Field(description="how few: the share of familiar pixels beyond the threshold")
 
 
@@ -63,11 +75,12 @@ class Covering(BaseModel):
 
 @dataclass(frozen=True)
 class Member:
-    """One network, how it is made, and what its output means."""
+    """One network, how it is made, what its output means, and what it sees."""
 
     network: nn.Module
     settings: RetrievalSettings
     head_settings: RainHeadSettings
+    view: View = TEMPERATURES
 
     @cached_property
     def head(self) -> RainHead:
@@ -81,12 +94,13 @@ class RetrievalModel:
 
     Attributes
     ----------
-    members: networks whose distributions are averaged, quantile by quantile; their heads may differ.
-    inputs: what they are shown; any part of the channels is enough.
+    members: networks whose distributions are averaged, quantile by quantile; heads and views may differ.
+    inputs: all that any of them is shown; any part of the channels is enough.
     scaling: how inputs are standardised.
-    familiar: when a pixel is unlike what was learnt from; None where nobody measured it.
+    familiar: when a pixel is unlike what was learnt from, and `rows`, the arrays that it names; None where nobody measured it.
     covering: intervals that were calibrated; None where nobody did.
     facts: what the model card tells of the training, JSON values.
+    trees: what whoever compares pixels has made of `rows`, kept for the next tile.
     """
 
     members: Sequence[Member]
@@ -95,9 +109,11 @@ class RetrievalModel:
     familiar: Familiar | None = None
     covering: Covering | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    rows: Mapping[str, Tensor] = field(default_factory=dict)
+    trees: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @torch.inference_mode()
-    def distribution(self, x: Tensor, mask: Tensor, bands: Tensor, levels: Sequence[float]) -> tuple[Tensor, Tensor]:
+    def distribution(self, x: Tensor, names: Sequence[str], bands: Tensor, levels: Sequence[float]) -> tuple[Tensor, Tensor]:
         """Predict quantiles of rain (N, K, H, W) and its mean (N, H, W), mm h-1: those of members are averaged (Vincent 1912).
 
         Averaging at a level keeps distributions as sharp as those of the members; averaging probabilities would widen them. The
@@ -105,11 +121,14 @@ class RetrievalModel:
 
         Parameters
         ----------
-        x, mask, bands: see `vigie.learn.swaths.RainBatch`.
+        x: standardised columns (N, B, H, W), NaN where missing.
+        names, bands: of the columns, see `vigie.learn.retrieval_inputs.Table`.
         """
         quantiles, mean = [], []
         for member in self.members:
-            raw = member.network(x, mask, bands).float()
+            seen = member.view.columns(names)
+            shown = x[:, seen]
+            raw = member.network(shown, shown_mask(shown), bands[seen]).float()
             quantiles.append(member.head.quantiles(raw, levels))
             mean.append(member.head.mean(raw))
         return torch.stack(quantiles).mean(dim=0), torch.stack(mean).mean(dim=0)
@@ -128,6 +147,8 @@ class RetrievalModel:
         """Write the model to a folder, whole or not at all."""
         with whole_folder(folder) as draft:
             record = self.card(cards.write_members(draft, [member.network for member in self.members]))
+            if self.familiar:
+                write_tensors(draft / FAMILIAR, self.rows)
             (draft / "card.json").write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
             (draft / "card.md").write_text(card_text(record), encoding="utf-8")
 
@@ -138,6 +159,7 @@ class RetrievalModel:
                 **file,
                 "network": member.settings.model_dump(mode="json"),
                 "head": member.head_settings.model_dump(mode="json"),
+                "view": asdict(member.view),
             }
             for (name, file), member in zip(files.items(), self.members, strict=True)
         }
@@ -163,7 +185,12 @@ def load(folder: Path, device: torch.device | str = "cpu") -> RetrievalModel:
     card = read_card(folder)
     try:
         made = [
-            (name, RetrievalSettings.model_validate(told["network"]), RainHeadSettings.model_validate(told["head"]))
+            (
+                name,
+                RetrievalSettings.model_validate(told["network"]),
+                RainHeadSettings.model_validate(told["head"]),
+                View(tuple(told["view"]["layers"]), tuple(told["view"]["ancillary"])),
+            )
             for name, told in card["members"].items()
         ]
         inputs = Inputs.from_json(card["inputs"])
@@ -174,12 +201,13 @@ def load(folder: Path, device: torch.device | str = "cpu") -> RetrievalModel:
         raise cards.no_card(folder / "card.json", error) from error
     cards.check_files(folder, card)
     members = []
-    for name, settings, head in made:
+    for name, settings, head, view in made:
         with torch.random.fork_rng([]):
             network = build(settings, head_of(head).channels)
         copy_into(network.state_dict(), read_tensors(folder / name), f"weights {name}")
-        members.append(Member(network.to(device).eval().requires_grad_(False), settings, head))
-    return RetrievalModel(members, inputs, scaling, familiar, covering, card["facts"])
+        members.append(Member(network.to(device).eval().requires_grad_(False), settings, head, view))
+    rows = read_tensors(folder / FAMILIAR) if familiar else {}
+    return RetrievalModel(members, inputs, scaling, familiar, covering, card["facts"], rows)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -213,7 +241,10 @@ def chosen_channels(there: Sequence[str], wanted: Sequence[str]) -> tuple[str, .
 def card_text(card: Mapping[str, Any]) -> str:
     """Tell what a model is, for people (Mitchell et al. 2019, Model Cards for Model Reporting)."""
     inputs, scaling = card["inputs"], card["scaling"]
-    kinds = Counter((m["network"]["name"], m["head"]["name"], m["parameters"]) for m in card["members"].values())
+    kinds = Counter(
+        (m["network"]["name"], m["head"]["name"], ", ".join([*m["view"]["layers"], *m["view"]["ancillary"]]), m["parameters"])
+        for m in card["members"].values()
+    )
     reasons = {head.name: head.why for head in (head_of(RainHeadSettings(**m["head"])) for m in card["members"].values())}
     lines = [
         "# Model card: rain from brightness temperatures",
@@ -221,8 +252,8 @@ def card_text(card: Mapping[str, Any]) -> str:
         f"{len(card['members'])} member(s), with vigie {card['vigie']}:",
         "",
         *(
-            f"- {count} of `{network}` with head `{head}`, {size:,} parameters each"
-            for (network, head, size), count in kinds.items()
+            f"- {count} of `{network}` with head `{head}` on {seen}, {size:,} parameters each"
+            for (network, head, seen, size), count in kinds.items()
         ),
         "",
         "## Heads",
@@ -253,8 +284,9 @@ def card_text(card: Mapping[str, Any]) -> str:
 def _doubt(familiar: Mapping[str, Any] | None) -> str:
     if familiar is None:
         return "Nobody measured what is familiar: nothing is flagged."
+    compared = "; or ".join(", ".join(reference["fields"]) for reference in familiar["references"])
     rate = f"{100 * familiar['false_alarm_rate']:.0f} % of familiar pixels are, too"
-    return f"Pixels further than {familiar['threshold']:.1f} (squared Mahalanobis distance) are flagged: {rate}."
+    return f"Pixels far from all that were learnt from are flagged ({rate}), by {compared}."
 
 
 def _covered(covering: Mapping[str, Any] | None) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from vigie.core.errors import VigieError
 from vigie.core.swath import FLAGS, PHASES
 from vigie.learn.regimes import EVERYWHERE, RegimeSettings, regimes
-from vigie.learn.retrieval_inputs import Inputs
+from vigie.learn.retrieval_inputs import Inputs, View
 
 Floats = NDArray[np.float32]
 Choice = Callable[["Footprints"], NDArray[np.bool_]]
@@ -249,6 +249,7 @@ class SwathSource:
     parts: swaths; those of one set of channels share batches.
     learnt: says which pixels of a part are learnt from: others weigh nothing, and are no centres.
     weigh: weight of a part's pixels.
+    view: which columns are shown; left out: all.
 
     Raises
     ------
@@ -263,8 +264,9 @@ class SwathSource:
         settings: SwathWindowSettings,
         seed: int = 0,
         weigh: Callable[[Footprints], float] = lambda part: 1.0,
+        view: View | None = None,
     ) -> None:
-        self.scaling, self.settings, self.seed = scaling, settings, seed
+        self.scaling, self.settings, self.seed, self.view = scaling, settings, seed, view
         # Sensors may call channels alike and see them through other footprints.
         sets: dict[tuple[object, ...], list[_Part]] = {}
         for part in parts:
@@ -288,14 +290,15 @@ class SwathSource:
         group = self.groups[int(rng.choice(len(self.groups), p=sizes / sizes.sum()))]
         drawn, first = self._drawn(group, step), group[0].part
         raw, y, weight, regime = (np.stack(arrays) for arrays in zip(*(self._cut(part, at) for part, at in drawn)))
-        x = standardised(raw, first.names, self.scaling).movedim(-1, 1)
+        seen = self.view.columns(first.names) if self.view else list(range(len(first.names)))
+        x = standardised(raw, first.names, self.scaling)[..., seen].movedim(-1, 1)
         if self.settings.drop_channels and rng.random() < 0.5:
             dropped = rng.random(x.shape[1]) < self.settings.drop_channels
             dropped[int(rng.integers(len(dropped)))] = False
             x[:, torch.from_numpy(dropped)] = torch.nan
         known = torch.from_numpy(y), torch.from_numpy(weight), torch.from_numpy(regime.astype(np.int64))
         scenes = tuple(part.part.id for part, _ in drawn)
-        return RainBatch(x, shown_mask(x), first.bands, *known, torch.zeros(len(x), dtype=torch.bool), scenes)
+        return RainBatch(x, shown_mask(x), first.bands[seen], *known, torch.zeros(len(x), dtype=torch.bool), scenes)
 
     def _drawn(self, group: Sequence[_Part], step: int) -> list[tuple[_Part, NDArray[np.int64]]]:
         """Go through all centres of a group in an order that every pass draws anew."""

@@ -108,7 +108,7 @@ def translation_loss(network: Network, source: Domain, target: Domain, count: in
     return flow_loss(network, _footprints(starts), _footprints(ends), condition, generator)
 
 
-def fit_translation(source: Domain, target: Domain, steps: int = 1000, batch: int = 256, seed: int = 0) -> FootprintDenoiser:
+def fit_translation(source: Domain, target: Domain, steps: int = 500, batch: int = 256, seed: int = 0) -> FootprintDenoiser:
     """Learn the map of rows of the source domain onto those of the target, class by class; the same seed, the same map.
 
     A minute's work on tables of footprints, so that no checkpoint is kept.

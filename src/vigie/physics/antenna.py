@@ -13,13 +13,8 @@ from torch.nn import functional
 
 from vigie.core.errors import VigieError
 from vigie.core.swath import Channel
+from vigie.physics.footprint import REACH_SIGMAS, SIGMA_PER_WIDTH
 from vigie.physics.microwave import State, brightness_temperature
-
-SIGMA_PER_WIDTH = 1 / (2 * math.sqrt(2 * math.log(2)))
-"""Standard deviation of a Gaussian over its full width at half maximum."""
-
-REACH_SIGMAS = 3.5
-"""Where the pattern of an antenna is cut off."""
 
 
 def smooth(temperature: Tensor, channels: Sequence[Channel], spacing_km: tuple[float, float]) -> Tensor:

@@ -17,10 +17,10 @@ from vigie.core.tiles import Tile, tiles
 from vigie.core.vocabulary import named
 from vigie.harmonize.swath import SwathReader
 from vigie.learn.regimes import regime_names, regimes
-from vigie.learn.retrieval_model import Covering, RetrievalModel, load
-from vigie.learn.swaths import shown_mask, standardised
+from vigie.learn.retrieval_model import Covering, Reference, RetrievalModel, load
+from vigie.learn.swaths import standardised
 from vigie.verify.conformal import Conformal
-from vigie.verify.drift import Mahalanobis
+from vigie.verify.drift import Neighbours, fit_neighbours
 from vigie.verify.quantiles import exceedance, inverse, quantile_at
 
 THRESHOLDS_MM_H = (0.1, 1.0, 5.0, 10.0)
@@ -106,7 +106,7 @@ def retrieved(
     found_quantiles, mean = distributions(model, swath, channel_names, kept.dense)
     found_quantiles[:, nothing], mean[nothing] = np.nan, np.nan
     quantiles = found_quantiles.astype(np.float64)
-    score = distance(model, temperature, channel_names)
+    score = doubt(model, swath, channel_names)
     levels = np.asarray(kept.dense)
     beyond = exceedance(quantiles, levels, THRESHOLDS_MM_H)
     maps = ("scan", "pixel")
@@ -157,21 +157,48 @@ def distributions(
     scans, pixels, count = z.shape
     if not model.image:
         parts = torch.split(z.reshape(-1, count, 1, 1), PIXELS)
-        made = [model.distribution(part, shown_mask(part), table.bands, levels) for part in parts]
+        made = [model.distribution(part, table.names, table.bands, levels) for part in parts]
         quantiles, mean = (torch.cat(found)[..., 0, 0] for found in zip(*made, strict=True))
         return quantiles.T.reshape(len(levels), scans, pixels).numpy(), mean.reshape(scans, pixels).numpy()
     padding = (0, -pixels % model.multiple, 0, -scans % model.multiple)
     padded = torch.nn.functional.pad(z.movedim(-1, 0)[None], padding, value=torch.nan)
-    quantiles, mean = model.distribution(padded, shown_mask(padded), table.bands, levels)
+    quantiles, mean = model.distribution(padded, table.names, table.bands, levels)
     return quantiles[0, :, :scans, :pixels].numpy(), mean[0, :scans, :pixels].numpy()
 
 
-def distance(model: RetrievalModel, temperature: Floats, channel_names: Sequence[str]) -> NDArray[np.float64]:
-    """Measure how far pixels (scan, pixel, C), K, are from what the model learnt from; NaN where that is not known."""
-    if model.familiar is None or tuple(channel_names) != model.inputs.channels:
-        return np.full(temperature.shape[:-1], np.nan)
-    known = Mahalanobis(np.array(model.familiar.mean), np.array(model.familiar.precision))
-    return known.score(temperature.reshape(-1, temperature.shape[-1])).reshape(temperature.shape[:-1])
+def doubt(model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[str]) -> NDArray[np.float64]:
+    """Measure how far pixels (scan, pixel) are from what the model learnt from, the largest over its references.
+
+    A reference is left out where a pixel lacks what it compares; NaN where that leaves none.
+    """
+    shape = swath["latitude"].shape
+    if model.familiar is None:
+        return np.full(shape, np.nan)
+    found = [np.full(shape, np.nan)]
+    for reference in model.familiar.references:
+        columns = [values_of(swath, name, channel_names) for name in reference.fields]
+        near = neighbours(model, reference).score(np.stack(columns, axis=-1).reshape(-1, len(columns)))
+        found.append(near.reshape(shape) / reference.scale)
+    return np.asarray(np.fmax.reduce(found))
+
+
+def values_of(swath: xr.Dataset, name: str, channel_names: Sequence[str]) -> NDArray[np.float64]:
+    """A channel that is shown or an ancillary field (scan, pixel), NaN where a swath does not have it."""
+    if name in channel_names:
+        return swath["brightness_temperature"].sel(channel=name).values.astype(np.float64)
+    if name in swath.data_vars:
+        return swath[name].values.astype(np.float64)
+    return np.full(swath["latitude"].shape, np.nan)
+
+
+def neighbours(model: RetrievalModel, reference: Reference) -> Neighbours:
+    """Pixels that new ones are compared with, in a tree that is built once."""
+    assert model.familiar is not None
+    if reference.rows not in model.trees:
+        rows = model.rows[reference.rows].numpy().astype(np.float64)
+        model.trees[reference.rows] = fit_neighbours(rows, model.familiar.neighbours)
+    found: Neighbours = model.trees[reference.rows]
+    return found
 
 
 def quality(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-EARTH_RADIUS_KM = 6371.0
+from vigie.core.sphere import EARTH_RADIUS_KM, chord_km, unit_vectors
+
 COINCIDENT_KM = 0.1
 """Positions that differ by less are the same."""
 
@@ -49,17 +50,4 @@ def coincide(one: Positions, other: Positions) -> bool:
     """
     if one[0].shape != other[0].shape:
         return False
-    apart = np.linalg.norm(unit_vectors(*one) - unit_vectors(*other), axis=-1)
-    return bool(np.all(~(apart * EARTH_RADIUS_KM > COINCIDENT_KM)))
-
-
-def unit_vectors(latitude: NDArray[np.floating], longitude: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give positions [degrees] as unit vectors from the centre of the Earth, in a last axis of three.
-
-    Examples
-    --------
-    >>> np.round(unit_vectors(np.array([90.0]), np.array([17.0])), 12).tolist()
-    [[0.0, 0.0, 1.0]]
-    """
-    north, east = np.deg2rad(latitude.astype(np.float64)), np.deg2rad(longitude.astype(np.float64))
-    return np.stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], axis=-1)
+    return bool(np.all(~(chord_km(unit_vectors(*one), unit_vectors(*other)) > COINCIDENT_KM)))

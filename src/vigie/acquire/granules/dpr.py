@@ -53,8 +53,7 @@ def read(path: Path, window: slice = pps.WHOLE, group: str = "") -> Dataset:
     VigieError: it is no such granule, or a group or data set is missing.
     """
     with pps.opened(path) as file:
-        found = pps.expect(file, tuple(name for product in PRODUCTS for name in product.algorithms))
-        product = next(product for product in PRODUCTS if found.algorithm.startswith(product.algorithms))
+        found, product = _product(file)
         chosen = pps.swath_group(file, (group,) if group else product.groups)
         cut = slice(*pps.scans(file, chosen, window))
         fields = product.fields(file, chosen, cut)
@@ -74,6 +73,17 @@ def read(path: Path, window: slice = pps.WHOLE, group: str = "") -> Dataset:
         "orientation_deg": [int(angle) for angle in orientation],
     }
     return swath(fields, time, found.orbit, attributes)
+
+
+def scan_times(path: Path) -> NDArray[np.datetime64]:
+    """Read nothing but the time of each scan of the widest swath group.
+
+    Raises
+    ------
+    VigieError: it is no such granule, or a data set is missing.
+    """
+    with pps.opened(path) as file:
+        return pps.scan_time(file, pps.swath_group(file, _product(file)[1].groups))
 
 
 def phase_of_code(code: NDArray[np.integer], rate: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -106,6 +116,11 @@ def phase_of_share(liquid: NDArray[np.floating], rate: NDArray[np.floating]) -> 
 def _dry(fallen: NDArray[np.integer], rate: NDArray[np.floating]) -> NDArray[np.uint8]:
     none = np.where(rate == 0, PHASES.index("none"), UNKNOWN)
     return np.asarray(np.where(rate > 0, fallen, none), dtype=np.uint8)
+
+
+def _product(file: h5py.File) -> tuple[pps.Header, Product]:
+    found = pps.expect(file, tuple(name for product in PRODUCTS for name in product.algorithms))
+    return found, next(product for product in PRODUCTS if found.algorithm.startswith(product.algorithms))
 
 
 def _radar(file: h5py.File, group: str, cut: slice) -> Fields:

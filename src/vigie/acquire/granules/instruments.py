@@ -21,7 +21,7 @@ class _Declared(BaseModel):
 
 
 class DeclaredChannel(_Declared):
-    """One channel, as the table has it."""
+    """One channel, as the table has it; the first axis lies along the line of sight."""
 
     frequency_ghz: Annotated[float, Field(gt=0)]
     polarisation: Annotated[str, Field(pattern="^[VH]?$")] = ""
@@ -37,9 +37,16 @@ class SwathGroup(_Declared):
     channels: Annotated[tuple[DeclaredChannel, ...], Field(min_length=1)]
 
     def described(self) -> tuple[Channel, ...]:
-        """Give the channels as swaths describe them: the footprint is the geometric mean of both axes."""
+        """Give the channels as swaths describe them: the footprint is the geometric mean of both axes, and their ratio."""
         return tuple(
-            Channel(c.frequency_ghz, c.polarisation, (c.axes_km[0] * c.axes_km[1]) ** 0.5, self.incidence_deg, c.sideband_ghz)
+            Channel(
+                frequency_ghz=c.frequency_ghz,
+                polarisation=c.polarisation,
+                footprint_km=(c.axes_km[0] * c.axes_km[1]) ** 0.5,
+                incidence_deg=self.incidence_deg,
+                sideband_ghz=c.sideband_ghz,
+                footprint_aspect=c.axes_km[0] / c.axes_km[1],
+            )
             for c in self.channels
         )
 

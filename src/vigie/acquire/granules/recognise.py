@@ -19,6 +19,7 @@ KNOWN = {
     "pairs": "tables of GMI footprints (.npz)",
     "cyclone": "images of tropical cyclones (MATLAB 5)",
     "stored": "swaths in the layout of vigie.core.swath (NetCDF)",
+    "rain": "such swaths without channels, of a radar",
 }
 """Kinds of files that are swaths."""
 _ALGORITHMS = {
@@ -52,6 +53,7 @@ def open_swath(path: Path, window: slice = pps.WHOLE, label_source: str = "") ->
         "pairs": lambda: pairs.read(path, label_source).isel(scan=window),
         "cyclone": lambda: cyclone.read(path).isel(scan=window),
         "stored": lambda: stored.read(path, window, label_source),
+        "rain": lambda: stored.read_rain(path, window, label_source),
     }
     if found not in whole:
         raise VigieError(f"{path} is a grid and no swath", found=found, do="read it with vigie.acquire.granules.imerg")
@@ -87,6 +89,8 @@ def _kind_of_hdf5(path: Path) -> str:
         if "FileHeader" not in file.attrs:
             if stored.is_stored(file):
                 return "stored"
+            if stored.is_rain(file):
+                return "rain"
             if isinstance(file.get(satrain.OBSERVED), h5py.Dataset):
                 return "satrain"
             raise _unknown(path, f"HDF5 without FileHeader, with {sorted(file)}")

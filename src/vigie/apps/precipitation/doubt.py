@@ -7,57 +7,77 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vigie.apps.precipitation.material import CALIBRATION_SHARE, Material
 from vigie.apps.precipitation.settings import FamiliarSettings, TrainSettings
+from vigie.apps.precipitation.swaths import catalogued, opened
 from vigie.core.errors import VigieError
 from vigie.learn.regimes import regime_names
-from vigie.learn.retrieval_model import Covering, Familiar, RetrievalModel
-from vigie.learn.swaths import Footprints, learnt_from, shown_mask, standardised
-from vigie.story.run import log
+from vigie.learn.retrieval_model import Covering, Familiar, Reference, RetrievalModel
+from vigie.learn.swaths import Footprints, learnt_from, standardised
+from vigie.story.run import Run, log
 from vigie.story.scenes import fold_name
 from vigie.verify.conformal import calibrate, conformal_rank
-from vigie.verify.drift import alarm_threshold, fit_mahalanobis
+from vigie.verify.drift import alarm_threshold, fit_neighbours
 
+Floats = NDArray[np.float64]
 STRETCH = 100
 """Rows of one place lie together: where there is but one group, every fifth stretch of so many calibrates."""
 BATCH = 4096
 
 
-def familiar(material: Material, settings: FamiliarSettings) -> Familiar | None:
-    """Measure what was learnt from: mean and covariance on most groups of pixels, the threshold on the others.
+def familiar(run: Run, material: Material, settings: FamiliarSettings) -> tuple[Familiar | None, dict[str, Tensor]]:
+    """Choose pixels that were learnt from to compare new ones with, and measure how far familiar ones are from them.
 
-    None, and told, where too few pixels have all channels.
+    Most groups (days, orbits) are compared with, the others tell the threshold. Nothing, and told, where that is too few.
     """
-    kept, calibrating = apart(material)
+    sides = [apart(run, material, fields) for fields in settings.compared]
     try:
-        known = fit_mahalanobis(kept, settings.shrinkage)
-        threshold = alarm_threshold(known.score(calibrating), settings.false_alarm_rate)
+        references, rows, scores = [], {}, []
+        for number, (fields, (kept, calibrating)) in enumerate(zip(settings.compared, sides, strict=True)):
+            kept = kept[np.isfinite(kept).all(axis=1)]
+            kept = kept[:: max(1, -(-len(kept) // settings.rows))]
+            distance = fit_neighbours(kept, settings.neighbours).score(calibrating)
+            scale = alarm_threshold(distance, settings.false_alarm_rate)
+            names = fields or material.inputs.channels
+            references.append(Reference(fields=names, rows=f"reference-{number}", scale=scale))
+            rows[f"reference-{number}"] = torch.from_numpy(kept.astype(np.float32))
+            scores.append(distance / scale)
+        threshold = alarm_threshold(np.fmax.reduce(scores), settings.false_alarm_rate)
     except VigieError as error:
         log.warning("train %s: nothing will be flagged as out of distribution: %s", fold_name(material.fold), error)
-        return None
-    return Familiar(
-        mean=tuple(known.mean.tolist()),
-        precision=tuple(map(tuple, known.precision.tolist())),
+        return None, {}
+    found = Familiar(
+        references=tuple(references),
+        neighbours=settings.neighbours,
         threshold=threshold,
         false_alarm_rate=settings.false_alarm_rate,
     )
+    return found, rows
 
 
-def apart(material: Material) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Temperatures of known pixels with all channels: those of most groups, and those of the groups set aside."""
-    sides: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = [], []
+def apart(run: Run, material: Material, fields: Sequence[str]) -> tuple[Floats, Floats]:
+    """Values (n, F) of known pixels, channels where no field is named: of most groups, and of the groups set aside."""
+    sides: tuple[list[Floats], list[Floats]] = [], []
     for part in material.parts:
+        values = part.temperature if not fields else fields_of(run, part.id, fields)
         known, aside = learnt_from(part, material.fold), material.aside(part)
         for side, where in zip(sides, (known & ~aside, aside), strict=True):
-            rows = part.temperature[where]
-            side.append(rows[np.isfinite(rows).all(axis=1)])
-    kept, calibrating = (np.concatenate(side).astype(np.float64) for side in sides)
+            side.append(values[where].astype(np.float64))
+    kept, calibrating = (np.concatenate(side) for side in sides)
     if len(kept) and len(calibrating):
         return kept, calibrating
     rows = np.concatenate([kept, calibrating])
     fifth = (np.arange(len(rows)) // STRETCH) % CALIBRATION_SHARE == 0
     return rows[~fifth], rows[fifth]
+
+
+def fields_of(run: Run, name: str, fields: Sequence[str]) -> Floats:
+    """Ancillary fields (scan, pixel, F) of a swath."""
+    granule = next(granule for granule in catalogued(run) if granule.id == name)
+    data = opened(run, granule)({})
+    return np.stack([data[field].values for field in fields], axis=-1).astype(np.float64)
 
 
 def covering(model: RetrievalModel, material: Material, settings: TrainSettings) -> Covering | None:
@@ -101,13 +121,13 @@ def quantiles_of(
     model: RetrievalModel, part: Footprints, where: NDArray[np.bool_], levels: Sequence[float]
 ) -> NDArray[np.float64]:
     """Quantiles (K, n) of chosen pixels of a swath, which networks of single pixels see alone and others with all around."""
-    z = standardised(part.x, part.names, model.scaling)
     if not model.image:
-        rows = z[torch.from_numpy(where)][..., None, None]
-        made = [model.distribution(r, shown_mask(r), part.bands, levels)[0][..., 0, 0] for r in torch.split(rows, BATCH)]
+        rows = standardised(part.x[where], part.names, model.scaling)[..., None, None]
+        made = [model.distribution(r, part.names, part.bands, levels)[0][..., 0, 0] for r in torch.split(rows, BATCH)]
         return torch.cat(made).T.double().numpy()
     scans, pixels = where.shape
     padding = (0, -pixels % model.multiple, 0, -scans % model.multiple)
+    z = standardised(part.x, part.names, model.scaling)
     image = torch.nn.functional.pad(z.movedim(-1, 0)[None], padding, value=torch.nan)
-    found = model.distribution(image, shown_mask(image), part.bands, levels)[0][0, :, :scans, :pixels]
+    found = model.distribution(image, part.names, part.bands, levels)[0][0, :, :scans, :pixels]
     return found[:, torch.from_numpy(where)].double().numpy()

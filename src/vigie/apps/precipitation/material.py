@@ -83,8 +83,8 @@ def material(run: Run, swaths: Sequence[LabelledSwath], fold: int) -> Material:
 def inputs_of(run: Run, swaths: Sequence[LabelledSwath], fold: int) -> Inputs:
     """Say what networks are shown, with the clear sky of what the fold does not hold out where they are shown departures."""
     settings = settings_of(run).train
-    inputs = Inputs(channels_of(run, swaths, settings.channels), settings.ancillary, settings.layers)
-    if "departure" not in settings.layers:
+    inputs = Inputs(channels_of(swaths, settings.channels), settings.seen.ancillary, settings.seen.layers)
+    if "departure" not in inputs.layers:
         return inputs
     loaded = [opened(run, swath.granule)({}) for swath in swaths]
     rows = [without_rain(d) & trusted(d) & ((s.fold != fold) | (fold < 0)) for d, s in zip(loaded, swaths, strict=True)]
@@ -94,14 +94,14 @@ def inputs_of(run: Run, swaths: Sequence[LabelledSwath], fold: int) -> Inputs:
             "there is no clear sky to depart from",
             found="no footprint outside the fold that is known to be dry",
             expected="swaths with rain rates of 0, or with a phase of 'none'",
-            do="add such a table to [[acquire.sources]], or leave 'departure' out of train.layers",
+            do="add such a table to [[acquire.sources]], or leave 'departure' out of layers",
         )
     return replace(inputs, clear_sky=clear_sky_of([data for data, _ in told], inputs.channels, [chosen for _, chosen in told]))
 
 
-def channels_of(run: Run, swaths: Sequence[LabelledSwath], wanted: Sequence[str]) -> tuple[str, ...]:
+def channels_of(swaths: Sequence[LabelledSwath], wanted: Sequence[str]) -> tuple[str, ...]:
     """Name the channels that are learnt from: those that every labelled swath has."""
-    first, *others = [tuple(map(str, opened(run, swath.granule).dataset["channel"].values)) for swath in swaths]
+    first, *others = [swath.granule.channels for swath in swaths]
     there = tuple(name for name in first if all(name in other for other in others))
     return chosen_channels(there, wanted)
 
@@ -109,15 +109,15 @@ def channels_of(run: Run, swaths: Sequence[LabelledSwath], wanted: Sequence[str]
 def footprints_of(run: Run, swaths: Sequence[LabelledSwath]) -> list[Footprints]:
     """Take of labelled swaths what reference methods learn from: the chosen channels and ancillary fields as they are."""
     settings = settings_of(run).train
-    own = tuple(name for name in settings.ancillary if name != OBSERVED)
-    inputs = Inputs(channels_of(run, swaths, settings.channels), own)
+    own = tuple(name for name in settings.seen.ancillary if name != OBSERVED)
+    inputs = Inputs(channels_of(swaths, settings.channels), own)
     return [footprints(opened(run, swath.granule)({}), inputs, swath.fold) for swath in swaths]
 
 
 def taken(run: Run, swath: LabelledSwath, inputs: Inputs) -> Footprints:
     """Take of a swath what networks are shown, and say whether its labels are observed where they are told."""
     settings, data = settings_of(run).train, opened(run, swath.granule)({})
-    if OBSERVED in settings.ancillary:
+    if OBSERVED in settings.seen.ancillary:
         flag = np.full(data["latitude"].shape, float(swath.granule.label_source in settings.hybrid.observed), dtype=np.float32)
         data[OBSERVED] = (("scan", "pixel"), flag)
     return footprints(data, inputs, swath.fold, settings.regimes)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from vigie.acquire.label_sources import LabelSourceSettings
 from vigie.acquire.swath_sources import GranuleSourceSettings
 from vigie.learn.fit import FitSettings
 from vigie.learn.hybrid import HybridSettings
@@ -14,7 +15,7 @@ from vigie.learn.rain_heads.settings import RainHeadSettings
 from vigie.learn.rain_lesson import AdaptSettings, RobustSettings
 from vigie.learn.regimes import RegimeSettings
 from vigie.learn.retrieval import RetrievalSettings
-from vigie.learn.retrieval_inputs import Layer
+from vigie.learn.retrieval_inputs import Layer, View, union
 from vigie.learn.swath_folds import SwathFoldSettings
 from vigie.learn.swaths import SwathWindowSettings
 from vigie.story.experiment import Experiment, Settings
@@ -26,6 +27,9 @@ class AcquireSettings(Settings):
     """Which swaths take part."""
 
     sources: tuple[GranuleSourceSettings, ...] = Field(min_length=1, description="granules, tables or images, one table each")
+    labels: tuple[LabelSourceSettings, ...] = Field(
+        default=(), description="rain rates of others, brought onto the footprints of swaths that have none, one table each"
+    )
 
 
 class HarmonizeSettings(Settings):
@@ -35,11 +39,15 @@ class HarmonizeSettings(Settings):
 class FamiliarSettings(Settings):
     """When a pixel counts as unlike what was learnt from."""
 
+    compared: tuple[tuple[str, ...], ...] = Field(
+        default=((),),
+        description="groups of ancillary fields that are compared, each by itself; an empty group: all channels",
+    )
+    neighbours: int = Field(default=10, ge=1, description="distances are those to this nearest pixel that was learnt from")
+    rows: int = Field(default=2000, ge=100, description="pixels that new ones are compared with, at most")
+
     false_alarm_rate: float = Field(
         default=0.05, gt=0, lt=0.5, description="share of familiar pixels that may be flagged as out of distribution"
-    )
-    shrinkage: float = Field(
-        default=0.0, ge=0, le=1, description="shrinkage of the covariance of channels, for few pixels or redundant channels"
     )
 
 
@@ -67,6 +75,23 @@ class MemberSettings(Settings):
     network: RetrievalSettings = Field(default_factory=RetrievalSettings, description="the network")
     head: RainHeadSettings = Field(default_factory=RainHeadSettings, description="what its output means, and its loss")
     fit: FitSettings = Field(default_factory=FitSettings, description="how the network is trained")
+    layers: tuple[Layer, ...] = Field(
+        default=("temperature",),
+        description="what it sees of the channels: 'temperature', 'departure' (from what clear sky would show), 'invariant' "
+        "(differences that hold across climates), 'relative-vapour'",
+    )
+    ancillary: tuple[str, ...] = Field(default=(), description="ancillary fields that it sees")
+
+    @property
+    def view(self) -> View:
+        """What the network sees."""
+        return View(self.layers, self.ancillary)
+
+    @model_validator(mode="after")
+    def _sees_something(self) -> Self:
+        if not self.layers:
+            raise ValueError("a network that sees no layer retrieves nothing: name one in layers")
+        return self
 
 
 class TrainSettings(MemberSettings):
@@ -76,13 +101,6 @@ class TrainSettings(MemberSettings):
         default=(), description="members of further kinds, whose distributions are averaged with those of the first"
     )
     channels: tuple[str, ...] = Field(default=(), description="channels to learn from, such as '89.00V'; left out: all")
-    layers: tuple[Layer, ...] = Field(
-        default=("temperature",),
-        min_length=1,
-        description="what is made of channels: 'temperature', 'departure' (from what clear sky would show), 'invariant' "
-        "(differences that hold across climates), 'relative-vapour'",
-    )
-    ancillary: tuple[str, ...] = Field(default=(), description="ancillary fields to learn from")
     folds: SwathFoldSettings = Field(default_factory=SwathFoldSettings, description="what is held out together")
     final: bool = Field(default=True, description="also train on everything: the model for new swaths")
     windows: SwathWindowSettings = Field(default_factory=SwathWindowSettings, description="how samples are drawn")
@@ -92,6 +110,11 @@ class TrainSettings(MemberSettings):
     adapt: AdaptSettings = Field(default_factory=AdaptSettings, description="how the model is adapted to other swaths")
     familiar: FamiliarSettings = Field(default_factory=FamiliarSettings, description="what counts as out of distribution")
     intervals: IntervalSettings = Field(default_factory=IntervalSettings, description="intervals that are calibrated")
+
+    @property
+    def seen(self) -> View:
+        """All that any member sees."""
+        return union([kind.view for kind in self.kinds])
 
     @property
     def kinds(self) -> tuple[MemberSettings, ...]:

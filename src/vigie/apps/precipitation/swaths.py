@@ -14,14 +14,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from vigie.acquire.files import local_path
 from vigie.acquire.granules.recognise import open_swath
+from vigie.acquire.label_sources import gather_labels, read_fields
 from vigie.acquire.swath_sources import gather_granules, granules_hash, read_granules, write_granules
 from vigie.apps.precipitation.settings import PrecipitationExperiment
 from vigie.core.errors import VigieError, counted
 from vigie.core.granule import Granule
 from vigie.core.store import whole_folder
+from vigie.core.swath import LABEL_STATUS
 from vigie.core.tiles import Tile
 from vigie.harmonize.swath import SwathFill, SwathReader
+from vigie.harmonize.swath_labels import with_labels
 from vigie.learn.swath_folds import fold_of_pixels, folds_in
 from vigie.story.run import NOTES, Run, log
 
@@ -40,15 +44,32 @@ def group_of(granule: Granule) -> str:
 
 
 def acquire(run: Run) -> None:
-    """Find the swaths that the experiment names and leave them in `catalog.parquet`."""
-    granules = gather_granules(settings_of(run).acquire.sources, run.base)
+    """Find the swaths that the experiment names, and labels for them, and leave them in `catalog.parquet`."""
+    granules = gathered(run)
     check_granules(granules)
     write_granules(granules, run.artefact("acquire"))
-    run.note_files("acquire", [Path(granule.href) for granule in granules])
+    run.note_files("acquire", read_by(granules))
     run.note_digest(granules_hash(granules))
     for granule in granules:
         told = ", ".join(f"{name.removeprefix('count_')} {number}" for name, number in granule.counts.items() if number)
         log.info("acquire: %s, %d x %d %s%s", granule.id, granule.scans, granule.pixels, granule.sensor, told and f": {told}")
+        if granule.labels:
+            log.info(
+                "acquire: %s, labels of %s from %s", granule.id, granule.label_source, counted(len(granule.labels), "file")
+            )
+
+
+def gathered(run: Run) -> list[Granule]:
+    """Look at the files that the experiment names: swaths, each with the files that it is labelled from."""
+    settings = settings_of(run).acquire
+    return gather_labels(settings.labels, run.base, gather_granules(settings.sources, run.base))
+
+
+def read_by(granules: list[Granule]) -> list[Path]:
+    """Name the files on disk that swaths and their labels are read from."""
+    hrefs = [href for granule in granules for href in (granule.href, *(file.href for file in granule.labels))]
+    found = [local_path(href) for href in dict.fromkeys(hrefs)]
+    return list(dict.fromkeys(path for path in found if path is not None))
 
 
 def check_granules(granules: list[Granule]) -> None:
@@ -66,13 +87,14 @@ def check_granules(granules: list[Granule]) -> None:
             "no swath has rain rates to learn from",
             found=counted(len(granules), "swath"),
             expected="at least one with labels",
-            do="add a table or swath with rain rates to [[acquire.sources]]",
+            do="add a table or swath with rain rates to [[acquire.sources]], or [[acquire.labels]]",
         )
 
 
 def harmonize(run: Run) -> None:
-    """Bring every swath into the cube, as one node."""
-    fills = [SwathFill(g, partial(scans_of, g), run.artefact("harmonize"), group_of(g)) for g in catalogued(run)]
+    """Bring every swath into the cube, as one node, with labels of others on its footprints."""
+    path = run.artefact("harmonize")
+    fills = [SwathFill(g, partial(scans_of, g), partial(labels_on, g), path, group_of(g)) for g in catalogued(run)]
     for fill in fills:
         fill.begin()
     tasks = [(fill, tile) for fill in fills for tile in fill.pending()]
@@ -81,10 +103,33 @@ def harmonize(run: Run) -> None:
             advance(note=name)
     for fill in fills:
         counts = fill.counts()
-        flagged = ", ".join(f"{name} {n}" for name, n in counts.items() if n and name != "pixels")
+        flagged = ", ".join(f"{name} {n}" for name, n in counts.items() if n and name not in ("pixels", "labelled"))
         log.info("harmonize: %s, %d pixels, %s", fill.granule.id, counts["pixels"], flagged or "nothing flagged")
         if counts["nodata"] == counts["pixels"]:
             log.warning("harmonize: swath '%s' has no brightness temperature at all", fill.granule.id)
+        if counts.get("labelled") == 0:
+            log.warning("harmonize: swath '%s' got no label", fill.granule.id)
+        elif fill.granule.labels:
+            log.info("harmonize: %s, %d pixels labelled", fill.granule.id, counts["labelled"])
+    check_labelled([fill.counts() for fill in fills if fill.granule.labels])
+
+
+def check_labelled(counts: list[dict[str, int]]) -> None:
+    """Refuse labels of others that no footprint got.
+
+    Raises
+    ------
+    VigieError: see above.
+    """
+    total = {name: sum(each[name] for each in counts) for name in LABEL_STATUS}
+    if counts and not total["labelled"]:
+        told = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in total.items() if number)
+        raise VigieError(
+            "no footprint got a label from [[acquire.labels]]",
+            found=told,
+            expected="labels within distance_km and minutes of some footprint, least_share of them valid",
+            do="correct files, distance_km, minutes or least_share of [[acquire.labels]]",
+        )
 
 
 def filled(task: tuple[SwathFill, Tile]) -> str:
@@ -95,7 +140,12 @@ def filled(task: tuple[SwathFill, Tile]) -> str:
 
 def scans_of(granule: Granule, window: slice) -> xr.Dataset:
     """Read some scans of a granule from its file."""
-    return open_swath(Path(granule.href), window, granule.label_source)
+    return open_swath(Path(granule.href), window, "" if granule.labels else granule.label_source)
+
+
+def labels_on(granule: Granule, scans: xr.Dataset) -> xr.Dataset:
+    """Give scans of a granule the rain rates of the files that it is labelled from, if any."""
+    return with_labels(scans, granule.labels, read_fields)
 
 
 def catalogued(run: Run) -> list[Granule]:

@@ -20,7 +20,7 @@ from vigie.learn.hybrid import Phase, pretrain_finetune, source_weights
 from vigie.learn.rain_heads.settings import build as head_of
 from vigie.learn.rain_lesson import Lesson
 from vigie.learn.regimes import regime_names
-from vigie.learn.retrieval_inputs import Inputs
+from vigie.learn.retrieval_inputs import Inputs, View
 from vigie.learn.retrieval_model import Member, RetrievalModel
 from vigie.learn.robust import GroupRobust
 from vigie.learn.swath_folds import folds_in
@@ -68,14 +68,15 @@ def check_retrievable(run: Run, swaths: Sequence[LabelledSwath]) -> None:
             do="set train.final = true, or leave these swaths out",
         )
     for granule in catalogued(run):
-        needed = Inputs((), settings.ancillary, settings.layers).needed()
+        compared = [name for group in settings.familiar.compared for name in group]
+        needed = dict.fromkeys([*Inputs((), settings.seen.ancillary, settings.seen.layers).needed(), *compared])
         lacking = [name for name in needed if name not in opened(run, granule).dataset]
         if lacking:
             raise VigieError(
                 f"swath '{granule.id}' lacks ancillary fields",
                 found=f"no {', '.join(lacking)}",
-                expected=f"all that train.ancillary and train.layers need: {', '.join(needed)}",
-                do="correct train.ancillary or train.layers, or leave the swath out",
+                expected=f"all that layers, ancillary and familiar.compared of [train] need: {', '.join(needed)}",
+                do="correct these, or leave the swath out",
             )
 
 
@@ -102,7 +103,8 @@ def fitted(run: Run, learnt: Material, fabric: Fabric) -> RetrievalModel:
     members: list[Member] = []
     for kind in settings.kinds:
         members += [member_of(run, learnt, kind, number, fabric) for number in range(len(members), len(members) + kind.members)]
-    model = RetrievalModel(members, learnt.inputs, learnt.scaling, familiar(learnt, settings.familiar))
+    known, rows = familiar(run, learnt, settings.familiar)
+    model = RetrievalModel(members, learnt.inputs, learnt.scaling, known, rows=rows)
     model.covering = covering(model, learnt, settings)
     return model
 
@@ -116,11 +118,10 @@ def member_of(run: Run, learnt: Material, kind: MemberSettings, number: int, fab
         lesson = Lesson(retrieval.build(kind.network, head.channels), head, robust_of(settings), settings.adapt)
     folder = run.artefact("train") / ".training" / fold_name(learnt.fold) / f"member-{number:02d}"
     for phase in phases(settings, learnt, kind.fit):
-        source = Drawn(
-            phase_source(settings, learnt, phase, run.experiment.seed), other(settings, learnt), seed * kind.fit.steps
-        )
+        taught = phase_source(settings, learnt, phase, kind.view, run.experiment.seed)
+        source = Drawn(taught, other(settings, learnt, kind.view), seed * kind.fit.steps)
         fit_shown(run, Task(lesson, lesson.loss, source, None, seed), phase.settings, folder / phase.name, fabric)
-    return Member(lesson.network.cpu().eval(), kind.network, kind.head)
+    return Member(lesson.network.cpu().eval(), kind.network, kind.head, kind.view)
 
 
 def robust_of(settings: TrainSettings) -> GroupRobust | None:
@@ -143,7 +144,7 @@ def phases(settings: TrainSettings, learnt: Material, fit: FitSettings) -> list[
     return [Phase("together", {**shares, **{name: (1 - hybrid.simulated_share) / len(real) for name in real}}, fit)]
 
 
-def phase_source(settings: TrainSettings, learnt: Material, phase: Phase, seed: int) -> SwathSource:
+def phase_source(settings: TrainSettings, learnt: Material, phase: Phase, view: View, seed: int) -> SwathSource:
     """Draw samples of the sources of a phase, each row weighed so that a source has its share."""
     rows = {name: sum(int(learnt.learnt(p).sum()) for p in learnt.parts if p.source == name) for name in phase.shares}
     weights = source_weights(rows, phase.shares) if phase.shares else {}
@@ -151,14 +152,14 @@ def phase_source(settings: TrainSettings, learnt: Material, phase: Phase, seed: 
     def weigh(part: Footprints) -> float:
         return weights.get(part.source, 0.0) if weights else 1.0
 
-    return SwathSource(learnt.parts, learnt.learnt, learnt.scaling, settings.windows, seed, weigh)
+    return SwathSource(learnt.parts, learnt.learnt, learnt.scaling, settings.windows, seed, weigh, view)
 
 
-def other(settings: TrainSettings, learnt: Material) -> SwathSource | None:
+def other(settings: TrainSettings, learnt: Material, view: View) -> SwathSource | None:
     """Draw samples of what is adapted to, where features are adapted."""
     if not settings.adapt.deep:
         return None
-    return SwathSource(learnt.others, lambda part: np.isfinite(part.y), learnt.scaling, settings.windows)
+    return SwathSource(learnt.others, lambda part: np.isfinite(part.y), learnt.scaling, settings.windows, view=view)
 
 
 class Drawn:

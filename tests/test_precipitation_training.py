@@ -1,0 +1,201 @@
+"""What an experiment may name of its training: layers, regimes, hybrid labels, adaptation, further members, intervals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from vigie.apps.precipitation import app
+from vigie.apps.precipitation.material import material
+from vigie.apps.precipitation.swaths import catalogued, labelled, opened
+from vigie.core.errors import VigieError
+from vigie.learn.folds import NEVER
+from vigie.learn.retrieval_model import load
+from vigie.physics.antenna import observe
+from vigie.predict.swath import Kept, retrieved
+from vigie.story.app import perform
+from vigie.story.run import STAGES, Run
+from vigie.synthetic.orbit import Granule, make_swath, save_swath
+from vigie.synthetic.rain import Climate
+
+SCANS, PIXELS = 20, 16
+ORBITS = 6
+NONE = {"by": "none"}
+
+
+@pytest.fixture(scope="module")
+def orbits(tmp_path_factory):
+    """Observed orbits; one whose labels are simulated: half of the rain, temperatures 5 K too warm; one without labels."""
+    folder = tmp_path_factory.mktemp("orbits")
+    for number in range(ORBITS + 2):
+        seed = 1 if number == ORBITS else number
+        granule = Granule(f"orbit-{number}", seed, f"2020-01-0{number + 1}T06:00:00", 10.0 + number, 10.0, SCANS, PIXELS)
+        swath = make_swath(replace(granule, climate=Climate(wet_fraction=0.4)), observe)
+        swath.attrs["label_source"] = "dpr"
+        if number == ORBITS:
+            swath["truth"] = swath["truth"] / 2
+            swath["brightness_temperature"] = swath["brightness_temperature"] + np.float32(5.0)
+            swath.attrs["label_source"] = "era5"
+        if number == ORBITS + 1:
+            swath = swath.drop_vars(["truth", "phase"])
+            del swath.attrs["label_source"]
+        save_swath(folder / f"orbit-{number}.nc", swath)
+    return folder
+
+
+def prepared(orbits, folder, files="*.nc", **train):
+    """A run whose swaths are in the cube."""
+    content = {
+        "app": "precipitation",
+        "name": "taught",
+        "acquire": {"sources": [{"files": str(orbits / files)}]},
+        "train": {
+            "folds": {"by": "orbit", "count": 2},
+            "network": {"hidden": [16]},
+            "head": {"levels": [k / 20 for k in range(1, 20)]},
+            "windows": {"batch": 64},
+            "fit": {"steps": 30, "learning_rate": 1e-2, "warmup_steps": 5},
+            **train,
+        },
+        "predict": {"levels": [k / 20 for k in range(1, 20)]},
+    }
+    run = Run(app.settings.model_validate(content), folder / "taught")
+    perform(app, run, STAGES[:2])
+    return run
+
+
+def trained(run):
+    """The run's only or first model."""
+    perform(app, run, STAGES[:3])
+    return load(sorted(path.parent for path in run.artefact("train").glob("*/card.json"))[0])
+
+
+def test_members_of_further_kinds_retrieve_with_the_first(orbits, tmp_path):
+    more = {"members": 2, "network": {"hidden": [8]}, "head": {"name": "hurdle-gamma"}, "fit": {"steps": 5}}
+    model = trained(prepared(orbits, tmp_path, "orbit-[01].nc", more=[more], final=False))
+    assert [member.head.name for member in model.members] == ["quantile", "hurdle-gamma", "hurdle-gamma"]
+
+
+def test_departures_are_from_the_clear_sky_of_what_is_not_held_out(orbits, tmp_path):
+    run = prepared(orbits, tmp_path, "orbit-[0123].nc", layers=["departure", "invariant"], final=False)
+    swaths = labelled(run)
+    model = trained(run)
+    taught = material(run, swaths, 0)
+    assert all(name.startswith(("departure ", "difference ")) for name in taught.parts[0].names)
+    column = taught.parts[0].names.index("departure 89.00V")
+    dry = [part.dry & (part.fold != 0) & part.trusted for part in taught.parts]
+    left = np.concatenate([part.x[where][:, column] for part, where in zip(taught.parts, dry, strict=True)])
+    assert abs(np.nanmean(left)) < 0.1, "a regression leaves no mean where it was fitted (where no channel was missing)"
+    temperature = np.concatenate([part.temperature[where] for part, where in zip(taught.parts, dry, strict=True)])
+    assert np.nanstd(left) < 0.5 * np.nanstd(temperature[:, taught.inputs.channels.index("89.00V")])
+    other = material(run, swaths, 1)
+    assert other.inputs.clear_sky != taught.inputs.clear_sky
+    assert model.inputs.clear_sky == taught.inputs.clear_sky
+    perform(app, run, STAGES[:4])
+    product = xr.open_zarr(run.artefact("predict"), group="swath/orbit-0/fold-0", consolidated=False)
+    assert np.isfinite(product["rainfall_rate"].values).any()
+
+
+def test_simulated_labels_are_matched_and_carried_to_the_observed_ones(orbits, tmp_path):
+    hybrid = {"observed": ["dpr"], "labels": "matched", "temperatures": "translated"}
+    run = prepared(orbits, tmp_path, hybrid=hybrid, channels=["36.64V", "89.00V", "89.00H"])
+    swaths = labelled(run)
+    as_it_is = opened(run, next(g for g in catalogued(run) if g.label_source == "era5"))({})
+    taught = material(run, swaths, NEVER)
+    part = next(part for part in taught.parts if part.source == "era5")
+    observed = [p for p in taught.parts if p.source == "dpr"]
+    goals = np.concatenate([p.y[p.y > 0] for p in observed])
+    np.testing.assert_allclose(np.median(part.y[part.y > 0]), np.median(goals), rtol=0.1)
+    assert np.median(as_it_is["truth"].values[as_it_is["truth"].values > 0]) < 0.8 * np.median(goals)
+    whole = np.isfinite(part.x).all(axis=-1) & np.isfinite(part.y)
+    goal = np.concatenate([p.x[p.dry & np.isfinite(p.x).all(axis=-1)] for p in observed]).mean(axis=0)
+    here = whole & part.dry
+    before = as_it_is["brightness_temperature"].sel(channel=list(taught.inputs.channels)).values[here].mean(axis=0)
+    after = part.x[here].mean(axis=0)
+    assert np.abs(after - goal).sum() < 0.3 * np.abs(before - goal).sum(), "temperatures come nearer to those observed"
+
+
+def test_hybrid_training_weighs_sources_or_starts_with_simulated_ones(orbits, tmp_path):
+    together = prepared(
+        orbits, tmp_path, "orbit-[0-6].nc", hybrid={"observed": ["dpr"]}, ancillary=["observed_label"], folds=NONE
+    )
+    model = trained(together)
+    assert model.inputs.ancillary == ("observed_label",)
+    assert model.facts["hybrid"]["observed"] == ["dpr"] and model.facts["learnt_from"]["orbit-6"] == "labels of era5"
+    first = prepared(
+        orbits, tmp_path / "first", "orbit-[0-6].nc", hybrid={"observed": ["dpr"], "method": "pretrain"}, folds=NONE
+    )
+    trained(first)
+    logs = sorted(path.parent.name for path in (first.artefact("train") / ".training").rglob("training.jsonl"))
+    assert logs == ["finetune", "pretrain"]
+    with pytest.raises(VigieError, match="needs observed and simulated labels"):
+        trained(prepared(orbits, tmp_path / "none", "orbit-[0-5].nc", hybrid={"observed": ["dpr"]}, folds=NONE))
+
+
+@pytest.mark.parametrize("method", ["coral", "deep-coral", "adversarial"])
+def test_a_model_adapts_to_swaths_without_rain_rates(orbits, tmp_path, method):
+    run = prepared(orbits, tmp_path, "orbit-[0-57].nc", adapt={"method": method}, channels=["36.64V", "89.00V"], folds=NONE)
+    trained(run)
+    taught = material(run, labelled(run), NEVER)
+    assert [part.id for part in taught.others] == [f"orbit-{ORBITS + 1}-adapted-to"]
+    if method == "coral":
+        rows = np.concatenate([part.x[taught.learnt(part)] for part in taught.parts])
+        other = taught.others[0].x.reshape(-1, 2)
+        other = other[np.isfinite(other).all(axis=1)]
+        np.testing.assert_allclose(rows.mean(axis=0), other.mean(axis=0), atol=0.5)
+
+
+def test_there_must_be_something_to_adapt_to(orbits, tmp_path):
+    run = prepared(orbits, tmp_path, "orbit-[01].nc", adapt={"method": "coral"})
+    with pytest.raises(VigieError, match="nothing to adapt to"):
+        trained(run)
+    held = prepared(orbits, tmp_path / "held", "orbit-[01].nc", adapt={"method": "deep-coral", "to": "held-out"}, final=False)
+    trained(held)
+    assert len(material(held, labelled(held), 0).others) == 2
+
+
+def test_regimes_are_minded_and_intervals_are_calibrated_in_each(orbits, tmp_path):
+    run = prepared(
+        orbits,
+        tmp_path,
+        "orbit-[0-5].nc",
+        regimes={"by": ["surface"]},
+        robust={"method": "group-dro"},
+        intervals={"levels": [0.1, 0.9]},
+        final=False,
+    )
+    model = trained(run)
+    assert model.covering is not None and set(model.covering.widening_mm_h) <= {"sea", "coast", "land", "unknown"}
+    swath = opened(run, catalogued(run)[0])({})
+    found = retrieved(model, swath, model.inputs.channels, Kept((0.1, 0.5, 0.9)))
+    low, high = found["rainfall_rate_interval"].values
+    quantile = found["rainfall_rate_quantile"].values
+    land = swath["land_fraction"].values
+    for name, where in (("sea", land < 0.05), ("land", land > 0.95)):
+        where = where & np.isfinite(quantile[0])
+        if name in model.covering.widening_mm_h and where.any():
+            by = model.covering.widening_mm_h[name]
+            np.testing.assert_allclose(high[where], np.maximum(quantile[2][where] + by, low[where]), rtol=1e-4, atol=1e-4)
+    taught = material(run, labelled(run), 0)
+    units = [set(part.unit) for part in taught.parts if taught.aside(part).any()]
+    assert units, "whole orbits are set aside"
+    assert not any((taught.learnt(part) & taught.aside(part)).any() for part in taught.parts)
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ({"robust": {"method": "group-dro"}}, "train.regimes.by"),
+        ({"hybrid": {"labels": "matched"}}, "train.hybrid.observed"),
+        ({"adapt": {"method": "coral", "to": "held-out"}}, "train.final = false"),
+        ({"regimes": {"vapour_kg_m2": [30.0, 15.0]}}, "edges increase"),
+        ({"intervals": {"levels": [0.9, 0.1]}}, "do not increase"),
+        ({"more": [{"network": {"name": "unet"}}]}, "windows.size"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(orbits, tmp_path, train, words):
+    with pytest.raises((ValueError, VigieError), match=words):
+        prepared(orbits, tmp_path, **train)
