@@ -151,7 +151,7 @@ def test_the_version_is_told(vigie):
 def test_help_is_given_without_words(vigie):
     code, out, err = vigie()
     assert (code, err) == (0, "")
-    for verb in ("run", "explain", "schema", "apps", "demo", "compare", "apply"):
+    for verb in ("run", "explain", "schema", "apps", "demo", "compare", "assess", "apply"):
         assert verb in out
 
 

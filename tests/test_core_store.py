@@ -12,6 +12,7 @@ import xarray as xr
 import zarr.storage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from zarr.codecs import ZstdCodec
 
 from vigie.core import store
 from vigie.core.errors import VigieError
@@ -67,6 +68,14 @@ def test_what_is_written_is_what_is_read(tmp_path):
         assert node.attrs["scene"] == "s" and node["value"].attrs["units"] == "1"
     with xr.open_datatree(path, engine="zarr", consolidated=False) as tree:
         assert set(tree.groups) == {"/", "/grid", "/grid/one"}
+
+
+def test_a_variable_may_choose_its_compression(tmp_path):
+    node = template()
+    node["value"].encoding["compressors"] = (ZstdCodec(level=-1),)
+    store.create(tmp_path / "a.zarr", node, {"y": 10, "x": 20})
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert group["value"].compressors == (ZstdCodec(level=-1),) != group["packed"].compressors
 
 
 def test_pixels_that_nobody_wrote_are_missing(tmp_path):

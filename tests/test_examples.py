@@ -15,18 +15,21 @@ from vigie.apps.glaciers.baselines import BASELINES
 from vigie.apps.glaciers.classes import CLASSES
 from vigie.apps.glaciers.inventory.schema import fields
 from vigie.apps.glaciers.settings import GlacierExperiment
+from vigie.apps.precipitation.assess.settings import AssessmentSettings
 from vigie.apps.precipitation.baselines import BASELINES as RAIN_BASELINES
 from vigie.apps.precipitation.settings import PrecipitationExperiment
 from vigie.core.vocabulary import variables
 from vigie.story.app import app_names, find_app
 from vigie.story.experiment import Experiment, to_json
-from vigie.story.reading import load, override, validate
+from vigie.story.reading import load, load_assessment, override, validate
 from vigie.story.run import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [*sorted(ROOT.glob("*.toml")), *(f for top in ("examples", "src") for f in sorted((ROOT / top).rglob("*.toml")))]
-EXPERIMENTS = [file for file in FILES if "app" in tomllib.loads(file.read_text(encoding="utf-8"))]
-SENSORS = [file for file in FILES if "products" in tomllib.loads(file.read_text(encoding="utf-8"))]
+SETTINGS = [file for file in FILES if "app" in tomllib.loads(file.read_text(encoding="utf-8"))]
+ASSESSMENTS = [file for file in SETTINGS if "reference" in tomllib.loads(file.read_text(encoding="utf-8"))]
+EXPERIMENTS = [file for file in SETTINGS if file not in ASSESSMENTS]
+SENSORS = [file for file in FILES if "products" in tomllib.loads(file.read_text(encoding="utf-8")) and file not in ASSESSMENTS]
 SCHEMA = ROOT / "src/vigie/apps/glaciers/inventory/schema.toml"
 VOCABULARY = ROOT / "src/vigie/core/vocabulary.toml"
 RADIOMETERS = ROOT / "src/vigie/acquire/granules/radiometers.toml"
@@ -49,7 +52,7 @@ each_experiment = pytest.mark.parametrize("file", EXPERIMENTS, ids=name_of)
 
 
 def test_every_file_has_a_reader() -> None:
-    read = {*EXPERIMENTS, *SENSORS, SCHEMA, VOCABULARY, RADIOMETERS, ROOT / "pyproject.toml"}
+    read = {*EXPERIMENTS, *ASSESSMENTS, *SENSORS, SCHEMA, VOCABULARY, RADIOMETERS, ROOT / "pyproject.toml"}
     assert [name_of(file) for file in FILES if file not in read] == []
     assert EXPERIMENTS
     assert SENSORS
@@ -104,6 +107,17 @@ def test_experiment_on_precipitation_names_what_exists(file: Path) -> None:
     assert isinstance(experiment, PrecipitationExperiment)
     assert all(is_sampled(pattern) for source in experiment.acquire.sources for pattern in source.files)
     assert set(experiment.verify.baselines) <= set(RAIN_BASELINES)
+
+
+@pytest.mark.parametrize("file", ASSESSMENTS, ids=name_of)
+def test_assessment_is_valid_and_names_what_exists(file: Path) -> None:
+    _, assessment = load_assessment(file)
+    assert isinstance(assessment, AssessmentSettings)
+    assert assessment.name == file.stem
+    assert assessment.summary.endswith(".")
+    models = assessment.sensitivity
+    files = [name for record in (assessment.reference, *assessment.products) for name in record.files]
+    assert all(map(is_sampled, [*files, *([models.pr, models.tas] if models else [])]))
 
 
 @each_experiment

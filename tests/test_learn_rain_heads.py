@@ -14,9 +14,11 @@ from sklearn.metrics import mean_tweedie_deviance
 from torch.nn import functional as F
 
 from vigie.core.errors import VigieError
+from vigie.learn.rain_heads.head import ordered
 from vigie.learn.rain_heads.hurdle import HurdleHead
 from vigie.learn.rain_heads.positive import Gamma
 from vigie.learn.rain_heads.quantile import QuantileHead
+from vigie.learn.rain_heads.quantile_curve import interpolated
 from vigie.learn.rain_heads.settings import HEADS, POINT_HEADS, RainHeadSettings, build, build_point
 from vigie.learn.rain_heads.tail import TailHead
 from vigie.learn.rain_heads.tweedie import TweedieHead
@@ -200,6 +202,22 @@ def test_the_tail_joins_its_body() -> None:
     assert (head.quantiles(raw, (0.9001,)) > joined[:, -1:]).all()
     beyond = head.exceedance(raw[:1], (head.body.knots(raw[:1, :-2])[0, -1].item(),))
     assert beyond.item() == pytest.approx(0.1)
+
+
+def test_quantiles_at_the_heads_own_levels_are_its_knots() -> None:
+    raw = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    levels = (0.1, 0.3, 0.6, 0.9)
+    head = QuantileHead(levels)
+    torch.testing.assert_close(head.quantiles(raw, levels), interpolated(head.knots(raw), levels, levels), rtol=0, atol=0)
+
+
+@given(st.integers(0, 1000), st.floats(0, 1))
+def test_crossings_are_undone_and_nothing_else_is_touched(seed: int, crossing: float) -> None:
+    random = np.random.default_rng(seed)
+    quantiles = np.cumsum(random.normal(0.2, 1, (3, 6)) * np.where(random.random((3, 6)) < crossing, 1, [0.5]), axis=1)
+    expected = np.maximum.accumulate(np.maximum(quantiles, 0), axis=1)
+    np.testing.assert_array_equal(ordered(torch.from_numpy(quantiles)).numpy(), expected)
+    np.testing.assert_array_equal(ordered(torch.from_numpy(expected)).numpy(), expected)
 
 
 def test_tweedie_is_scikit_learns_and_is_smallest_at_the_mean() -> None:

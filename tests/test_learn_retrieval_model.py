@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vigie.core.errors import VigieError
-from vigie.learn import channels
+from vigie.learn import channels, retrieval_model
 from vigie.learn.rain_heads.settings import RainHeadSettings
 from vigie.learn.rain_heads.settings import build as head_of
 from vigie.learn.regimes import RegimeSettings
@@ -70,6 +70,21 @@ def test_a_member_sees_its_view_and_nothing_else(model):
     one = replace(model, members=[alone]).distribution(x, ("89.00V", "elevation"), bands, LEVELS)
     seen = model.members[0].head.quantiles(alone.network(x[:, 1:], shown_mask(x[:, 1:]), bands[1:]), LEVELS)
     torch.testing.assert_close(one[0], seen)
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 5), (3, 4, 6), (40, 1, 1)])
+def test_quantiles_made_in_blocks_are_those_of_the_whole(model, monkeypatch, shape):
+    monkeypatch.setattr(retrieval_model, "BLOCK", 12)
+    count, height, width = shape
+    x = torch.randn(count, 2, height, width, generator=torch.Generator().manual_seed(3))
+    raw = model.raw(x, NAMES, torch.zeros(2, channels.WIDTH))
+    levels = (0.05, 0.3, 0.95)
+    each = [(member.head.quantiles(part, levels), member.head.mean(part)) for member, part in zip(model.members, raw)]
+    quantiles, mean = model.distribution_of(raw, levels)
+    torch.testing.assert_close(quantiles, (each[0][0] + each[1][0]) / 2)
+    torch.testing.assert_close(mean, (each[0][1] + each[1][1]) / 2)
+    inner = [part[:, :, 1:] for part in raw] if height > 1 else raw
+    torch.testing.assert_close(model.distribution_of(inner, levels)[0], quantiles[:, :, -inner[0].shape[2] :])
 
 
 def test_a_saved_model_says_the_same(model, tmp_path):

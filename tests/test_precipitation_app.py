@@ -23,13 +23,14 @@ from vigie.learn.retrieval_inputs import Inputs
 from vigie.learn.retrieval_model import Member, RetrievalModel, load
 from vigie.learn.swaths import ChannelScaling
 from vigie.physics.antenna import observe
-from vigie.predict.swath import QUALITY, Kept, SwathPrediction, retrieved, template
+from vigie.predict.swath import QUALITY, THRESHOLDS_MM_H, Kept, SwathPrediction, retrieved, template
 from vigie.story.app import perform
 from vigie.story.experiment import to_toml
 from vigie.story.run import ARTEFACTS, STAGES, Run
 from vigie.synthetic.orbit import Granule, make_swath, save_swath
 from vigie.synthetic.rain import Climate
 from vigie.verify.quantile_scores import crps
+from vigie.verify.quantiles import exceedance, mean_of_quantiles
 
 SCANS, PIXELS = 30, 24
 
@@ -178,12 +179,27 @@ def test_a_network_of_images_retrieves_the_same_however_an_orbit_is_cut(run, tmp
             tmp_path / "model", "card", reader, names, Kept((0.1, 0.5, 0.9), 2, 7), tmp_path / "store.zarr", group, scans, halo
         )
         create(work.path, template(reader.dataset, work.kept, (), {}), {"scan": scans}, group)
-        for tile in work.tiles():
-            work(tile)
+        work(work.tiles())
         found.append(xr.open_zarr(work.path, group=group, consolidated=False).load())
     for name in ("rainfall_rate_quantile", "rainfall_rate_member"):
         assert np.isfinite(found[0][name].values).any()
         np.testing.assert_allclose(found[0][name].values, found[1][name].values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [RetrievalSettings(hidden=(8,)), RetrievalSettings(name="unet", widths=(4, 8))])
+def test_a_halo_is_seen_and_not_kept(run, network):
+    swath = SwathReader(run.artefact("harmonize"), "swath/orbit-1")({})
+    names, levels = tuple(map(str, swath["channel"].values)), (0.1, 0.5, 0.9)
+    scaling = ChannelScaling(mean=dict.fromkeys(names, 250.0), deviation=dict.fromkeys(names, 30.0))
+    member = Member(build(network, 3).eval(), network, RainHeadSettings(levels=levels))
+    model, kept = RetrievalModel([member], Inputs(names), scaling), Kept(levels)
+    whole, inner = retrieved(model, swath, names, kept), retrieved(model, swath, names, kept, slice(4, 20))
+    xr.testing.assert_allclose(inner, whole.isel(scan=slice(4, 20)), rtol=1e-6)
+    made = np.isfinite(whole["rainfall_rate"].values)
+    quantiles = whole["rainfall_rate_quantile"].values[:, made].astype(np.float64)
+    expected = mean_of_quantiles(quantiles, np.array(levels)), exceedance(quantiles, np.array(levels), THRESHOLDS_MM_H)
+    np.testing.assert_allclose(whole["rainfall_rate"].values[made], expected[0], rtol=1e-6)
+    np.testing.assert_allclose(whole["probability_exceeding"].values[:, made], expected[1], atol=1e-6)
 
 
 def test_channels_are_matched_by_name_or_nearness_and_told_apart(run):

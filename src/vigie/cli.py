@@ -83,12 +83,15 @@ def explain(experiment: ExperimentFile, out: Out = Path("runs"), set_: Set = [])
 
 @app.command()
 def schema(application: Annotated[str, typer.Argument(metavar="APPLICATION", help="name of an application")] = "") -> None:
-    """Document every key of an application's experiment file."""
+    """Document every key of an application's experiment file, and of its assessments."""
     from vigie.story.app import app_names, find_app
     from vigie.story.schema import describe
 
     for name in [application] if application else app_names():
-        typer.echo(describe(find_app(name).settings))
+        found = find_app(name)
+        typer.echo(describe(found.settings))
+        if found.assess is not None:
+            typer.echo(f"\nassessments, `vigie assess`:\n{describe(found.assess.settings)}")
 
 
 @app.command()
@@ -128,6 +131,23 @@ def compare(
 
     typer.echo(compare_runs(runs, out))
     typer.echo(f"table: {out / TABLE}\nfigure: {out / FIGURE}")
+
+
+@app.command()
+def assess(
+    assessment: Annotated[Path, typer.Argument(metavar="ASSESSMENT.toml", help="products and a reference, see examples/")],
+    out: Annotated[Path, typer.Option("--out", help="folder for figures, table and page")] = Path("assessment"),
+    set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
+) -> None:
+    """Hold anybody's products against a reference: one protocol, one page."""
+    from vigie.story.reading import load_assessment
+
+    found, settings = load_assessment(assessment, set_)
+    _progress(quiet)
+    page = found.perform(settings, assessment.resolve().parent, out)
+    if not quiet:
+        typer.echo(f"page: {page}")
 
 
 @app.command()

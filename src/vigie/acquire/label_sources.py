@@ -182,7 +182,7 @@ def labelled_from(granule: Granule, files: Sequence[LabelFile]) -> Granule:
             expected="one label_source for each swath",
             do="leave one of them out of [[acquire.labels]]",
         )
-    return replace(granule, labels=tuple(files), label_source=sources[0])
+    return replace(granule, labels=tuple(files), label_source=sources[0], rain=True)
 
 
 def read_fields(

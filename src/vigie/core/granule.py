@@ -41,7 +41,8 @@ class LabelFile:
 class Granule:
     """One swath before it is harmonized.
 
-    `label_source` says where its rain rates come from, '' where it has none; `begin` and `end` are ISO 8601 (UTC), or None when
+    `label_source` says where its labels come from, '' where it has none, and `rain` whether they are rain rates and not only
+    what falls; `begin` and `end` are ISO 8601 (UTC), or None when
     nobody knows; `footprint` is GeoJSON in EPSG:4326; `counts` tells what its reader dropped or masked; `labels` are the files
     that its rain rates are brought from, none where it has its own; `sha256` is that of the file.
     """
@@ -56,6 +57,7 @@ class Granule:
     pixels: int
     footprint: Mapping[str, Any]
     label_source: str = ""
+    rain: bool = False
     begin: str | None = None
     end: str | None = None
     region: str = ""

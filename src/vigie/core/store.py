@@ -36,13 +36,15 @@ def create(path: Path, template: xr.Dataset, chunks: Mapping[str, int], group: s
     ----------
     path, group: the store and the group inside it.
     template: variables as they are stored (packed, if they are packed), with their attributes; data may be anything that has a
-        shape (`empty` makes it cheaply). Encoding `_FillValue` is kept, and is what pixels hold that nobody wrote.
+        shape (`empty` makes it cheaply). Of their encodings `_FillValue` is kept, what pixels hold that nobody wrote, and
+        `compressors`, where Zarr's own would not do.
     chunks: chunk length of each dimension; tiles written later must keep whole chunks.
     """
     encoding = {
         str(name): {
             "chunks": tuple(max(1, min(chunks.get(str(d), n), n)) for d, n in zip(v.dims, v.shape, strict=True)),
             **{key: v.encoding["_FillValue"] for key in ("_FillValue", "fill_value") if "_FillValue" in v.encoding},
+            **{key: v.encoding[key] for key in ("compressors",) if key in v.encoding},
         }
         for name, v in template.data_vars.items()
     }

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from vigie.core.errors import VigieError, nearest
 from vigie.learn.encoders import LITE0, NO_FILE, RANDOM, EncodedUNet, Encoder, Smp
 from vigie.learn.forest import Forest
-from vigie.learn.stem import BandStem
+from vigie.learn.stem import BandStem, Stem
 from vigie.learn.unet import ChannelNorm, GroupNorm, UNet
 
 
@@ -122,7 +122,7 @@ class SegmentationNetwork(nn.Module):
         One sentence for the model card: where the initial weights come from.
     """
 
-    def __init__(self, stem: BandStem, body: nn.Module, provenance: str, norms: str = "plain") -> None:
+    def __init__(self, stem: Stem, body: nn.Module, provenance: str, norms: str = "plain") -> None:
         super().__init__()
         self.stem, self.body, self.provenance, self.norms = stem, body, provenance, norms
         r = stem.reduction

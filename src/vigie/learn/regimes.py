@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 UNKNOWN = "unknown"
+REGIME_FIELDS = ("land_fraction", "total_column_water_vapour")
+"""Ancillary fields that regimes are told by, besides the latitude."""
 COAST = (0.05, 0.95)
 """Land fractions of a footprint between which it is coast."""
 

@@ -37,6 +37,8 @@ from vigie.learn.swaths import ChannelScaling, shown_mask
 
 FORMAT = 2
 FAMILIAR = "familiar.safetensors"
+BLOCK = 4096
+"""Pixels whose quantiles are made together: few enough to stay in a processor's cache, which halves the time."""
 
 
 class Reference(BaseModel):
@@ -124,14 +126,33 @@ class RetrievalModel:
         x: standardised columns (N, B, H, W), NaN where missing.
         names, bands: of the columns, see `vigie.learn.retrieval_inputs.Table`.
         """
-        quantiles, mean = [], []
+        return self.distribution_of(self.raw(x, names, bands), levels)
+
+    @torch.inference_mode()
+    def raw(self, x: Tensor, names: Sequence[str], bands: Tensor) -> list[Tensor]:
+        """Run the networks alone: the raw output (N, C, H, W) of each member, which only its head understands."""
+        found = []
         for member in self.members:
             seen = member.view.columns(names)
-            shown = x[:, seen]
-            raw = member.network(shown, shown_mask(shown), bands[seen]).float()
-            quantiles.append(member.head.quantiles(raw, levels))
-            mean.append(member.head.mean(raw))
-        return torch.stack(quantiles).mean(dim=0), torch.stack(mean).mean(dim=0)
+            shown = x if len(seen) == len(names) else x[:, seen]
+            found.append(member.network(shown, shown_mask(shown), bands[seen]))
+        return found
+
+    @torch.inference_mode()
+    def distribution_of(self, raw: Sequence[Tensor], levels: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Turn the members' raw output, or a part of it, into quantiles and mean, as `distribution` gives them."""
+        count, _, height, width = raw[0].shape
+        quantiles = torch.zeros((len(levels), count, height, width), device=raw[0].device)
+        mean = torch.zeros((count, height, width), device=raw[0].device)
+        lines = max(1, BLOCK // (count * width))
+        for start in range(0, height, lines):
+            block = slice(start, start + lines)
+            for member, output in zip(self.members, raw, strict=True):
+                rows = output[:, :, block].movedim(1, -1).flatten(0, -2).float()
+                found = member.head.quantiles(rows, levels).unflatten(0, (count, -1, width))  # type: ignore[no-untyped-call]
+                quantiles[:, :, block] += found.movedim(-1, 0) / len(raw)
+                mean[:, block] += member.head.mean(rows).view(count, -1, width) / len(raw)
+        return quantiles.movedim(0, 1), mean
 
     @property
     def image(self) -> bool:
@@ -202,9 +223,10 @@ def load(folder: Path, device: torch.device | str = "cpu") -> RetrievalModel:
     cards.check_files(folder, card)
     members = []
     for name, settings, head, view in made:
+        weights = read_tensors(folder / name)
         with torch.random.fork_rng([]):
-            network = build(settings, head_of(head).channels)
-        copy_into(network.state_dict(), read_tensors(folder / name), f"weights {name}")
+            network = build(settings, head_of(head).channels, weights.get("stem.known"))
+        copy_into(network.state_dict(), weights, f"weights {name}")
         members.append(Member(network.to(device).eval().requires_grad_(False), settings, head, view))
     rows = read_tensors(folder / FAMILIAR) if familiar else {}
     return RetrievalModel(members, inputs, scaling, familiar, covering, card["facts"], rows)

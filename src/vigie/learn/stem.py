@@ -18,7 +18,24 @@ MASKS = 2
 """Mask channels: 0 valid (1/0), 1 saturated fraction."""
 
 
-class BandStem(nn.Module):
+class Stem(nn.Module):
+    """A first layer: bands, their masks and descriptors into feature maps.
+
+    Attributes
+    ----------
+    reduction: how much coarser the feature maps are.
+    kernel: side of what it sees of an image.
+    """
+
+    reduction: int
+    kernel: int
+
+    def context(self, bands: Tensor) -> Tensor:
+        """Describe an image by what its bands (B, described) are, for norms that are told."""
+        raise NotImplementedError
+
+
+class BandStem(Stem):
     """Turn any number and order of bands into `channels` feature maps.
 
     y = (1/sqrt(B)) sum_b K(d_b) * x_b + mean_b c(d_b) + M * mask

@@ -57,9 +57,18 @@ class Streams:
 
 
 def streams_of(model: Model) -> Streams:
-    """Give the streams for a model: as many as torch has threads (OMP_NUM_THREADS) on a CPU, one on a GPU."""
+    """Give the streams for a model: those of the processor on a CPU, one on a GPU."""
+    return processor_streams() if on_cpu(model) else _started(1)
+
+
+def processor_streams() -> Streams:
+    """Give as many streams as torch has threads (OMP_NUM_THREADS)."""
+    return _started(torch.get_num_threads())
+
+
+def _started(count: int) -> Streams:
     with _STARTING:
-        return _streams(torch.get_num_threads() if on_cpu(model) else 1)
+        return _streams(count)
 
 
 @cache

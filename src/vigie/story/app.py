@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from vigie.core.errors import VigieError, nearest
 from vigie.core.legend import Legend
@@ -17,11 +20,24 @@ Stage = Callable[[Run], None]
 
 
 @dataclass(frozen=True)
+class Assessing:
+    """How an application holds anybody's products against a reference.
+
+    `settings` is what an assessment file says; `perform(settings, base, out)` writes figures and a page into the folder `out`,
+    with relative paths starting from `base`, and gives the page.
+    """
+
+    settings: type[BaseModel]
+    perform: Callable[[Any, Path, Path], Path]
+
+
+@dataclass(frozen=True)
 class App:
     """Six stages, by name, and the settings they read.
 
     `explain(run)` tells line by line what a run would read, compute and write, and refuses at its end what cannot fit.
     `check(run)` refuses settings that could not be trained with, before a stage removes what was there.
+    `assess` holds products of anybody against a reference, where the application has a protocol for that.
     `demo(folder)` writes a synthetic Earth into a folder and gives the experiment that runs on it; `legend` is what its models
     tell apart. `applying` says how its models serve somebody's own data; None: they do not.
     """
@@ -39,6 +55,7 @@ class App:
     legend: Legend | None = None
     explain: Callable[[Run], Iterable[str]] = lambda run: ()
     check: Stage = lambda run: None
+    assess: Assessing | None = None
     applying: Applying | None = None
 
     def stage(self, name: str) -> Stage:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from vigie.core.errors import VigieError
 from vigie.core.mistakes import explain
-from vigie.story.app import App, app_names, find_app
+from vigie.story.app import App, Assessing, app_names, find_app
 from vigie.story.experiment import Experiment
 
 GUIDE = "`vigie schema`"
@@ -30,10 +30,43 @@ def load(path: Path, overrides: Sequence[str] = ()) -> tuple[App, Experiment]:
     ------
     VigieError: the file is missing or is no TOML, a key is unknown (the nearest known one is named), or a value is wrong.
     """
-    if not path.is_file():
-        raise VigieError(f"there is no experiment '{path}'", expected="a TOML file", do="see examples/, or `vigie schema APP`")
+    content = read_toml(path, "experiment")
+    for text in overrides:
+        override(content, text)
+    return validate(content, str(path))
+
+
+def load_assessment(path: Path, overrides: Sequence[str] = ()) -> tuple[Assessing, BaseModel]:
+    """Read and validate an assessment of the application that it names; parameters and errors are those of `load`.
+
+    Raises
+    ------
+    VigieError: also where the application assesses nothing.
+    """
+    content = read_toml(path, "assessment")
+    for text in overrides:
+        override(content, text)
+    app = named_app(content, str(path))
+    if app.assess is None:
+        able = [name for name in app_names() if find_app(name).assess]
+        raise VigieError(f"'{app.name}' assesses nothing", expected=f"app = one of {', '.join(able)}", do="see `vigie apps`")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return app.assess, app.assess.settings.model_validate(content)
+    except ValidationError as error:
+        raise explain(error, str(path), app.assess.settings, content, GUIDE) from error
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Read a TOML file that should be an experiment or an assessment.
+
+    Raises
+    ------
+    VigieError: it is missing, or no TOML.
+    """
+    if not path.is_file():
+        raise VigieError(f"there is no {what} '{path}'", expected="a TOML file", do="see examples/, or `vigie schema APP`")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise VigieError(
             f"{path} is not TOML",
@@ -41,24 +74,31 @@ def load(path: Path, overrides: Sequence[str] = ()) -> tuple[App, Experiment]:
             expected="a TOML 1.0 file in UTF-8",
             do="correct it there; examples/ shows how tables and values are written",
         ) from error
-    for text in overrides:
-        override(content, text)
-    return validate(content, str(path))
 
 
 def validate(content: dict[str, Any], origin: str) -> tuple[App, Experiment]:
     """Find the application an experiment names and validate the content with its settings."""
+    app = named_app(content, origin)
+    try:
+        return app, app.settings.model_validate(content)
+    except ValidationError as error:
+        raise explain(error, origin, app.settings, content, GUIDE) from error
+
+
+def named_app(content: Mapping[str, Any], origin: str) -> App:
+    """Find the application that a file names.
+
+    Raises
+    ------
+    VigieError: it names none, or one that is not there.
+    """
     if "app" not in content:
         raise VigieError(
             f"{origin} names no application",
             expected=f"app = one of {', '.join(app_names())}",
             do="add this line before the first table",
         )
-    app = find_app(str(content["app"]))
-    try:
-        return app, app.settings.model_validate(content)
-    except ValidationError as error:
-        raise explain(error, origin, app.settings, content, GUIDE) from error
+    return find_app(str(content["app"]))
 
 
 def override(content: dict[str, Any], text: str) -> None:

@@ -22,11 +22,17 @@ from numpy.typing import NDArray
 from vigie.core.errors import VigieError
 from vigie.verify.tally import Tally
 
+
+def edges(per_decade: int) -> NDArray[np.float64]:
+    """Give lower edges of bins from 0.01 to 10000, so many to a factor of ten; those of decades are exact."""
+    return np.array([0.0, *(10.0**decade * 10 ** (step / per_decade) for decade in range(-2, 4) for step in range(per_decade))])
+
+
 PER_DECADE = 40
-EDGES: NDArray[np.float64] = np.array(
-    [0.0, *(10.0**decade * 10 ** (step / PER_DECADE) for decade in range(-2, 4) for step in range(PER_DECADE))]
-)
-"""Lower edges of the bins, in the unit of the rain; those of decades are exact. The first holds what is below 0.01."""
+EDGES = edges(PER_DECADE)
+"""Lower edges of the bins, in the unit of the rain. The first holds what is below 0.01."""
+FINE_EDGES = edges(400)
+"""Bins ten times as fine, for distributions without places: a quantile is known to 0.58 %."""
 HIGHEST = 1e4
 """Rain is refused from here on: no unit of rain makes it possible."""
 LOWEST = -0.01
@@ -203,6 +209,18 @@ def count_samples(
     return _count(rain[valid], (y - y.min()) * width + x - x.min(), {"latitude": height, "longitude": width}, coords)
 
 
+def count_distribution(rain: NDArray[np.floating]) -> Tally:
+    """Count samples of any shape, wherever they are, into the fine bins; NaN are not counted.
+
+    Examples
+    --------
+    >>> tally = count_distribution(np.array([0.0, 1.0])) + count_distribution(np.array([2.0, np.nan]))
+    >>> histogram_quantiles(tally, [0.6]).values.round(2).tolist()
+    [1.0]
+    """
+    return _count(rain.ravel(), np.zeros(rain.size, np.int64), {}, {}, FINE_EDGES)
+
+
 def finish_climatology(tally: Tally, wet: float, quantiles: Sequence[float] = QUANTILES) -> xr.Dataset:
     """Turn counts into `count`, `mean`, `wet_fraction` and `rain_quantile` of all samples, dry ones included.
 
@@ -240,7 +258,11 @@ def histogram_quantiles(tally: Tally, quantiles: Sequence[float] = QUANTILES) ->
         raise VigieError("a quantile's level is a share", found=shares.tolist(), expected="between 0 and 1")
     counts = tally.total["histogram"]
     found: xr.DataArray = xr.apply_ufunc(
-        _quantiles, counts, input_core_dims=[["intensity"]], output_core_dims=[["quantile"]], kwargs={"shares": shares}
+        _quantiles,
+        counts,
+        input_core_dims=[["intensity"]],
+        output_core_dims=[["quantile"]],
+        kwargs={"lower": counts["intensity"].values, "shares": shares},
     )
     return found.assign_coords(quantile=shares).transpose("quantile", ...)
 
@@ -259,20 +281,21 @@ def _count(
     cell: NDArray[np.int64],
     sizes: dict[str, int],
     coords: Mapping[str, xr.DataArray | NDArray[np.float64]],
+    lower: NDArray[np.float64] = EDGES,
 ) -> Tally:
     """Sum rain and count bins of intensity by cell; `cell` numbers the cells of `sizes` in C order."""
     valid = np.isfinite(values)
     rain, cell = _rain(values[valid]), cell[valid]
-    bins, shape = EDGES.size, tuple(sizes.values())
+    bins, shape = lower.size, tuple(sizes.values())
     cells = int(np.prod(shape))
-    at = cell * bins + np.searchsorted(EDGES, rain, side="right") - 1
+    at = cell * bins + np.searchsorted(lower, rain, side="right") - 1
     histogram = np.bincount(at, minlength=cells * bins).reshape(*shape, bins)
     total = np.bincount(cell, weights=rain, minlength=cells).reshape(shape)
     number = histogram.sum(axis=-1)
     dims = tuple(sizes)
     totals = {"rain": (dims, total), "histogram": ((*dims, "intensity"), histogram)}
     weights = {"rain": (dims, number), "histogram": (dims, number)}
-    return Tally(xr.Dataset(totals, coords={**coords, "intensity": EDGES}), xr.Dataset(weights, coords=coords))
+    return Tally(xr.Dataset(totals, coords={**coords, "intensity": lower}), xr.Dataset(weights, coords=coords))
 
 
 def _rain(values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -288,21 +311,21 @@ def _rain(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.maximum(rain, 0.0)
 
 
-def _quantiles(counts: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def _quantiles(counts: NDArray[np.int64], lower: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Invert the cumulative histogram (..., bin) at shares -> (..., quantile), row by row to spare memory."""
     if counts.ndim > 2:
-        return np.stack([_quantiles(row, shares) for row in counts])
+        return np.stack([_quantiles(row, lower, shares) for row in counts])
     below = np.cumsum(counts, axis=-1)
     number = below[..., -1:]
-    upper = np.append(EDGES[1:], HIGHEST)
+    upper = np.append(lower[1:], HIGHEST)
     found = np.empty((*counts.shape[:-1], shares.size))
     for i, share in enumerate(shares):
         rank = np.maximum(np.ceil(share * number - 1e-9), 1)  # of the sample that is the quantile, from 1
-        bin_ = np.minimum((below < rank).sum(axis=-1, keepdims=True), EDGES.size - 1)
+        bin_ = np.minimum((below < rank).sum(axis=-1, keepdims=True), lower.size - 1)
         inside = np.take_along_axis(counts, bin_, -1)
         reached = np.take_along_axis(below, bin_, -1) - inside
         part = (rank - reached - 0.5) / np.maximum(inside, 1)
-        low = EDGES[bin_]
+        low = lower[bin_]
         value = np.where(bin_ == 0, 0.0, low * (upper[bin_] / np.where(bin_ == 0, 1.0, low)) ** part)
         found[..., i] = np.where(number * (1 - share) >= 1 - 1e-9, value, np.nan)[..., 0]
     return found

@@ -34,7 +34,7 @@ class Mahalanobis:
     def score(self, features: NDArray[np.floating]) -> Floats:
         """Compute (x - mu)' C^-1 (x - mu) of rows (row, channel), (row,)."""
         departure = _table(features, len(self.mean)) - self.mean
-        squared: Floats = np.einsum("rc,cd,rd->r", departure, self.precision, departure)
+        squared: Floats = ((departure @ self.precision) * departure).sum(axis=1)
         return squared
 
 

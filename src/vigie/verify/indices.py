@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.core.errors import VigieError
+from vigie.verify.units import mm_per_day
 
 WET_MM = 1.0
 ROUNDING = 1e-6
@@ -24,15 +25,6 @@ MISSING_DAYS = 15
 """A year that lacks more days has no indices (ETCCDI's rule)."""
 LOWEST_MM = -0.01
 """Rain below zero down to this is rounding of packed files and becomes 0; anything lower is refused."""
-
-MM_PER_DAY = {
-    **dict.fromkeys(("kg m-2 s-1", "kg/m2/s", "mm s-1", "mm/s"), 86400.0),
-    **dict.fromkeys(("m s-1", "m/s"), 86400e3),
-    **dict.fromkeys(("mm h-1", "mm/h", "mm hr-1", "mm/hr"), 24.0),
-    **dict.fromkeys(("mm day-1", "mm/day", "mm d-1", "mm/d", "mm"), 1.0),
-    **dict.fromkeys(("inch day-1", "inch/day", "in/day", "inch", "in"), 25.4),
-}
-"""Millimetres per day of each unit; lengths alone are totals of one day."""
 
 UNITS = {
     "wet_fraction": ("1", "share of days that are wet"),
@@ -68,7 +60,7 @@ def daily_amounts(pr: xr.DataArray, units: str = "") -> xr.DataArray:
     >>> daily_amounts(pr).values.round(6).tolist()
     [8.64, 0.0]
     """
-    factor = _factor(str(pr.name or "rain"), str(pr.attrs.get("units", "")), units)
+    factor = mm_per_day(str(pr.name or "rain"), str(pr.attrs.get("units", "")), units)
     if "time" not in pr.indexes or "time" not in pr.dims:
         raise VigieError("daily rain needs a coordinate 'time'", found=sorted(map(str, pr.coords)))
     time = pr.indexes["time"]
@@ -158,18 +150,6 @@ def longest_run(mask: NDArray[np.bool_], axis: int, **_: Any) -> NDArray[np.int6
     before: NDArray[np.int64] = np.maximum.accumulate(np.where(mask, 0, count), axis)
     longest: NDArray[np.int64] = (count - before).max(axis=axis)
     return longest
-
-
-def _factor(name: str, said: str, given: str) -> float:
-    """Find millimetres per day of the one unit that is said or given."""
-    units = [unit.strip() for unit in (said, given) if unit.strip()]
-    if not units:
-        raise VigieError(f"'{name}' has no unit", expected=f"one of {', '.join(MM_PER_DAY)}", do="give it: units='mm day-1'")
-    if unknown := [unit for unit in units if unit not in MM_PER_DAY]:
-        raise VigieError(f"'{name}' has a unit that is no rain", found=f"'{unknown[0]}'", expected=", ".join(MM_PER_DAY))
-    if len({MM_PER_DAY[unit] for unit in units}) > 1:
-        raise VigieError(f"'{name}' has two units", found=f"its own '{said}', and '{given}' given", do="give none")
-    return MM_PER_DAY[units[0]]
 
 
 def _reaches(rain: xr.DataArray, limit_mm: float) -> xr.DataArray:

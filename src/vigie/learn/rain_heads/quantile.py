@@ -87,7 +87,8 @@ class QuantileHead:
     def quantiles(self, raw: Tensor, levels: Sequence[float]) -> Tensor:
         """Interpolate between the head's levels; beyond the outer ones they are the outer ones."""
         check_levels(levels)
-        return ordered(interpolated(self.knots(raw), self.levels, levels))
+        knots = self.knots(raw)
+        return knots if tuple(levels) == self.levels else ordered(interpolated(knots, self.levels, levels))
 
     def mean(self, raw: Tensor) -> Tensor:
         """Integrate the inverse distribution function, in closed form."""

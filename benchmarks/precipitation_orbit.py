@@ -1,0 +1,236 @@
+"""What does retrieving an orbit cost beside the network alone? Same network, same tiles already in memory.
+
+`python benchmarks/precipitation_orbit.py` writes an orbit of GMI's size (2963 x 221 x 13, made values) into a cube, takes a
+quantile U-Net of default widths with random weights, and times in turn, `--repeats` times,
+  network    the forward pass up to the head's raw output, tile after tile, in torch's own threads
+  quantiles  the whole forward pass: the 99 quantiles of every pixel
+  predict    everything `vigie` does: read the cube, standardise, network, quantiles, mean, probabilities, distance, write Zarr
+Ratios are medians over the repeats, by clock and by processor time; the latter is what other programs on the machine disturb
+least. Tiles overlap, in all three alike; `overlap` says how many scans go through the network for each one that is kept.
+
+Then it retrieves an orbit twice as long, and this one in tiles half and twice as long, in processes of their own, and prints
+the peak memory of each. The bars: 0.85 of the forward pass's throughput, and a peak that goes with `predict.scans`, not the orbit.
+Leaves with exit code 1 when one is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from vigie.acquire.granules.instruments import instrument
+from vigie.acquire.granules.layout import swath
+from vigie.apps.precipitation.prediction import tiling
+from vigie.apps.precipitation.settings import LEVELS, PredictSettings
+from vigie.core import store
+from vigie.core.granule import Granule
+from vigie.harmonize.swath import SwathFill, SwathReader
+from vigie.learn import channels
+from vigie.learn.rain_heads.settings import RainHeadSettings
+from vigie.learn.rain_heads.settings import build as head_of
+from vigie.learn.retrieval import RetrievalSettings, build
+from vigie.learn.retrieval_model import Familiar, RetrievalModel, load
+from vigie.learn.swaths import ChannelScaling, observed, shown_mask, standardised
+from vigie.predict.swath import SwathPrediction, template
+
+CHANNELS = instrument("GMI").channels()
+NAMES = tuple(channel.name for channel in CHANNELS)
+NETWORK, HEAD = RetrievalSettings(name="unet"), RainHeadSettings()
+MEAN_K, DEVIATION_K, NOISE_K = 240.0, 25.0, 0.5
+PIECE = 512
+"""Scans that are drawn; a longer orbit repeats them, with other noise."""
+BAR = 0.85
+MEMORY_BAR = 1.1
+"""How much more than the orbit's peak one of twice its length may take: what a process allocates is not the same twice."""
+
+Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def main() -> int:
+    """Make the inputs, time every mode, measure memory, and print what came out."""
+    wanted = arguments()
+    if wanted.only:
+        Prediction(wanted.folder, wanted.length, wanted.scans)()
+        print(peak_mb())
+        return 0
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_model(folder / "model")
+        for length in (wanted.length, 2 * wanted.length):
+            write_orbit(folder, length, wanted.pixels)
+        found = {**timings(folder, wanted), **memory(folder, wanted)}
+    print(json.dumps(found, indent=1))
+    return 0 if found["throughput_met"] and found["memory_met"] else 1
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--length", type=int, default=2963, help="scans of the orbit")
+    parser.add_argument("--pixels", type=int, default=221)
+    parser.add_argument("--scans", type=int, default=PredictSettings().scans, help="predict.scans, of a tile")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="used by the benchmark itself")
+    parser.add_argument("--only", action="store_true", help="used by the benchmark itself")
+    return parser.parse_args()
+
+
+def timings(folder: Path, wanted: argparse.Namespace) -> dict[str, object]:
+    """Time the modes in turn, so that what disturbs one disturbs the others, too."""
+    model, work = load(folder / "model"), Prediction(folder, wanted.length, wanted.scans)
+    tiles = in_memory(model, work.work)
+    modes: dict[str, Callable[[], object]] = {
+        "network": lambda: [model.raw(*tile) for tile in tiles],
+        "quantiles": lambda: [model.quantiles(*tile, LEVELS) for tile in tiles],
+        "predict": work,
+    }
+    modes["network"]()
+    runs = [{name: timed(mode) for name, mode in modes.items()} for _ in range(wanted.repeats)]
+    pixels = wanted.length * wanted.pixels / 1e6
+
+    def ratio(to: str, clock: int) -> float:
+        return round(statistics.median(run[to][clock] / run["predict"][clock] for run in runs), 3)
+
+    through = sum(tile[0].shape[-2] for tile in tiles)
+    return {
+        "orbit": f"{wanted.length} x {wanted.pixels} x {len(CHANNELS)}, {len(tiles)} tiles of {wanted.scans} scans",
+        "network": f"unet {NETWORK.widths}, {len(LEVELS)} quantiles",
+        "threads": torch.get_num_threads(),
+        "overlap": round(through / wanted.length, 3),
+        "seconds": {name: round(statistics.median(run[name][0] for run in runs), 2) for name in modes},
+        "processor_seconds": {name: round(statistics.median(run[name][1] for run in runs), 2) for name in modes},
+        "megapixels_a_second": round(pixels / statistics.median(run["predict"][0] for run in runs), 4),
+        "written_share": round(size(folder / "prediction.zarr") / (4e6 * pixels * (len(LEVELS) + 6)), 3),
+        **{f"ratio_to_{to}": ratio(to, 0) for to in ("network", "quantiles")},
+        **{f"ratio_to_{to}_by_processor_time": ratio(to, 1) for to in ("network", "quantiles")},
+        "throughput_met": ratio("quantiles", 0) >= BAR,
+    }
+
+
+def memory(folder: Path, wanted: argparse.Namespace) -> dict[str, object]:
+    """Measure the peak memory of predicting orbits and tiles of several lengths, each in a process of its own."""
+    length, scans = wanted.length, wanted.scans
+    peaks = {case: child(folder, *case) for case in ((length, scans // 2), (length, scans), (length, 2 * scans))}
+    longer = child(folder, 2 * length, scans)
+    return {
+        "peak_mb": {f"tiles of {tile} scans": peak for (_, tile), peak in peaks.items()},
+        "peak_mb_of_twice_the_orbit": longer,
+        "memory_met": longer <= MEMORY_BAR * peaks[length, scans],
+    }
+
+
+def child(folder: Path, length: int, scans: int) -> int:
+    """Predict in a process of its own; give its peak memory, MB."""
+    command = [sys.executable, __file__, "--only", "--folder", str(folder), "--length", str(length), "--scans", str(scans)]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Give the clock and processor seconds that something takes."""
+    clock, processor = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - clock, time.process_time() - processor
+
+
+def peak_mb() -> int:
+    """Peak memory of this program. (`getrusage` would give the peak of the parent it was forked from, where that is larger.)"""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024 // 10**6
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+class Prediction:
+    """The work of predicting an orbit, each time into an empty store."""
+
+    def __init__(self, folder: Path, length: int, scans: int) -> None:
+        scans, halo = tiling(NETWORK, scans)
+        reader, group = SwathReader(folder / "cube.zarr", f"swath/{length}"), f"swath/{length}"
+        store_path = folder / "prediction.zarr"
+        self.work = SwathPrediction(folder / "model", "", reader, NAMES, LEVELS, store_path, group, scans, halo)
+
+    def __call__(self) -> None:
+        """Predict all tiles."""
+        empty = template(self.work.read.dataset, LEVELS, {})
+        store.create(self.work.path, empty, {"scan": self.work.scans}, self.work.group)
+        self.work(self.work.tiles())
+
+
+def in_memory(model: RetrievalModel, work: SwathPrediction) -> list[Inputs]:
+    """Tiles as the network takes them."""
+    tiles = []
+    for tile in work.tiles():
+        read = work.read({"scan": tile.read["scan"]})
+        x = standardised(observed(read, NAMES, ()), NAMES, model.scaling).movedim(-1, 0)[None]
+        multiple = int(model.members[0].multiple)  # type: ignore[arg-type]
+        beyond = (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple)
+        padded = torch.nn.functional.pad(x, beyond, value=torch.nan)
+        tiles.append((padded, shown_mask(padded), channels.describe(read)))
+    return tiles
+
+
+def write_model(folder: Path) -> None:
+    """Keep a network with random weights as a trained model."""
+    torch.manual_seed(0)
+    network = build(NETWORK, head_of(HEAD).channels).eval()
+    count = len(NAMES)
+    scaling = ChannelScaling(mean=dict.fromkeys(NAMES, MEAN_K), deviation=dict.fromkeys(NAMES, DEVIATION_K))
+    precision = tuple(map(tuple, np.eye(count).tolist()))
+    familiar = Familiar(mean=(0.0,) * count, precision=precision, threshold=2.0 * count, false_alarm_rate=0.05)
+    RetrievalModel([network], NETWORK, HEAD, NAMES, (), scaling, familiar).save(folder)
+
+
+def write_orbit(folder: Path, length: int, pixels: int) -> None:
+    """Write an orbit into the cube, as the harmonize stage does."""
+    name = str(length)
+    outline = {"type": "Polygon", "coordinates": []}
+    granule = Granule(name, name, "GMI", "GPM", "made", NAMES, length, pixels, outline)
+    fill = SwathFill(granule, partial(scans_of, piece(pixels), length), folder / "cube.zarr", f"swath/{name}")
+    fill.begin()
+    for tile in fill.tiles():
+        fill(tile)
+
+
+def piece(pixels: int) -> NDArray[np.float32]:
+    """Draw temperatures (scan, pixel, channel), smooth as those of an antenna, K."""
+    drawn = gaussian_filter(np.random.default_rng(0).standard_normal((PIECE, pixels, len(CHANNELS))), (2, 2, 0), mode="wrap")
+    return (MEAN_K + DEVIATION_K * drawn / drawn.std()).astype(np.float32)
+
+
+def scans_of(drawn: NDArray[np.float32], length: int, window: slice) -> xr.Dataset:
+    """Give some scans of the orbit, the same whatever the window."""
+    scans = np.arange(*window.indices(length))
+    noise = [np.random.default_rng(int(scan)).normal(0.0, NOISE_K, drawn.shape[1:]) for scan in scans]
+    temperature = (drawn[scans % PIECE] + np.stack(noise)).astype(np.float32)
+    latitude = np.broadcast_to(65 * np.sin(2 * np.pi * scans / length)[:, None], temperature.shape[:2])
+    longitude = np.broadcast_to(np.linspace(-4, 4, drawn.shape[1]), temperature.shape[:2])
+    fields: dict[str, NDArray[np.generic]] = {
+        "brightness_temperature": temperature,
+        "latitude": latitude.astype(np.float32),
+        "longitude": longitude.astype(np.float32),
+        "flags": np.zeros(temperature.shape[:2], np.uint8),
+    }
+    time_of = np.datetime64("2020-01-01", "ns") + (scans * 1_875_000_000).astype("timedelta64[ns]")
+    facts = {"swath": str(length), "sensor": "GMI", "platform": "GPM", "product": "made"}
+    return swath(fields, time_of, "GPM-000001", facts, CHANNELS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

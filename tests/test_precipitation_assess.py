@@ -1,0 +1,352 @@
+"""Assessments: files become records, records are paired, figures are those of numpy and pandas, faults are one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import lognorm
+
+from vigie.apps.precipitation.assess.matching import _shared
+from vigie.apps.precipitation.assess.record import groups_of, step_length_h
+from vigie.cli import main
+from vigie.core.errors import VigieError
+from vigie.verify.members import crps_fair
+from vigie.verify.quantile_scores import crps_integral
+
+HOURS = np.datetime64("2022-06-01T00:30", "ns") + np.arange(48) * np.timedelta64(1, "h")
+
+
+def rain(shape, seed=0, wet=0.3):
+    """Rain in patches, mm/h."""
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random(shape) < wet, rng.gamma(0.6, 4.0, shape), 0.0)
+
+
+def grid(values, units="mm h-1", y0=50.0, step=0.1, time=HOURS, name="pr", extra=()):
+    """A dataset of rain on latitude and longitude; `extra` dimensions come first."""
+    lat, lon = y0 - np.arange(values.shape[-2]) * step, 5.0 + np.arange(values.shape[-1]) * step
+    coords = {"time": time[: values.shape[-3]], "lat": lat, "lon": lon}
+    return xr.Dataset({name: ((*extra, "time", "lat", "lon"), values, {"units": units})}, coords)
+
+
+def daily(values, first="1990-01-01", names=("A",), units="mm day-1", calendar="standard"):
+    """Daily rain at named places."""
+    time = xr.date_range(first, periods=len(values), calendar=calendar, use_cftime=calendar != "standard")
+    return xr.Dataset({"pr": (("time", "place"), values, {"units": units})}, {"time": time, "place": list(names)})
+
+
+def swath(values, latitude, longitude, time="2022-06-01T00:40", quantiles=None, levels=None):
+    """A retrieval in the layout of rain.nc."""
+    shape = ("scan", "pixel")
+    made = xr.Dataset(
+        {"rainfall_rate": (shape, values, {"units": "mm h-1"})},
+        {
+            "latitude": (shape, latitude),
+            "longitude": (shape, longitude),
+            "time": ("scan", np.full(len(values), np.datetime64(time, "ns"))),
+        },
+    )
+    if quantiles is not None:
+        made["rainfall_rate_quantile"] = (("quantile", *shape), quantiles, {"units": "mm h-1"})
+        made = made.assign_coords(quantile=levels)
+    return made
+
+
+@pytest.fixture
+def assess(tmp_path, capsys):
+    """A function that writes an assessment and runs it: exit code, what was printed, and the folder."""
+
+    def run(products, reference, keys=""):
+        tables = [f"[reference]\n{as_toml({'name': 'truth', **reference})}"]
+        tables += [f"[[products]]\n{as_toml({'name': f'product-{n}', **p})}" for n, p in enumerate(products)]
+        text = 'app = "precipitation"\nname = "page"\nbootstrap = 50\n' + keys + "\n" + "\n".join(tables)
+        (tmp_path / "page.toml").write_text(text)
+        with pytest.raises(SystemExit) as left:
+            main(["assess", str(tmp_path / "page.toml"), "--out", str(tmp_path / "out"), "--quiet"])
+        return left.value.code or 0, capsys.readouterr().err, tmp_path / "out"
+
+    return run
+
+
+def as_toml(table):
+    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
+
+
+def group(out, name):
+    return xr.load_dataset(out / "assessment.nc", group=name, engine="h5netcdf")
+
+
+def test_cell_by_cell_the_figures_are_numpys(assess, tmp_path):
+    truth = rain((48, 40, 36)).astype(np.float32)
+    estimate = (1.5 * np.roll(truth, 1, axis=2)).astype(np.float32)
+    grid(truth).to_netcdf(tmp_path / "truth.nc")
+    # another unit, the other way round, and a row more
+    other = grid(np.concatenate([estimate, estimate[:, :1]], axis=1) / 3600, units="kg m-2 s-1").sortby("lat")
+    other.to_netcdf(tmp_path / "estimate.nc")
+    code, error, out = assess([{"files": "estimate.nc"}], {"files": "truth.nc"})
+    assert (code, error) == (0, "")
+    rates = group(out, "rates").isel(product=0)
+    np.testing.assert_allclose(rates["rmse"], np.sqrt(np.mean((estimate - truth) ** 2.0)), rtol=1e-5)
+    np.testing.assert_allclose(rates["bias_percent"], 50, atol=1e-3)
+    np.testing.assert_allclose(rates["correlation"], np.corrcoef(estimate.ravel(), truth.ravel())[0, 1], atol=1e-5)
+    assert float(rates["pairs"]) == truth.size and rates["rmse"].attrs["units"] == "mm h-1"
+    assert rates["rmse_interval"].sel(bound="low") <= rates["rmse"] <= rates["rmse_interval"].sel(bound="high")
+    intensity = group(out, "intensity").isel(product=0)
+    exact = [np.quantile(x, 0.99, method="inverted_cdf") for x in (estimate, truth)]
+    np.testing.assert_allclose(intensity["p99_ratio"], exact[0] / exact[1], rtol=0.006)
+    np.testing.assert_allclose(intensity["wet_ratio"], (estimate >= 0.1).mean() / (truth >= 0.1).mean(), rtol=1e-6)
+    hits = ((estimate >= 5) & (truth >= 5)).sum() / (truth >= 5).sum()
+    np.testing.assert_allclose(group(out, "detections")["pod"].sel(threshold_mm_h=5).squeeze(), hits, rtol=1e-6)
+    assert group(out, "fractions")["fss"].sel(size_px=17, threshold_mm_h=1).item() > 0.9
+    assert group(out, "coherence")["effective_resolution_km"].item() > 11
+    assert set(group(out, "sampling")["revisit_h"].values) == {2, 3, 6, 12}
+
+
+def test_the_table_is_the_file(assess, tmp_path):
+    grid(rain((48, 6, 6))).to_netcdf(tmp_path / "truth.nc")
+    grid(rain((48, 6, 6), seed=1)).to_netcdf(tmp_path / "estimate.nc")
+    _, _, out = assess([{"files": "estimate.nc"}], {"files": "truth.nc"})
+    rows = list(csv.DictReader((out / "assessment.csv").read_text().splitlines()))
+    found = {(row["figure"], row["at"]): row for row in rows if row["product"] == "product-0"}
+    rates, detections = group(out, "rates").isel(product=0), group(out, "detections").isel(product=0)
+    assert float(found["rates.mae", ""]["value"]) == pytest.approx(float(rates["mae"]), rel=1e-5)
+    assert float(found["rates.mae", ""]["high"]) == pytest.approx(float(rates["mae_interval"].sel(bound="high")), rel=1e-5)
+    assert found["rates.mae", ""]["units"] == "mm h-1"
+    csi = float(detections["csi"].sel(threshold_mm_h=1.0))
+    assert float(found["detections.csi", "threshold=1"]["value"]) == pytest.approx(csi, rel=1e-5)
+    assert not any(row["value"] == "" for row in rows)
+
+
+def test_members_are_scored_as_members_and_named_where_they_fail(assess, tmp_path):
+    truth = rain((48, 5, 5), seed=1)
+    members = 1.6 * np.stack([rain(truth.shape, seed) for seed in range(2, 12)])
+    grid(truth).to_netcdf(tmp_path / "truth.nc")
+    grid(members, extra=("member",)).to_netcdf(tmp_path / "members.nc")
+    code, _, out = assess([{"files": "members.nc"}, {"files": "truth.nc"}], {"files": "truth.nc"})
+    assert code == 0
+    found = group(out, "crps")
+    expected = crps_fair(members.reshape(10, -1), truth.ravel()).mean()
+    np.testing.assert_allclose(found["crps"].sel(product="product-0"), expected)
+    np.testing.assert_allclose(found["crps"].sel(product="product-1"), 0, atol=1e-12)
+    page = (out / "assessment.html").read_text()
+    assert re.search(r"product-0: .*it rains \d\d % too much", page)
+    assert "product-1: nothing that could be measured is off by more than a tenth." in page
+    assert "product-1: not told, because it gives one number, no quantiles or members." in page
+
+
+def test_footprint_by_footprint_with_quantiles(assess, tmp_path):
+    rng = np.random.default_rng(3)
+    lat, lon = np.mgrid[10:12:0.1, 20:23:0.1]
+    levels = np.arange(1, 20) / 20
+    centre = rng.gamma(1.0, 2.0, lat.shape)
+    truth = centre * rng.lognormal(0, 0.5, lat.shape)
+    quantiles = centre * lognorm.ppf(levels, 0.5)[:, None, None]
+    swath(centre, lat, lon, quantiles=quantiles, levels=levels).to_netcdf(tmp_path / "rain.nc")
+    swath(truth, lat, lon).to_netcdf(tmp_path / "radar.nc")
+    code, _, out = assess([{"files": "rain.nc"}], {"files": "radar.nc"})
+    assert code == 0
+    crps = group(out, "crps")["crps"].item()
+    assert crps == pytest.approx(crps_integral(quantiles.reshape(19, -1), levels, truth.ravel()).mean())
+    coverage = group(out, "coverage")["coverage"].isel(product=0)
+    np.testing.assert_allclose(coverage.sel(level=[0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.06)
+    assert group(out, "spread")["spread_over_error"].item() == pytest.approx(1, abs=0.25)
+    assert json.loads(xr.open_dataset(out / "assessment.nc").attrs["pairing"])["product-0"].startswith("footprint by footprint")
+
+
+def test_a_swath_and_a_grid_meet_in_averages(assess, tmp_path):
+    rng = np.random.default_rng(4)
+    lat, lon = rng.uniform(46.1, 49.9, (30, 20)), rng.uniform(5, 8.5, (30, 20))
+    seen = rain(lat.shape, seed=5)
+    field = rain((2, 40, 36), seed=6)
+    swath(seen, lat, lon).to_netcdf(tmp_path / "swath.nc")
+    grid(field).to_netcdf(tmp_path / "grid.nc")
+    code, _, out = assess([{"files": "swath.nc"}], {"files": "grid.nc"}, "[pairing]\ncell_deg = 0.5\nhours = 1\n")
+    assert code == 0
+    cells = np.meshgrid(50.0 - np.arange(40) * 0.1, 5.0 + np.arange(36) * 0.1, indexing="ij")
+
+    def table(north, east, values):
+        frame = pd.DataFrame(
+            {"y": np.floor((north + 90) / 0.5).ravel(), "x": np.floor((east + 180) / 0.5).ravel(), "v": values.ravel()}
+        )
+        return frame.groupby(["y", "x"])["v"].mean()
+
+    both = pd.concat([table(lat, lon, seen), table(*cells, field[0])], axis=1, join="inner").to_numpy()
+    rates = group(out, "rates").isel(product=0)
+    assert float(rates["pairs"]) == len(both)
+    np.testing.assert_allclose(rates["mae"], np.abs(both[:, 0] - both[:, 1]).mean())
+    page = (out / "assessment.html").read_text()
+    assert "both are averaged over cells of 0.5 degrees and intervals of 1 h" in page
+    assert "distributions are not averaged" in page
+
+
+def test_calendars_meet_day_by_day(assess, tmp_path):
+    values = rain((4 * 365, 2), seed=7) * 4
+    daily(values, names=("A", "B"), calendar="noleap").to_netcdf(tmp_path / "model.nc")
+    daily(np.concatenate([values, values[:1]])[:, ::-1], names=("B", "A")).to_netcdf(tmp_path / "gauge.nc")
+    code, error, out = assess([{"files": "model.nc"}], {"files": "gauge.nc"})
+    assert (code, error) == (0, "")
+    rates = group(out, "rates").isel(product=0)
+    assert float(rates["pairs"]) == 2 * 1460 and rates["mae"].attrs["units"] == "mm day-1"
+    # up to the leap day of 1992, which the model has not, days agree; then they are one apart
+    leap = 365 + 365 + 59
+    apart = np.abs(values[leap:] - np.concatenate([values[leap + 1 :], values[:1]])).sum()
+    assert float(rates["mae"]) == pytest.approx(apart / (2 * 1460))
+
+
+def test_gauges_in_csv_and_their_annual_figures(assess, tmp_path):
+    days = pd.date_range("1981-01-01", "2002-12-31")
+    values = rain((len(days), 1), seed=8)[:, 0] * 6
+    for name, scale in (("gauge", 1.0), ("product", 0.7)):
+        pd.DataFrame({"time": days, "station": values * scale / 25.4}).to_csv(tmp_path / f"{name}.csv", index=False)
+    code, _, out = assess(
+        [{"files": "product.csv", "units": "inch"}],
+        {"files": "gauge.csv", "units": "inch"},
+        "places = 1\n[extremes]\nbootstrap = 20\n",
+    )
+    assert code == 0
+    yearly = pd.Series(values, days).groupby(days.year)
+    indices = group(out, "indices").isel(product=0)
+    assert float(indices["rx1day"].sel(source="reference")) == pytest.approx(yearly.max().mean())
+    assert float(indices["rx1day_ratio"]) == pytest.approx(0.7)
+    extremes = group(out, "extremes").isel(product=0, cell=0)
+    level = extremes["return_level"].sel(fit="gev")
+    # a scale factor is a scale factor of every level
+    np.testing.assert_allclose(level.sel(source="product") / level.sel(source="reference"), 0.7, rtol=1e-3)
+    low, high = (extremes["return_level_interval"].sel(fit="gev", bound=bound) for bound in ("low", "high"))
+    assert (low < level).all() and (level < high).all()
+    assert "the highest day of a year has 0.70 of the reference" in (out / "assessment.html").read_text()
+
+
+def test_weather_of_its_own_is_compared_as_climate_alone(assess, tmp_path):
+    daily(rain((1100, 1), seed=1) * 5).to_netcdf(tmp_path / "model.nc")
+    daily(rain((1100, 1), seed=2) * 5).to_netcdf(tmp_path / "gauge.nc")
+    code, _, out = assess([{"files": "model.nc", "weather": "own"}], {"files": "gauge.nc"})
+    assert code == 0
+    names = {name.strip("/") for name in xr.open_groups(out / "assessment.nc", engine="h5netcdf")}
+    assert {"intensity", "indices"} <= names and not {"rates", "crps", "detections"} & names
+    assert "not told, because its days are not those of the reference" in (out / "assessment.html").read_text()
+
+
+REFUSED = {
+    "no common time": (lambda: grid(rain((4, 5, 5)), time=HOURS + np.timedelta64(900, "D")), "no place and time in common"),
+    "no common place": (lambda: grid(rain((48, 5, 5)), y0=-20.0), "no place and time in common"),
+    "no unit": (lambda: grid(rain((48, 5, 5)), units=""), "'pr of estimate.nc' has no unit"),
+    "a unit of something else": (lambda: grid(rain((48, 5, 5)), units="K"), "has a unit that is no rain"),
+    "no rain": (lambda: grid(rain((48, 5, 5)), name="snow"), "holds no rain; found snow"),
+    "a fill that is rain": (lambda: grid(np.full((48, 5, 5), -9999.0)), "rain of estimate.nc is negative"),
+    "all missing": (lambda: grid(np.full((48, 5, 5), np.nan)), "are never both known"),
+    "weather of its own elsewhere": (lambda: grid(rain((48, 5, 5)), y0=-20.0), "has weather of its own"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_compared_is_one_line_and_leaves_nothing(assess, tmp_path, case):
+    make, message = REFUSED[case]
+    grid(rain((48, 5, 5))).to_netcdf(tmp_path / "truth.nc")
+    make().to_netcdf(tmp_path / "estimate.nc")
+    own = {"weather": "own"} if case.startswith("weather") else {}
+    code, error, out = assess([{"files": "estimate.nc", **own}], {"files": "truth.nc"})
+    assert code == 2 and error.startswith("vigie: ") and error.count("\n") == 1
+    assert message in error
+    assert not out.exists()
+
+
+def test_crossing_quantiles_are_refused(assess, tmp_path):
+    lat, lon = np.mgrid[10:11:0.1, 20:21:0.1]
+    levels = np.array([0.25, 0.5, 0.75])
+    swath(lat, lat, lon, quantiles=np.stack([lat, lat - 1, lat]), levels=levels).to_netcdf(tmp_path / "rain.nc")
+    swath(lat, lat, lon).to_netcdf(tmp_path / "radar.nc")
+    code, error, out = assess([{"files": "rain.nc"}], {"files": "radar.nc"})
+    assert code == 2 and "quantiles cross" in error and not out.exists()
+
+
+def test_damaged_and_foreign_files(assess, tmp_path):
+    grid(rain((48, 5, 5))).to_netcdf(tmp_path / "truth.nc", engine="h5netcdf")
+    whole = (tmp_path / "truth.nc").read_bytes()
+    (tmp_path / "cut.nc").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "page.gif").write_bytes(b"GIF89a")
+    (tmp_path / "table.csv").write_text("day,rain\n1,2\n")
+    for name, message in {
+        "cut.nc": "cannot be read",
+        "page.gif": "no swath that vigie reads",
+        "table.csv": "no table of gauges",
+        "none.nc": "does not exist",
+    }.items():
+        code, error, out = assess([{"files": name}], {"files": "truth.nc"})
+        assert code == 2 and message in error and error.count("\n") == 1, error
+        assert not out.exists()
+    code, error, _ = assess([{"files": ["truth.nc", "table.csv"]}], {"files": "truth.nc"})
+    assert code == 2 and "are of different kinds" in error
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("seeed = 1", "unknown key 'seeed'; to mend it: did you mean 'seed'?"),
+        ("thresholds = [5, 1]", "thresholds above 0 that increase"),
+        ("[extremes]\nyears = [1]", "'extremes.years' is wrong"),
+        ("[scaling]\nbins = 2", "'scaling.bins' is wrong"),
+    ],
+)
+def test_mistakes_in_the_file_are_told(assess, tmp_path, keys, message):
+    code, error, _ = assess([{"files": "a.nc"}], {"files": "a.nc"}, keys)
+    assert code == 2 and message in error
+
+
+def test_names_are_told_apart_and_other_applications_assess_nothing(assess, tmp_path, capsys):
+    code, error, _ = assess([{"files": "a.nc", "name": "truth"}], {"files": "a.nc"})
+    assert code == 2 and "a name for each product and the reference, not truth twice" in error
+    (tmp_path / "ice.toml").write_text('app = "glaciers"\nname = "ice"\n')
+    with pytest.raises(SystemExit) as left:
+        main(["assess", str(tmp_path / "ice.toml")])
+    assert (
+        left.value.code == 2 and "'glaciers' assesses nothing; expected app = one of precipitation" in capsys.readouterr().err
+    )
+
+
+def test_every_key_is_documented(capsys):
+    with pytest.raises(SystemExit):
+        main(["schema", "precipitation"])
+    told = capsys.readouterr().out
+    for key in ("reference.files", "products[].weather", "pairing.cell_deg", "extremes.threshold_mm", "sensitivity.pr"):
+        assert re.search(rf"^{re.escape(key)} ", told, re.MULTILINE), key
+
+
+@settings(max_examples=50)
+@given(
+    st.integers(2, 30),
+    st.integers(-5, 25),
+    st.integers(2, 30),
+    st.sampled_from([0.05, 0.25, 1.0]),
+    st.booleans(),
+)
+def test_shared_cells_are_those_of_sets(size, offset, other_size, step, falling):
+    here = np.arange(size) * step
+    there = (np.arange(other_size) + offset) * step
+    there = there[::-1] if falling else there
+    ours, theirs = _shared(here, there)
+    np.testing.assert_allclose(here[ours], there[theirs], atol=0.01 * step)
+    assert len(ours) == len(set(range(size)) & set(range(offset, offset + other_size)))
+
+
+def test_axes_of_other_spacing_share_nothing():
+    assert _shared(np.arange(0, 4, 0.25), np.arange(0, 4, 1.0))[0].size == 0
+
+
+def test_many_days_are_grouped_by_month_and_then_by_year():
+    days = np.array([str(day) for day in np.arange("1950-01-01", "1990-01-01", dtype="datetime64[D]")])
+    assert groups_of(days)[1] == "years" and groups_of(days[:1000])[1] == "months" and groups_of(days[:300])[1] == "days"
+
+
+def test_one_time_does_not_tell_how_long_a_step_is():
+    with pytest.raises(VigieError, match="step_h = 24"):
+        step_length_h([np.array(["2000-01-01T00:00"])], 0, "gauge")
+    assert step_length_h([np.array(["2000-01-01T00:00"])], 24, "gauge") == 24
