@@ -12,7 +12,7 @@ from vigie.apps.precipitation.prediction import shown_of
 from vigie.apps.precipitation.swaths import catalogued, settings_of
 from vigie.core.errors import VigieError
 from vigie.core.granule import Granule
-from vigie.learn.retrieval_inputs import OBSERVED, Inputs
+from vigie.learn.retrieval_inputs import Inputs
 from vigie.learn.retrieval_model import load, read_card
 from vigie.story.applying import Applying, Card, Request
 from vigie.story.run import Run, log
@@ -30,13 +30,12 @@ def experiment_of(card: Card, request: Request, out: Path) -> dict[str, Any]:
     """Write the experiment of an application of a model: its networks and inputs, the user's files, nothing held out."""
     kinds: list[dict[str, Any]] = []
     for member in card["members"].values():
-        kind = {name: member[name] for name in ("network", "head")}
+        kind = {"network": member["network"], "head": member["head"], **member["view"]}
         kinds += [] if kind in kinds else [kind]
     source: dict[str, Any] = {"files": list(request.scenes)}
     if request.label_source is not None:
         source["label_source"] = request.label_source
     image = any(kind["network"]["name"] != "pixel" for kind in kinds)
-    inputs = card["inputs"]
     return {
         "app": "precipitation",
         "name": out.resolve().name or "applied",
@@ -45,8 +44,6 @@ def experiment_of(card: Card, request: Request, out: Path) -> dict[str, Any]:
         "train": {
             **kinds[0],
             "more": kinds[1:],
-            "layers": inputs["layers"],
-            "ancillary": [name for name in inputs["ancillary"] if name != OBSERVED],
             "folds": {"by": "none"},
             "windows": {"size": IMAGE_SIZE if image else 1},
         },

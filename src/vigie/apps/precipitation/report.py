@@ -119,7 +119,7 @@ def rain_section(shown: Sequence[Shown]) -> Section:
         "Each footprint where it was seen; what folds hold out is retrieved by the model that did not learn from it, "
         "everything else by the final model. Where it is dry the map is left blank, grey was not observed. "
         "Maps of whole orbits show every so many scans and pixels; the files hold all. "
-        "Distances are squared Mahalanobis distances of what was observed from what was learnt from."
+        "Distances are those from what was learnt from; few familiar footprints are further away than 1."
     )
     return Section("Rain", text, figures=tuple(figures))
 
