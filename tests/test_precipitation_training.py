@@ -46,7 +46,7 @@ def orbits(tmp_path_factory):
     return folder
 
 
-def prepared(orbits, folder, files="*.nc", **train):
+def prepared(orbits, folder, files="*.nc", predict=None, **train):
     """A run whose swaths are in the cube."""
     content = {
         "app": "precipitation",
@@ -60,7 +60,7 @@ def prepared(orbits, folder, files="*.nc", **train):
             "fit": {"steps": 30, "learning_rate": 1e-2, "warmup_steps": 5},
             **train,
         },
-        "predict": {"levels": [k / 20 for k in range(1, 20)]},
+        "predict": {"levels": [k / 20 for k in range(1, 20)], **(predict or {})},
     }
     run = Run(app.settings.model_validate(content), folder / "taught")
     perform(app, run, STAGES[:2])
@@ -199,3 +199,37 @@ def test_regimes_are_minded_and_intervals_are_calibrated_in_each(orbits, tmp_pat
 def test_settings_that_do_not_fit_together_are_refused(orbits, tmp_path, train, words):
     with pytest.raises((ValueError, VigieError), match=words):
         prepared(orbits, tmp_path, **train)
+
+
+@pytest.mark.parametrize(
+    ("how", "windows", "network"),
+    [("alone", {"batch": 64}, "pixel"), ("around", {"size": 8, "batch": 4}, "unet")],
+)
+def test_generated_members_are_drawn_scored_and_do_not_depend_on_tiles(orbits, tmp_path, how, windows, network):
+    method = {"name": network, "hidden": [16], "widths": [4, 8], "steps": 2}
+    settings = {"how": how, "method": method, "fit": {"steps": 6, "learning_rate": 1e-3}}
+    run = prepared(orbits, tmp_path, "orbit-[0-4].nc", generative=settings, windows=windows, predict={"members": 3})
+    perform(app, run, STAGES[:5])
+    scores = xr.load_dataset(run.artefact("verify"), group="dpr", engine="h5netcdf")
+    assert scores["model"].values.tolist() == ["model", "generated"]
+    assert np.isfinite(scores["crps"].values).all()
+    node = "swath/orbit-1/" + ("fold-0" if (run.artefact("predict") / "swath/orbit-1/fold-0").is_dir() else "fold-1")
+    whole = xr.open_zarr(run.artefact("predict"), group=node, consolidated=False).load()
+    members = whole["rainfall_rate_member"].values
+    made = np.isfinite(whole["rainfall_rate"].values)
+    assert np.isfinite(members[:, made]).all() and np.isnan(members[:, ~made]).all() and (members[:, made] >= 0).all()
+    assert not np.allclose(members[0, made], members[1, made])
+    if network == "pixel":
+        narrow = prepared(
+            orbits,
+            tmp_path / "narrow",
+            "orbit-[0-4].nc",
+            generative=settings,
+            windows=windows,
+            predict={"members": 3, "scans": 7},
+        )
+        perform(app, narrow, STAGES[:4])
+        other = xr.open_zarr(narrow.artefact("predict"), group=node, consolidated=False)["rainfall_rate_member"].values
+        np.testing.assert_allclose(members, other, rtol=1e-4, atol=1e-5)
+    card = (run.artefact("train") / node.rpartition("/")[2] / "generative" / "card.md").read_text()
+    assert ("reference/" in card) is (how == "around")

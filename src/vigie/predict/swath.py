@@ -16,6 +16,9 @@ from vigie.core import store
 from vigie.core.tiles import Tile, tiles
 from vigie.core.vocabulary import named
 from vigie.harmonize.swath import SwathReader
+from vigie.learn.generative.noise import noise_at
+from vigie.learn.generative.retrieval import GenerativeRetrieval
+from vigie.learn.generative.retrieval import load as load_generative
 from vigie.learn.regimes import REGIME_FIELDS, regime_names, regimes
 from vigie.learn.retrieval_model import Covering, Reference, RetrievalModel, load
 from vigie.learn.swaths import standardised
@@ -39,6 +42,8 @@ ZSTD_LEVEL = -1
 TAIL_LEVELS = (0.995, 0.998, 0.999, 0.9995, 0.9999)
 """Levels that are looked at besides those that are kept: what a head says of the far tail is in probabilities and members."""
 BOUNDS = ("low", "high")
+GENERATIVE = "generative"
+"""Folder, beside a model's weights, of what generates members."""
 
 Floats = NDArray[np.float32]
 
@@ -84,13 +89,19 @@ class SwathPrediction:
 
         The next tile is read while the network runs, and what is found is written while it goes on.
         """
-        model = _loaded(self.model, self.card)
+        model, drawing = _loaded(self.model, self.card)
         needed = self.read.dataset[wanted(model, self.read.dataset)]
         read = prefetch(((tile, needed.isel(scan=tile.read["scan"]).load()) for tile in todo), depth=1)
 
         def found(loaded: tuple[Tile, xr.Dataset]) -> tuple[Tile, xr.Dataset]:
             tile, swath = loaded
-            return tile, retrieved(model, swath, self.channels, self.kept, tile.inner["scan"], tile.keep["scan"].start)
+            made = retrieved(model, swath, self.channels, self.kept, tile.inner["scan"], tile.keep["scan"].start)
+            if drawing and self.kept.members:
+                inner = tile.inner["scan"]
+                drawn = generated(drawing, swath, self.channels, self.kept, tile.read["scan"].start)[:, inner]
+                nothing = made["quality_flag"].values == QUALITY["no_retrieval"]
+                made["rainfall_rate_member"].values[:] = np.where(nothing, np.float32("nan"), drawn)
+            return tile, made
 
         for tile, made in processor_streams().map(found, read):
             store.write(self.path, Tile(tile.keep, tile.keep), made, self.group)
@@ -98,9 +109,10 @@ class SwathPrediction:
 
 
 @lru_cache(maxsize=4)
-def _loaded(folder: Path, card: str) -> RetrievalModel:
-    """Load a model once; trained again, it has another card."""
-    return load(folder)
+def _loaded(folder: Path, card: str) -> tuple[RetrievalModel, GenerativeRetrieval | None]:
+    """Load a model once, and what generates members beside it; trained again, it has another card."""
+    there = (folder / GENERATIVE).is_dir()
+    return load(folder), load_generative(folder / GENERATIVE) if there else None
 
 
 def retrieved(
@@ -149,6 +161,31 @@ def retrieved(
     if model.covering is not None:
         found["rainfall_rate_interval"] = (("bound", *maps), interval(model.covering, swath, quantiles, levels))
     return xr.Dataset(found)
+
+
+def generated(
+    model: GenerativeRetrieval, swath: xr.Dataset, channel_names: Sequence[str], kept: Kept, first_scan: int
+) -> Floats:
+    """Generate members (member, scan, pixel) of a loaded swath, whose noise is that of the place of each scan in its orbit.
+
+    Single footprints are told alone; an image is seen with its halo, and what lies further away is felt by little
+    (`GenerativeRetrieval.reach`).
+    """
+    table = model.inputs.of(swath, channel_names)
+    z = standardised(table.x, table.names, model.scaling)
+    scans, pixels, count = z.shape
+    noise = noise_at(kept.seed, kept.members, range(first_scan, first_scan + scans), range(pixels))
+    if model.multiple == 1:
+        rows, starts = z.reshape(-1, count, 1, 1), noise.reshape(kept.members, -1, 1, 1)
+        cut = zip(
+            torch.split(rows, PIXELS // kept.members + 1), torch.split(starts, PIXELS // kept.members + 1, dim=1), strict=True
+        )
+        made = [model.members(part, table.names, table.bands, start) for part, start in cut]
+        return torch.cat(made, dim=1).reshape(kept.members, scans, pixels).numpy()
+    padding = (0, -pixels % model.multiple, 0, -scans % model.multiple)
+    image = torch.nn.functional.pad(z.movedim(-1, 0)[None], padding, value=torch.nan)
+    found = model.members(image, table.names, table.bands, torch.nn.functional.pad(noise, padding)[:, None])
+    return found[:, 0, :scans, :pixels].numpy()
 
 
 def wanted(model: RetrievalModel, swath: xr.Dataset) -> list[str]:

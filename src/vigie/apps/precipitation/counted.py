@@ -114,6 +114,11 @@ def members(node: xr.Dataset, block: Block) -> Floats:
     return node[MEMBER].isel(scan=block.scans).values[:, block.mine].astype(np.float64)
 
 
+def of_members(drawn: Floats, levels: Floats) -> Estimates:
+    """Take members (member, row) for what they say: the m-th of M is the quantile of (m - 0.5) / M (Hazen 1914)."""
+    return Estimates(drawn.mean(axis=0), np.quantile(drawn, levels, axis=0, method="hazen"), levels)
+
+
 @dataclass(frozen=True)
 class Counts:
     """Counts of one method, which add: errors, detections and quantiles by group of footprints, and tails of samples."""

@@ -141,13 +141,14 @@ def mapped(part: Footprints, folder: Path) -> Footprints:
 
 def choices(settings: TrainSettings, parts: Sequence[Footprints], fold: int) -> tuple[Choice, Choice]:
     """Say which pixels are learnt from, and which are set aside: whole groups, where intervals are calibrated."""
-    kept = set(np.unique(np.concatenate([part.unit for part in parts])).tolist()[::CALIBRATION_SHARE])
+    units = np.unique(np.concatenate([part.unit[learnt_from(part, fold).any(axis=1)] for part in parts]))
+    kept = units[::CALIBRATION_SHARE]
 
     def aside(part: Footprints) -> NDArray[np.bool_]:
-        return learnt_from(part, fold) & np.isin(part.unit, list(kept))[:, None]
+        return learnt_from(part, fold) & np.isin(part.unit, kept)[:, None]
 
     def learnt(part: Footprints) -> NDArray[np.bool_]:
-        return learnt_from(part, fold) & ~aside(part) if settings.intervals.levels else learnt_from(part, fold)
+        return learnt_from(part, fold) & ~aside(part) if settings.sets_aside else learnt_from(part, fold)
 
     return learnt, aside
 

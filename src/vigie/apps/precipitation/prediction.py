@@ -15,6 +15,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from vigie.apps.precipitation.settings import TrainSettings
 from vigie.apps.precipitation.swaths import catalogued, fold_folder, fold_table, group_of, opened, settings_of
 from vigie.core import store
 from vigie.core.errors import VigieError
@@ -24,7 +25,7 @@ from vigie.learn.folds import NEVER
 from vigie.learn.retrieval import RetrievalSettings, build
 from vigie.learn.retrieval_model import read_card
 from vigie.learn.swaths import ChannelScaling
-from vigie.predict.swath import Kept, SwathPrediction, template
+from vigie.predict.swath import GENERATIVE, Kept, SwathPrediction, template
 from vigie.story.experiment import to_json
 from vigie.story.run import Run, log
 from vigie.story.scenes import fold_name
@@ -77,9 +78,11 @@ def prepared(run: Run, granule: Granule, fold: int) -> SwathPrediction:
     settings = settings_of(run)
     folder, path, group = run.artefact("train") / fold_name(fold), run.artefact("predict"), node_of(granule, fold)
     card, reader = read_card(folder), opened(run, granule)
-    known = {"card": hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()}
+    drawing = folder / GENERATIVE / "card.json"
+    told = json.dumps([card, drawing.read_text(encoding="utf-8") if drawing.is_file() else ""], sort_keys=True)
+    known = {"card": hashlib.sha256(told.encode()).hexdigest()}
     shown = shown_of(granule, tuple(map(str, reader.dataset["channel"].values)), card)
-    scans, halo = tiling([kind.network for kind in settings.train.kinds], settings.predict.scans)
+    scans, halo = tiling(seen_by(settings.train), settings.predict.scans)
     seed = crc32(f"{run.experiment.seed} {granule.id}".encode())
     kept = Kept(settings.predict.levels, settings.predict.members, seed)
     work = SwathPrediction(folder, known["card"], reader, shown, kept, path, group, scans, halo)
@@ -120,6 +123,14 @@ def shown_of(granule: Granule, there: tuple[str, ...], card: Mapping[str, Any]) 
         told = [f"{what} {', '.join(names)}" for what, names in (("without", missing), ("unused", unused)) if names]
         log.info("predict: %s, %s", granule.id, "; ".join(told))
     return shown
+
+
+def seen_by(settings: TrainSettings) -> list[RetrievalSettings]:
+    """Say through which networks a swath goes; one that generates members from images sees as far as its like."""
+    drawing = settings.generative
+    images = drawing is not None and drawing.method.name == "unet"
+    like = [RetrievalSettings(name="unet", widths=drawing.method.widths)] if drawing is not None and images else []
+    return [*(kind.network for kind in settings.kinds), *like]
 
 
 def tiling(networks: Sequence[RetrievalSettings], scans: int) -> tuple[int, int]:

@@ -51,6 +51,7 @@ PANELS = (
 """Maps of a swath: variable, whose colours, title."""
 TITLES = {
     OURS: "this model",
+    "generated": "generated members",
     "climatology": "climatology",
     "ridge": "ridge regression",
     "gradient-boosting": "gradient boosting",

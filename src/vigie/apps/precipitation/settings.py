@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from vigie.acquire.label_sources import LabelSourceSettings
 from vigie.acquire.swath_sources import GranuleSourceSettings
 from vigie.learn.fit import FitSettings
+from vigie.learn.generative.settings import GenerativeSettings
 from vigie.learn.hybrid import HybridSettings
 from vigie.learn.rain_heads.head import check_levels
 from vigie.learn.rain_heads.settings import RainHeadSettings
@@ -68,6 +69,20 @@ class IntervalSettings(Settings):
         return levels
 
 
+class GeneratedSettings(Settings):
+    """Members that a network generates, with the texture of rain where it sees images."""
+
+    how: Literal["alone", "around"] = Field(
+        default="alone",
+        description="'alone', or 'around' the model that predicts quantiles: what it leaves is generated, learnt from every "
+        "fifth orbit or day, which that model then does not learn from",
+    )
+    networks: int = Field(default=1, ge=1, description="networks that draw members in turn")
+    method: GenerativeSettings = Field(default_factory=GenerativeSettings, description="how members are generated")
+    scale_mm_h: float = Field(default=0.1, gt=0, description="rain where the transform turns from linear to logarithmic, mm/h")
+    fit: FitSettings = Field(default_factory=FitSettings, description="how the network is trained")
+
+
 class MemberSettings(Settings):
     """Members of one kind."""
 
@@ -110,6 +125,15 @@ class TrainSettings(MemberSettings):
     adapt: AdaptSettings = Field(default_factory=AdaptSettings, description="how the model is adapted to other swaths")
     familiar: FamiliarSettings = Field(default_factory=FamiliarSettings, description="what counts as out of distribution")
     intervals: IntervalSettings = Field(default_factory=IntervalSettings, description="intervals that are calibrated")
+    generative: GeneratedSettings | None = Field(
+        default=None,
+        description="a network that generates predict.members; left out: they are drawn from quantiles, footprint by footprint",
+    )
+
+    @property
+    def sets_aside(self) -> bool:
+        """Whether every fifth group is kept from the members' training."""
+        return bool(self.intervals.levels) or (self.generative is not None and self.generative.how == "around")
 
     @property
     def seen(self) -> View:
@@ -125,6 +149,8 @@ class TrainSettings(MemberSettings):
     def _parts_fit_together(self) -> TrainSettings:
         if self.windows.size == 1 and any(kind.network.name == "unet" for kind in self.kinds):
             raise ValueError("network 'unet' sees images: set windows.size, for instance 64")
+        if self.windows.size == 1 and self.generative and self.generative.method.name == "unet":
+            raise ValueError("generative.method.name 'unet' sees images: set windows.size, for instance 64")
         if self.robust.method != "none" and not self.regimes.by:
             raise ValueError("'group-dro' minds regimes: say in train.regimes.by what they differ in")
         if not self.hybrid.observed and self.hybrid != HybridSettings():

@@ -9,6 +9,7 @@ import torch
 from lightning.fabric import Fabric
 
 from vigie.apps.precipitation.doubt import covering, familiar
+from vigie.apps.precipitation.generated import generated
 from vigie.apps.precipitation.material import Material, material
 from vigie.apps.precipitation.settings import MemberSettings, TrainSettings
 from vigie.apps.precipitation.swaths import LabelledSwath, catalogued, labelled, opened, settings_of
@@ -25,6 +26,7 @@ from vigie.learn.retrieval_model import Member, RetrievalModel
 from vigie.learn.robust import GroupRobust
 from vigie.learn.swath_folds import folds_in
 from vigie.learn.swaths import Footprints, RainBatch, SwathSource, with_target
+from vigie.predict.swath import GENERATIVE
 from vigie.story.run import Run
 from vigie.story.scenes import fold_name
 from vigie.story.training import fit_shown
@@ -41,10 +43,14 @@ def train(run: Run) -> None:
     folds = folds_in([swath.fold for swath in swaths])
     fabric = connect(settings.fit)
     for fold in [*folds, *([NEVER] if settings.final or not folds else [])]:
-        model = fitted(run, material(run, swaths, fold), fabric)
+        taught = material(run, swaths, fold)
+        model = fitted(run, taught, fabric)
+        drawing = generated(run, taught, model, settings.generative, fabric) if settings.generative else None
         if fabric.global_rank == 0:
             model.facts = facts(run, swaths, fold, model)
             model.save(run.artefact("train") / fold_name(fold))
+            if drawing:
+                drawing.save(run.artefact("train") / fold_name(fold) / GENERATIVE)
     if fabric.global_rank > 0:
         # With several devices every process has come here by itself. The first goes on; the others were there to learn.
         raise SystemExit(0)

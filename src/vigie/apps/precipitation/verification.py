@@ -18,7 +18,16 @@ import xarray as xr
 
 from vigie.apps.precipitation.baselines import BASELINES, Fitted
 from vigie.apps.precipitation.composed import MEMBER
-from vigie.apps.precipitation.counted import Counts, count, count_regimes, held_out_blocks, members, ours, taught
+from vigie.apps.precipitation.counted import (
+    Counts,
+    count,
+    count_regimes,
+    held_out_blocks,
+    members,
+    of_members,
+    ours,
+    taught,
+)
 from vigie.apps.precipitation.extremes import return_levels
 from vigie.apps.precipitation.prediction import retrieved
 from vigie.apps.precipitation.swaths import LabelledSwath, labelled, settings_of
@@ -32,6 +41,8 @@ from vigie.verify.scores import OURS
 from vigie.verify.tail_counts import finish_tails
 from vigie.verify.tally import Tally
 
+GENERATED = "generated"
+"""Name of the generated members among methods."""
 LEVEL = 0.95
 """Of the intervals."""
 
@@ -101,8 +112,12 @@ def judge(run: Run, swath: LabelledSwath, fold: int, methods: Mapping[str, Fitte
     tell = ours(node)
     for block in held_out_blocks(run, swath, fold):
         said = tell(block)
-        samples = members(node, block) if MEMBER in node else block.samples(said, draws, seed)
+        drawn = members(node, block) if MEMBER in node else None
+        generated = drawn is not None and settings_of(run).train.generative is not None
+        samples = drawn if drawn is not None and not generated else block.samples(said, draws, seed)
         judged.add(OURS, count(block, said, samples))
+        if drawn is not None and generated:
+            judged.add(GENERATED, count(block, of_members(drawn, said.levels), drawn))
         judged.add_regimes(count_regimes(run, block, said))
         for name, method in methods.items():
             said = method(block.part.x[block.mine].astype(np.float64))
