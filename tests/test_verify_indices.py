@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 from vigie.core.errors import VigieError
+from vigie.core.rain_units import MM_PER_DAY
 from vigie.verify.indices import daily_amounts, etccdi, longest_run
-from vigie.verify.units import MM_PER_DAY
 
 BASE = (2001, 2003)
 

@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.core.errors import VigieError
-from vigie.verify.units import mm_per_day
+from vigie.core.rain_units import mm_per_day
 
 WET_MM = 1.0
 ROUNDING = 1e-6

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vigie.acquire.swath_sources import gather_granules
 from vigie.apps.precipitation.climatology import cells_around
 from vigie.apps.precipitation.counted import ROWS
-from vigie.apps.precipitation.swaths import catalogued, settings_of
+from vigie.apps.precipitation.swaths import catalogued, gathered, settings_of
 from vigie.core.errors import counted, sized
 from vigie.publish.netcdf import CHUNK
 from vigie.story.run import STAGES, Run
@@ -21,7 +20,7 @@ SCORED = 6
 def explain(run: Run) -> Iterator[str]:
     """Tell the size of every stage's work."""
     settings = settings_of(run)
-    granules = catalogued(run) if run.done("acquire") else gather_granules(settings.acquire.sources, run.base)
+    granules = catalogued(run) if run.done("acquire") else gathered(run)
     todo = [stage for stage in STAGES if not run.done(stage)]
     footprints = sum(granule.scans * granule.pixels for granule in granules)
     labelled = sum(bool(granule.label_source) for granule in granules)

@@ -16,7 +16,7 @@ from vigie.apps.precipitation.assess.record import Part, Record, days_of, joined
 from vigie.apps.precipitation.assess.settings import RecordSettings
 from vigie.apps.precipitation.assess.swath_records import EARTH_KM_DEG
 from vigie.core.errors import VigieError, nearest
-from vigie.verify.units import mm_per_day
+from vigie.core.rain_units import mm_per_day
 
 RAIN = ("pr", "precipitation", "tp", "rain", "rainfall", "rainfall_rate", "rainfall_amount", "prcp", "precip")
 RAIN_STANDARD = ("precipitation_flux", "lwe_precipitation_rate", "rainfall_rate", "precipitation_amount", "rainfall_flux")

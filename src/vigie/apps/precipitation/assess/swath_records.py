@@ -13,8 +13,8 @@ from vigie.acquire.granules.recognise import open_swath
 from vigie.apps.precipitation.assess.record import Part, Record, Texts, days_of, joined, stamps_of
 from vigie.apps.precipitation.assess.settings import RecordSettings
 from vigie.core.errors import VigieError, counted
+from vigie.core.rain_units import mm_per_day
 from vigie.core.swath import FLAGS
-from vigie.verify.units import mm_per_day
 
 RATES = ("rainfall_rate", "truth")
 """Rain of a swath: what a product says, or the labels it carries."""
