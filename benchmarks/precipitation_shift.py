@@ -10,7 +10,7 @@ to 21, which says what robustness costs. Clear sky is fitted on footprints witho
 
 The flag of the last is asked for snow that CloudSat saw on days 15 to 21, and for the rain of these days, which is familiar.
 
-    python benchmarks/precipitation_shift.py [--steps 1000]
+    python benchmarks/precipitation_shift.py [--epochs 60]
 
 It needs the samples (VIGIE_SAMPLES) and takes about ten minutes on one core.
 """
@@ -35,6 +35,7 @@ from vigie.verify.quantile_scores import crps
 
 DRIEST_KG_M2, MOISTEST_KG_M2 = 47.04, 59.84
 LAST_DAY = 14
+BATCH = 256
 METEOROLOGY = ("total_column_water_vapour", "air_temperature_2m", "skin_temperature")
 VIEWS: dict[str, tuple[tuple[str, ...], ...]] = {
     "quantile network": (("temperature",),),
@@ -46,7 +47,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], ...]] = {
 def main() -> None:
     """Learn in dry air and in all air, retrieve moist air and all air, print both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1000, help="steps of each member")
+    parser.add_argument("--epochs", type=int, default=60, help="times that a member sees each footprint")
     options = parser.parse_args()
     began = time.monotonic()
     rain = table("dpr_rain_rate_open", "dpr")
@@ -62,7 +63,7 @@ def main() -> None:
         for name, rows in learnt.items():
             said = {"boosting": boosting(rain.isel(scan=rows))}
             for model, views in VIEWS.items():
-                made = trained(rain, rows, views, options.steps, Path(folder) / f"{model}-{name}")
+                made = trained(rain, rows, views, options.epochs, Path(folder) / f"{model}-{name}")
                 said[model] = retrieval(made)
                 if model == "views":
                     flagged(made, rain.isel(scan=~early)) if name == "all" else None
@@ -73,12 +74,13 @@ def main() -> None:
     print(f"\n{time.monotonic() - began:.0f} s")
 
 
-def trained(rain: xr.Dataset, rows: NDArray[np.bool_], views: tuple[tuple[str, ...], ...], steps: int, folder: Path) -> Path:
+def trained(rain: xr.Dataset, rows: NDArray[np.bool_], views: tuple[tuple[str, ...], ...], epochs: int, folder: Path) -> Path:
     """Train a model through the application's own stages; give its folder."""
     folder.mkdir(parents=True)
     phase = table("dpr_phase_open", "dpr")
     write(rain.isel(scan=rows), folder / "rain.nc")
     write(phase.isel(scan=phase["day"].values <= LAST_DAY), folder / "sky.nc")
+    steps = epochs * -(-int(rows.sum()) // BATCH)
     fit = {"steps": steps, "learning_rate": 2e-3, "weight_decay": 1e-3, "warmup_steps": 20, "average": 0.0}
     kinds: list[dict[str, Any]] = [
         {"members": 2, "layers": view, "network": {"hidden": [128, 128], "stem": "named"}, "fit": fit} for view in views
