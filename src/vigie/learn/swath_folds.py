@@ -157,9 +157,17 @@ def _regimes(swaths: Sequence[xr.Dataset], count: int) -> list[NDArray[np.int16]
             expected=f"the ancillary variable {name}",
             do="choose another train.folds.by",
         )
-    everything = np.concatenate([swath[name].values.ravel() for swath in swaths])
-    cuts = np.quantile(everything[np.isfinite(everything)], np.arange(1, count) / count)
-    if len(np.unique(cuts)) < count - 1:
-        raise VigieError("water vapour has too few values for regimes", found=np.unique(cuts), do="lower train.folds.count")
-    found = [np.digitize(swath[name].values, cuts).astype(np.int16) for swath in swaths]
-    return [np.where(np.isfinite(swath[name].values), fold, NEVER).astype(np.int16) for swath, fold in zip(swaths, found)]
+    vapour = [swath[name].values for swath in swaths]
+    told = [np.isfinite(values) & np.isfinite(swath["truth"].values) for values, swath in zip(vapour, swaths, strict=True)]
+    everything = np.concatenate([values[where] for values, where in zip(vapour, told, strict=True)])
+    cuts = np.quantile(everything, np.arange(1, count) / count) if everything.size else np.zeros(count - 1)
+    sizes = np.bincount(np.digitize(everything, cuts), minlength=count)
+    if sizes.min() == 0:
+        spread = f"{everything.min():.4g} to {everything.max():.4g} kg m-2" if everything.size else "none"
+        raise VigieError(
+            f"cannot make {count} folds by regime: one of them would have no footprint",
+            found=f"water vapour of {everything.size} footprints with rain rates: {spread}",
+            expected="as many ranges of water vapour as folds, with rain rates in each",
+            do="lower train.folds.count, choose another train.folds.by, or add swaths of other regimes",
+        )
+    return [np.where(np.isfinite(values), np.digitize(values, cuts), NEVER).astype(np.int16) for values in vapour]
