@@ -281,3 +281,146 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
 def test_bad_input_is_refused_before_anything_is_written(vigie, data, make, words):
     refused(vigie("run", make(data)), *words)
     assert not (data.parent / "runs").exists()
+
+
+def made(vigie, data: Path, source: str, name: str) -> tuple[str, xr.Dataset]:
+    """Acquire and harmonize; what was said, and the swath that came out."""
+    said = []
+    for stage in ("acquire", "harmonize"):
+        code, err = vigie(stage, source, log=True)
+        assert code is None, err
+        said.append(err)
+    return "".join(said), SwathReader(data.parent / "runs" / "run" / "cube.zarr", f"swath/{name}")({})
+
+
+def test_temperatures_that_are_fills_or_zero_are_missing_and_told(vigie, data):
+    def spoil(file: h5py.File) -> None:
+        file["S1/Tc"][0] = FILL
+        file["S2/Tc"][0] = FILL
+        file["S1/Tc"][1, :2, 3] = 0.0
+
+    said, found = made(vigie, data, granule(data, spoil), "granule")
+    assert "harmonize: granule, 144 pixels, nodata 6, incomplete 2" in said
+    assert np.isnan(found["brightness_temperature"].values[0]).all()
+    assert np.isnan(found["brightness_temperature"].values[1, :2, 3]).all()
+    assert (found["flags"].values[1] == [FLAGS["incomplete"]] * 2 + [0] * 4).all()
+
+
+def test_zeros_and_fills_of_somebodys_own_file_are_missing_too(vigie, data):
+    def spoil(swath: xr.Dataset) -> xr.Dataset:
+        swath["brightness_temperature"][0], swath["brightness_temperature"][1, 0, 0] = FILL, 0.0
+        return swath
+
+    said, found = made(vigie, data, changed(spoil)(data), "orbit-0")
+    assert "harmonize: orbit-0, 144 pixels, nodata 6, incomplete 1" in said
+    assert np.isnan(found["brightness_temperature"].values[1, 0, 0])
+
+
+def test_rows_whose_ancillary_fields_are_zero_lack_them_and_are_told(vigie, data):
+    era5 = {field: np.array([0.0] + [0.5] * 11, np.float32) for field in pairs.ERA5}
+    said, found = made(vigie, data, table(data, **era5) + '\nlabel_source = "dpr"', "dpr_rain_rate")
+    assert "acquire: dpr_rain_rate, 12 x 1 GMI: no_ancillary 1" in said
+    assert np.isnan(found["total_column_water_vapour"].values[:, 0]).tolist() == [True] + [False] * 11
+    assert found["flags"].values[0, 0] == FLAGS["no_ancillary"]
+
+
+def test_rows_that_repeat_are_told(vigie, data):
+    repeated = {name: np.repeat(np.linspace(200, 250, 6, dtype=np.float32), 2) for name in pairs.CHANNELS}
+    source = table(data, **repeated, **{"DPR rain Rate": np.repeat(np.arange(1, 7, dtype=np.float32), 2)})
+    assert "duplicates 6" in made(vigie, data, source + '\nlabel_source = "dpr"', "dpr_rain_rate")[0]
+
+
+def test_longitudes_beyond_180_are_wrapped(vigie, data):
+    east = put("S1/Longitude", lambda values: values + np.float32(160))(data)
+    _, found = made(vigie, data, east, "granule")
+    assert found["longitude"].values[0, 0] == pytest.approx(-100)
+    source = changed(lambda swath: swath.assign_coords(longitude=swath["longitude"] + np.float32(200)))(data)
+    _, found = made(vigie, data, source, "orbit-0")
+    assert found["longitude"].values[0, 0] == pytest.approx(-140)
+    _, found = made(
+        vigie, data, table(data, Longitude=np.full(12, 190, np.float32)) + '\nlabel_source = "dpr"', "dpr_rain_rate"
+    )
+    assert found["longitude"].values[0, 0] == pytest.approx(-170)
+
+
+@pytest.mark.parametrize("key", ["train.head", "predict"])
+@pytest.mark.parametrize(
+    ("levels", "found"), [("[0.1, 0.1]", "0.1 after 0.1"), ("[0.9, 0.5]", "0.5 after 0.9"), ("[0, 0.5]", "0.0")]
+)
+def test_levels_that_do_not_increase_are_refused_before_work(vigie, data, key, levels, found):
+    refused(vigie("run", ORBITS, f"[{key}]\nlevels = {levels}"), f"key '{key}.levels' is wrong", found)
+    assert not (data.parent / "runs").exists()
+
+
+def only_dry(folder: Path) -> str:
+    """Orbits of two regimes, with rain rates in one."""
+    silent = orbit(1, vapour=60.0)
+    save_swath(folder / "orbit-1.nc", silent.assign(truth=silent["truth"].where(False)))
+    return ORBITS
+
+
+def no_vapour(folder: Path) -> str:
+    save_swath(folder / "orbit-1.nc", orbit(1).drop_vars("total_column_water_vapour"))
+    return ORBITS
+
+
+FOLDS: dict[str, tuple[Make, str, tuple[str, ...]]] = {
+    "one regime": (lambda _: ORBITS, 'by = "regime"', ("cannot make 2 folds by regime", "288 footprints", "30 to 30 kg m-2")),
+    "rain in one regime": (only_dry, 'by = "regime"', ("cannot make 2 folds by regime", "144 footprints", "other regimes")),
+    "no regime": (no_vapour, 'by = "regime"', ("regimes are ranges of water vapour, which these swaths do not have",)),
+    "one orbit": (lambda _: 'files = "orbit-0.nc"', 'by = "orbit"', ("cannot make 2 folds by orbit; found 1 of it",)),
+    "one sensor": (lambda _: ORBITS, 'by = "sensor"', ("cannot make 2 folds by sensor; found 1 of it: GMI",)),
+    "days that are all tested": (
+        lambda _: ORBITS,
+        "test_days = [1, 2]",
+        ("hold out everything, or nothing; found days [1, 2]",),
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "folds", "words"), FOLDS.values(), ids=FOLDS)
+def test_folds_that_cannot_be_made_are_refused_before_networks_learn(vigie, data, make, folds, words):
+    by = "" if "by" in folds else 'by = "day", '
+    told = vigie("run", make(data), SMALL.replace('by = "orbit"', by + folds))
+    refused(told, *words)
+    assert not (data.parent / "runs" / "run" / "model").exists()
+
+
+@pytest.mark.parametrize("stage", ["harmonize", "train", "predict", "verify", "publish"])
+def test_a_disk_that_fills_up_leaves_nothing_half_written_and_the_run_goes_on(vigie, data, monkeypatch, stage):
+    stages = ("acquire", "harmonize", "train", "predict", "verify", "publish")
+    for before in stages[: stages.index(stage)]:
+        assert vigie(before, ORBITS) == (None, "")
+    replace, left = Path.replace, [2 if stage in ("harmonize", "predict") else 0]
+
+    def full(self: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        refused(vigie(stage, ORBITS), "cannot write", "found No space left on device", "finished tiles are kept")
+    run = data.parent / "runs"
+    assert not [path for path in run.rglob(".*") if re.match(r"\.[0-9a-f]{32}\.", path.name)]
+    assert vigie("run", ORBITS) == (None, "")
+
+
+def test_a_disk_that_fills_up_inside_an_array_is_told_and_the_tiles_before_are_kept(vigie, data, monkeypatch):
+    for stage in ("acquire", "harmonize", "train"):
+        assert vigie(stage, ORBITS) == (None, "")
+    written, left = zarr.storage.LocalStore.set, [1]
+
+    async def full(self: zarr.storage.LocalStore, key: str, value: object) -> None:
+        left[0] -= "rainfall_rate_quantile/c/" in key
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        await written(self, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.storage.LocalStore, "set", full)
+        refused(vigie("predict", ORBITS), "prediction.zarr", "found No space left on device", "finished tiles are kept")
+    markers = data.parent / "runs" / "run" / ".prediction.zarr.done"
+    assert len(list(markers.rglob("scan*"))) == 1
+    assert vigie("run", ORBITS) == (None, "")

@@ -73,7 +73,7 @@ def fold_of_pixels(swaths: Sequence[xr.Dataset], settings: SwathFoldSettings) ->
         return _regimes(swaths, settings.count)
     named = [_units(swath, settings) for swath in swaths]
     if settings.test_days is not None:
-        return [_tested_days(units, settings.test_days) for units in named]
+        return _tested_days(named, settings.test_days)
     return _shared_out(named, settings)
 
 
@@ -115,9 +115,9 @@ def _days(swath: xr.Dataset) -> NDArray[np.str_]:
     return np.where(np.isnat(time), group, np.datetime_as_string(time, unit="D"))
 
 
-def _tested_days(units: NDArray[np.str_], days: tuple[int, int]) -> NDArray[np.int16]:
+def _tested_days(named: Sequence[NDArray[np.str_]], days: tuple[int, int]) -> list[NDArray[np.int16]]:
     """Hold out days of the month: groups end with them, as '2023-03-14' or '03-14' do."""
-    names, at = np.unique(units, return_inverse=True)
+    names = np.unique(np.concatenate([np.unique(units) for units in named]))
     day = np.array([int(name.rpartition("-")[2]) for name in names])
     fold = np.where((day >= days[0]) & (day <= days[1]), 0, NEVER).astype(np.int16)
     if len(set(fold.tolist())) < 2:
@@ -127,7 +127,7 @@ def _tested_days(units: NDArray[np.str_], days: tuple[int, int]) -> NDArray[np.i
             expected="some days to learn from and some to test on",
             do="choose other days",
         )
-    return fold[at].reshape(units.shape)
+    return [fold[np.searchsorted(names, units)] for units in named]
 
 
 def _shared_out(named: Sequence[NDArray[np.str_]], settings: SwathFoldSettings) -> list[NDArray[np.int16]]:

@@ -33,15 +33,27 @@ def read(path: Path, window: slice = slice(None), label_source: str = "") -> xr.
     missing = [name for name in FACTS if name not in loaded.attrs]
     if missing:
         raise VigieError(
-            f"{path.name} does not say what it is", found=f"no attribute {', '.join(missing)}", expected=f"{', '.join(FACTS)}"
+            f"{path.name} does not say what it is",
+            found=f"no attribute {', '.join(missing)}",
+            expected=f"{', '.join(FACTS)}",
+            do="write them into the file",
         )
     units = loaded[OBSERVED].attrs.get("units")
     if units != "K":
-        raise VigieError(f"{path.name}: {OBSERVED} is not in kelvin", found=f"units {units!r}", expected="units 'K'")
+        raise VigieError(
+            f"{path.name}: {OBSERVED} is not in kelvin",
+            found=f"units {units!r}",
+            expected="units 'K'",
+            do="write the file in kelvin, and say so",
+        )
     absent = [name for name in ("time", "group") if name not in loaded.coords]
     if absent:
-        found = f"no coordinate {', '.join(absent)}"
-        raise VigieError(f"{path.name}: scans are not described", found=found, expected="time and group along 'scan'")
+        raise VigieError(
+            f"{path.name}: scans are not described",
+            found=f"no coordinate {', '.join(absent)}",
+            expected="time and group along 'scan'",
+            do="write them into the file",
+        )
     if "truth" in loaded and float(loaded["truth"].min()) < 0:
         raise VigieError(
             f"{path.name} holds rain rates below 0",

@@ -6,8 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from vigie.acquire.swath_sources import GranuleSourceSettings
 from vigie.learn.fit import FitSettings
-from vigie.learn.rain_heads.head import check_levels
-from vigie.learn.rain_heads.settings import RainHeadSettings
+from vigie.learn.rain_heads.settings import RainHeadSettings, increasing
 from vigie.learn.retrieval import RetrievalSettings
 from vigie.learn.swath_folds import SwathFoldSettings
 from vigie.learn.swaths import SwathWindowSettings
@@ -67,10 +66,9 @@ class PredictSettings(Settings):
     @field_validator("levels")
     @classmethod
     def _levels_increase(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
-        check_levels(levels)
         if len(levels) < 2:
             raise ValueError("two levels or more")
-        return levels
+        return increasing(levels)
 
 
 class VerifySettings(Settings):
