@@ -9,8 +9,8 @@ Ratios are medians over the repeats, by clock and by processor time; the latter 
 least. Tiles overlap, in all three alike; `overlap` says how many scans go through the network for each one that is kept.
 
 Then it retrieves an orbit twice as long, and this one in tiles half and twice as long, in processes of their own, and prints
-the peak memory of each. The bars: 0.85 of the forward pass's throughput, and a peak that goes with `predict.scans`, not the orbit.
-Leaves with exit code 1 when one is missed.
+the peak memory of each above that of the imports. The bars: 0.85 of the forward pass, and a
+peak that goes with `predict.scans` and not with the orbit. Leaves with exit code 1 when one is missed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MEAN_K, DEVIATION_K, NOISE_K = 240.0, 25.0, 0.5
 PIECE = 512
 """Scans that are drawn; a longer orbit repeats them, with other noise."""
 BAR = 0.85
-MEMORY_BAR = 1.1
+MEMORY_BAR = 1.15
 """How much more than the orbit's peak one of twice its length may take: what a process allocates is not the same twice."""
 
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -64,8 +64,9 @@ def main() -> int:
     """Make the inputs, time every mode, measure memory, and print what came out."""
     wanted = arguments()
     if wanted.only:
+        imported = peak_mb()
         Prediction(wanted.folder, wanted.length, wanted.scans)()
-        print(peak_mb())
+        print(peak_mb() - imported)
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -127,14 +128,14 @@ def memory(folder: Path, wanted: argparse.Namespace) -> dict[str, object]:
     peaks = {case: child(folder, *case) for case in ((length, scans // 2), (length, scans), (length, 2 * scans))}
     longer = child(folder, 2 * length, scans)
     return {
-        "peak_mb": {f"tiles of {tile} scans": peak for (_, tile), peak in peaks.items()},
-        "peak_mb_of_twice_the_orbit": longer,
+        "peak_mb_above_imports": {f"tiles of {tile} scans": peak for (_, tile), peak in peaks.items()},
+        "peak_mb_above_imports_of_twice_the_orbit": longer,
         "memory_met": longer <= MEMORY_BAR * peaks[length, scans],
     }
 
 
 def child(folder: Path, length: int, scans: int) -> int:
-    """Predict in a process of its own; give its peak memory, MB."""
+    """Predict in a process of its own; give its peak memory above what its programs take, MB."""
     command = [sys.executable, __file__, "--only", "--folder", str(folder), "--length", str(length), "--scans", str(scans)]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 

@@ -67,7 +67,7 @@ def test_another_product_and_an_empty_granule_are_refused(write_granule):
 def test_a_missing_group_and_a_missing_data_set_are_named(write_granule):
     path = write_granule("x.h5", GMI, {"S1/Latitude": np.zeros((3, 2), np.float32)})
     with pps.opened(path) as file:
-        with pytest.raises(VigieError, match=r"lacks the swath FS or NS; found groups \['S1'\]"):
+        with pytest.raises(VigieError, match=r"lacks the swath FS or NS; found 1CGMI V07A with groups \['S1'\]"):
             pps.swath_group(file, ("FS", "NS"))
         with pytest.raises(VigieError, match=r"lacks the data set S1/Tc; found \['Latitude'\]"):
             pps.measured(file, "S1/Tc")

@@ -89,7 +89,7 @@ def test_radar_rain_of_every_version_is_truth(write_granule, places, algorithm, 
 def test_a_granule_without_the_swath_that_is_asked_for_says_what_it_has(write_granule, places):
     header = {"AlgorithmID": "2ADPR", "InstrumentName": "DPR", "SatelliteName": "GPM"}
     path = write_granule("r.h5", header, radar(places, "FS"))
-    with pytest.raises(VigieError, match=r"lacks the swath MS; found groups \['FS'\]"):
+    with pytest.raises(VigieError, match=r"lacks the swath MS; found 2ADPR V07A with groups \['FS'\]"):
         dpr.read(path, group="MS")
 
 

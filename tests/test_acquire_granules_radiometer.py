@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -152,6 +153,50 @@ def test_every_instrument_is_declared_whole(name, count):
     turning = name in ("ATMS", "MHS")
     assert all((channel.polarisation == "") == turning == np.isnan(channel.incidence_deg) for channel in channels)
     assert all(3 < channel.footprint_km < 80 for channel in channels)
+
+
+@pytest.mark.parametrize("name", ["GMI", "TMI", "SSMIS", "AMSR2"])
+def test_ellipses_are_beams_that_meet_the_ground_at_their_incidence(name):
+    """A round beam draws an ellipse that is longer than wide by 1 / cos(incidence); manuals round to whole kilometres."""
+    for group in instrument(name).swaths:
+        for channel in group.channels:
+            along, across = channel.axes_km
+            assert along / across == pytest.approx(1 / np.cos(np.deg2rad(group.incidence_deg)), rel=0.1), channel
+
+
+@pytest.mark.parametrize(
+    ("name", "frequency_ghz", "beam_deg", "altitude_km", "off_nadir_deg"),
+    [
+        ("GMI", 10.65, 1.75, 407, 48.5),
+        ("GMI", 18.7, 1.00, 407, 48.5),
+        ("GMI", 89.0, 0.40, 407, 48.5),
+        ("TMI", 10.65, 3.68, 350, 49.0),
+        ("TMI", 19.35, 1.90, 350, 49.0),
+        ("TMI", 21.3, 1.70, 350, 49.0),
+        ("TMI", 37.0, 1.00, 350, 49.0),
+        ("TMI", 85.5, 0.42, 350, 49.0),
+        ("ATMS", 23.8, 5.2, 824, 0.0),
+        ("ATMS", 88.2, 2.2, 824, 0.0),
+        ("ATMS", 165.5, 1.1, 824, 0.0),
+        ("MHS", 157.0, 1.1, 833, 0.0),
+    ],
+)
+def test_footprints_are_as_wide_as_published_beams(name, frequency_ghz, beam_deg, altitude_km, off_nadir_deg):
+    """Beams as NOAA STAR lists them for GMI and, from Kummerow et al. 1998, TMI; Kim et al. 2014; over the slant range."""
+    radius, tilt = 6371.0, np.deg2rad(off_nadir_deg)
+    orbit = radius + altitude_km
+    slant = orbit * np.cos(tilt) - np.sqrt(radius**2 - (orbit * np.sin(tilt)) ** 2)
+    channels = [c for group in instrument(name).swaths for c in group.channels if c.frequency_ghz == frequency_ghz]
+    assert channels[0].axes_km[1] == pytest.approx(slant * np.deg2rad(beam_deg), rel=0.05)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("pattern", ["1C.GPM.GMI*", "1C.TRMM.TMI*"])
+def test_incidences_are_those_of_real_granules(samples, pattern):
+    with h5py.File(next((samples / "precipitation" / "gpm_formats").glob(pattern))) as file:
+        for group in instrument("GMI" if "GMI" in pattern else "TMI").swaths:
+            angle = file[f"{group.group}/incidenceAngle"][()]
+            assert np.median(angle[angle > 0]) == pytest.approx(group.incidence_deg, abs=0.1)
 
 
 def test_nearest_without_known_positions_finds_none():

@@ -45,6 +45,26 @@ lines = 32
 [verify]
 bootstrap = 5
 """
+RAIN = """
+app = "precipitation"
+name = "tiny"
+[[acquire.sources]]
+files = "orbits/*.nc"
+[train]
+folds = { by = "orbit" }
+final = false
+members = 2
+network = { name = "unet", widths = [4, 8] }
+head = { levels = [0.1, 0.5, 0.9] }
+windows = { size = 8, batch = 2 }
+fit = { steps = 4, warmup_steps = 1, checkpoint_every = 2 }
+[predict]
+levels = [0.1, 0.5, 0.9]
+scans = 8
+[verify]
+bootstrap = 5
+draws = 2
+"""
 
 
 def program(mode: str, folder: Path) -> int:
@@ -97,6 +117,21 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(tmp_path: Path) ->
         assert (pixels(raster) == pixels(killed / raster.relative_to(whole))).all()
 
 
+def test_a_run_over_orbits_killed_in_every_stage_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    assert program("rain", tmp_path) >= 5
+    whole, killed = (tmp_path / name / "tiny" for name in ("whole", "killed"))
+    for artefact in ("cube.zarr", "prediction.zarr"):
+        assert digests(killed / artefact) == digests(whole / artefact)
+    assert len(digests(whole / "prediction.zarr")) > 20
+    assert len(weights(whole)) >= 4
+    assert weights(killed) == weights(whole)
+    with xr.open_datatree(killed / "scores.nc") as ours, xr.open_datatree(whole / "scores.nc") as theirs:
+        xr.testing.assert_identical(ours, theirs)
+    assert names(killed / "products") == names(whole / "products")
+    for file in sorted((whole / "products").rglob("*.nc")):  # their attributes tell when they were made
+        xr.testing.assert_equal(xr.load_dataset(killed / file.relative_to(whole)), xr.load_dataset(file))
+
+
 def pixels(path: Path) -> np.ndarray:
     with rasterio.open(path) as file:
         return np.asarray(file.read()).view(np.uint8)
@@ -117,7 +152,7 @@ def main(mode: str, folder: Path) -> None:
     """Do one of the modes, and print how often it was killed."""
     if mode == "whole":
         prepare(folder)
-    modes: dict[str, Callable[[Path], int]] = {"whole": whole, "killed": killed, "dask": dask, "run": run}
+    modes: dict[str, Callable[[Path], int]] = {"whole": whole, "killed": killed, "dask": dask, "run": run, "rain": rain}
     print(modes[mode](folder))
 
 
@@ -148,6 +183,7 @@ def until_done(attempt: Callable[[int], None], most: int) -> int:
 
 def import_what_children_need() -> None:
     import vigie.apps.glaciers
+    import vigie.apps.precipitation
     import vigie.predict.scene
     import vigie.story.reading  # noqa: F401
 
@@ -255,7 +291,7 @@ def dask(folder: Path) -> int:
 
 
 def run(folder: Path) -> int:
-    """Run a whole experiment in one go, and another that dies around every n-th file that it puts into place."""
+    """Run the tiny experiment of glaciers."""
     from vigie.synthetic.files import sensor_file, write_multispectral
     from vigie.synthetic.glaciers import Area
 
@@ -264,12 +300,30 @@ def run(folder: Path) -> int:
         write_multispectral(folder / "images", Area(name, seed=3, size=96, west=west), "2021-08-21")
     (folder / sensor_file().name).write_text(sensor_file().read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "tiny.toml").write_text(EXPERIMENT, encoding="utf-8")
+    return killed_runs(folder, first=16, step=4)
+
+
+def rain(folder: Path) -> int:
+    """Run the tiny experiment of precipitation."""
+    from vigie.physics.antenna import observe
+    from vigie.synthetic.orbit import Granule, make_swath, save_swath
+
+    (folder / "orbits").mkdir()
+    for number in range(2):
+        granule = Granule(f"orbit-{number}", number, f"2020-01-0{number + 1}T06:00:00", 10.0 + number, 10.0, 24, 16)
+        save_swath(folder / "orbits" / f"orbit-{number}.nc", make_swath(granule, observe))
+    (folder / "tiny.toml").write_text(RAIN, encoding="utf-8")
+    return killed_runs(folder, first=8, step=1)
+
+
+def killed_runs(folder: Path, first: int, step: int) -> int:
+    """Run a whole experiment in one go, and another that dies around every n-th file that it puts into place."""
     import_what_children_need()
     if forked(lambda: experiment(folder, "whole")) != 0:
         sys.exit("the unbroken run failed")
 
     def attempt(number: int) -> None:
-        die_around_rename(16 + 4 * number, before=number % 2 == 0)
+        die_around_rename(first + step * number, before=number % 2 == 0)
         experiment(folder, "killed")
 
     return until_done(attempt, most=60)

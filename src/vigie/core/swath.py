@@ -107,6 +107,15 @@ def check(swath: xr.Dataset) -> None:
         if variable not in swath.variables or swath[variable].dims != dims:
             found = swath[variable].dims if variable in swath.variables else sorted(map(str, swath.variables))
             raise VigieError(f"swath '{name}': variable '{variable}' is not in place", found=found, expected=dims)
+    for coordinate, farthest in (("latitude", 90), ("longitude", 180)):
+        beyond = np.abs(swath[coordinate].values) > farthest
+        if beyond.any():
+            raise VigieError(
+                f"swath '{name}': a {coordinate} lies beyond the Earth",
+                found=f"{swath[coordinate].values[beyond][0]:g} on {int(beyond.sum())} of {beyond.size} footprints",
+                expected=f"degrees within -{farthest}..{farthest}, NaN where nobody knows",
+                do="mask fills, and wrap longitudes",
+            )
     for coordinate in ("channel", "polarisation", "frequency_ghz", "sideband_ghz", "footprint_km", "incidence_deg"):
         if coordinate not in swath.coords:
             raise VigieError(

@@ -73,7 +73,7 @@ def fold_of_pixels(swaths: Sequence[xr.Dataset], settings: SwathFoldSettings) ->
         return _regimes(swaths, settings.count)
     named = [_units(swath, settings) for swath in swaths]
     if settings.test_days is not None:
-        return [_tested_days(units, settings.test_days) for units in named]
+        return _tested_days(named, settings.test_days)
     return _shared_out(named, settings)
 
 
@@ -115,9 +115,9 @@ def _days(swath: xr.Dataset) -> NDArray[np.str_]:
     return np.where(np.isnat(time), group, np.datetime_as_string(time, unit="D"))
 
 
-def _tested_days(units: NDArray[np.str_], days: tuple[int, int]) -> NDArray[np.int16]:
+def _tested_days(named: Sequence[NDArray[np.str_]], days: tuple[int, int]) -> list[NDArray[np.int16]]:
     """Hold out days of the month: groups end with them, as '2023-03-14' or '03-14' do."""
-    names, at = np.unique(units, return_inverse=True)
+    names = np.unique(np.concatenate([np.unique(units) for units in named]))
     day = np.array([int(name.rpartition("-")[2]) for name in names])
     fold = np.where((day >= days[0]) & (day <= days[1]), 0, NEVER).astype(np.int16)
     if len(set(fold.tolist())) < 2:
@@ -127,7 +127,7 @@ def _tested_days(units: NDArray[np.str_], days: tuple[int, int]) -> NDArray[np.i
             expected="some days to learn from and some to test on",
             do="choose other days",
         )
-    return fold[at].reshape(units.shape)
+    return [fold[np.searchsorted(names, units)] for units in named]
 
 
 def _shared_out(named: Sequence[NDArray[np.str_]], settings: SwathFoldSettings) -> list[NDArray[np.int16]]:
@@ -157,9 +157,17 @@ def _regimes(swaths: Sequence[xr.Dataset], count: int) -> list[NDArray[np.int16]
             expected=f"the ancillary variable {name}",
             do="choose another train.folds.by",
         )
-    everything = np.concatenate([swath[name].values.ravel() for swath in swaths])
-    cuts = np.quantile(everything[np.isfinite(everything)], np.arange(1, count) / count)
-    if len(np.unique(cuts)) < count - 1:
-        raise VigieError("water vapour has too few values for regimes", found=np.unique(cuts), do="lower train.folds.count")
-    found = [np.digitize(swath[name].values, cuts).astype(np.int16) for swath in swaths]
-    return [np.where(np.isfinite(swath[name].values), fold, NEVER).astype(np.int16) for swath, fold in zip(swaths, found)]
+    vapour = [swath[name].values for swath in swaths]
+    told = [np.isfinite(values) & np.isfinite(swath["truth"].values) for values, swath in zip(vapour, swaths, strict=True)]
+    everything = np.concatenate([values[where] for values, where in zip(vapour, told, strict=True)])
+    cuts = np.quantile(everything, np.arange(1, count) / count) if everything.size else np.zeros(count - 1)
+    sizes = np.bincount(np.digitize(everything, cuts), minlength=count)
+    if sizes.min() == 0:
+        spread = f"{everything.min():.4g} to {everything.max():.4g} kg m-2" if everything.size else "none"
+        raise VigieError(
+            f"cannot make {count} folds by regime: one of them would have no footprint",
+            found=f"water vapour of {everything.size} footprints with rain rates: {spread}",
+            expected="as many ranges of water vapour as folds, with rain rates in each",
+            do="lower train.folds.count, choose another train.folds.by, or add swaths of other regimes",
+        )
+    return [np.where(np.isfinite(values), np.digitize(values, cuts), NEVER).astype(np.int16) for values in vapour]

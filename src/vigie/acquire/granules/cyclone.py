@@ -8,6 +8,7 @@ ones.
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def load(path: Path) -> dict[str, Any]:
 
     try:
         content = loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=[STRUCT])
-    except (OSError, ValueError, TypeError, NotImplementedError, EOFError) as error:
+    except (OSError, ValueError, TypeError, NotImplementedError, EOFError, zlib.error) as error:
         raise VigieError(f"{path} cannot be read", found=error, expected="a MATLAB 5 file", do="download it again") from error
     struct = content.get(STRUCT)
     fields = {name: getattr(struct, name) for name in getattr(struct, "_fieldnames", ())}

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,11 +80,18 @@ def read(path: Path, label_source: str) -> Dataset:
 
     Raises
     ------
-    VigieError: it is no such table, a column is missing, or its name tells another source.
+    VigieError: it is no such table, a column is missing, no row has temperatures, or its name tells another source.
     """
     check_source(path, label_source)
     table = load(path)
     kept = np.all([table[name] > LOWEST_K for name in CHANNELS], axis=0)
+    if not kept.any():
+        raise VigieError(
+            f"{path.name}: no row has all brightness temperatures",
+            found=f"{kept.size} rows, each with a channel at or below {LOWEST_K:g} K",
+            expected="kelvin, and fills in few rows",
+            do="leave it out",
+        )
     rows = {name: column[kept] for name, column in table.items()}
     channels = instrument("GMI").channels()
     temperature = valid_temperature(np.stack([rows[name] for name in CHANNELS], axis=-1))
@@ -159,14 +167,20 @@ def load(path: Path) -> Table:
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
             table = {name: content[name] for name in content.files} if isinstance(content, np.lib.npyio.NpzFile) else {}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise VigieError(f"{path} is no table of footprints", found=error, expected="an .npz file of plain columns") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise VigieError(
+            f"{path} is no table of footprints",
+            found=error,
+            expected="a whole .npz file of plain columns",
+            do="download it again",
+        ) from error
     missing = [name for name in needed if name not in table]
     if missing or not any(name in table for name in (*RATES, PHASE)):
         raise VigieError(
             f"{path} is no table of GMI footprints",
             found=f"columns {sorted(table)}",
             expected=f"columns {', '.join(missing)}" if missing else f"a label: one of {', '.join((*RATES, PHASE))}",
+            do="leave it out",
         )
     return table
 

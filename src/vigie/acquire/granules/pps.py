@@ -75,7 +75,10 @@ def opened(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError) as error:
+        # h5py has no error of its own: of a damaged index it says "Unable to ..." as whatever error comes to hand.
+        if isinstance(error, KeyError) and "Unable to" not in str(error):
+            raise
         raise VigieError(f"{path} cannot be read", found=error, expected="a whole HDF5 file", do="download it again") from error
 
 
@@ -145,7 +148,9 @@ def swath_group(file: h5py.File, names: Sequence[str]) -> str:
         if isinstance(file.get(name), h5py.Group):
             return name
     raise VigieError(
-        f"{file.filename} lacks the swath {' or '.join(names)}", found=f"groups {sorted(file)}", do="name another swath"
+        f"{file.filename} lacks the swath {' or '.join(names)}",
+        found=f"{header(file).product} with groups {sorted(file)}",
+        do="download the whole granule, in a version that is read, or leave it out",
     )
 
 
@@ -160,7 +165,11 @@ def stored(file: h5py.File, name: str, window: slice = WHOLE) -> NDArray[Any]:
     if not isinstance(found, h5py.Dataset):
         place = file.get(name.rpartition("/")[0] or "/")
         has = sorted(place) if isinstance(place, h5py.Group) else "no such group"
-        raise VigieError(f"{file.filename} lacks the data set {name}", found=has, do="download the whole granule")
+        raise VigieError(
+            f"{file.filename} lacks the data set {name}",
+            found=has,
+            do="download the whole granule, in a version that is read, or leave it out",
+        )
     return np.asarray(found[window])
 
 

@@ -49,7 +49,7 @@ def read(path: Path, window: slice = pps.WHOLE, groups: Sequence[str] = ()) -> D
         found = pps.expect(file, (ALGORITHM,))
         radiometer = instrument(found.sensor)
         wanted = [radiometer.swath(group) for group in groups] or list(radiometer.swaths)
-        first = wanted[0].group
+        first = pps.swath_group(file, (wanted[0].group,))
         start, stop = pps.scans(file, first, window)
         here = _positions(file, first, slice(start, stop))
         in_file_order = [declared for declared in radiometer.swaths if declared in wanted]
@@ -125,7 +125,10 @@ def _check_channels(file: h5py.File, declared: SwathGroup) -> None:
     expected = [channel.name for channel in declared.described()]
     if file[name].shape[-1] != len(declared.channels):
         raise VigieError(
-            f"{file.filename}: {name} has other channels", found=file[name].shape[-1], expected=", ".join(expected)
+            f"{file.filename}: {name} has other channels",
+            found=file[name].shape[-1],
+            expected=", ".join(expected),
+            do="download the whole granule, in a version that is read, or leave it out",
         )
     for number, *words in _NUMBERED.findall(said):
         if int(number) > len(declared.channels) or not _agrees(declared.channels[int(number) - 1], *words):

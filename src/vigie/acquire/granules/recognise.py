@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import numpy as np
 from xarray import Dataset
 
 from vigie.acquire.granules import cyclone, dpr, gprof, imerg, pairs, pps, radiometer, satrain, stored
@@ -42,7 +43,8 @@ def open_swath(path: Path, window: slice = pps.WHOLE, label_source: str = "") ->
 
     Raises
     ------
-    VigieError: nothing here reads the file, it is damaged, or its labels come from elsewhere.
+    VigieError: nothing here reads the file, it is damaged, or its labels come from elsewhere; or nothing in the whole of it is
+    known.
     """
     found = kind(path)
     whole: dict[str, Callable[[], Dataset]] = {
@@ -60,8 +62,27 @@ def open_swath(path: Path, window: slice = pps.WHOLE, label_source: str = "") ->
     swath = whole[found]()
     told = swath.attrs.get("label_source", "")
     if label_source and told and label_source != told:
-        raise VigieError(f"{path.name}: its labels come from elsewhere", found=told, expected=f"label_source '{label_source}'")
+        raise VigieError(
+            f"{path.name}: its labels come from elsewhere",
+            found=told,
+            expected=f"label_source '{label_source}'",
+            do=f'declare label_source = "{told}", or leave it out',
+        )
+    if window == pps.WHOLE:
+        _check_known(path, swath)
     return swath
+
+
+def _check_known(path: Path, swath: Dataset) -> None:
+    """Refuse a whole file in which every footprint, position or temperature is missing; a window of it may be empty."""
+    for name in ("latitude", "longitude", "brightness_temperature"):
+        if name in swath and not np.isfinite(swath[name].values).any():
+            raise VigieError(
+                f"{path.name} holds no {name.replace('_', ' ')}",
+                found=f"{swath.sizes['scan']} x {swath.sizes['pixel']} footprints, all of them missing",
+                expected="data",
+                do="leave it out",
+            )
 
 
 def kind(path: Path) -> str:
@@ -102,4 +123,9 @@ def _kind_of_hdf5(path: Path) -> str:
 
 
 def _unknown(path: Path, found: str) -> VigieError:
-    return VigieError(f"{path} is no swath that vigie reads", found=found, expected="; ".join(KNOWN.values()))
+    return VigieError(
+        f"{path} is no swath that vigie reads",
+        found=found,
+        expected="; ".join(KNOWN.values()),
+        do="leave it out, or write it in the layout of vigie.core.swath",
+    )

@@ -115,7 +115,7 @@ def _opened(path: Path) -> xr.Dataset:
         import_module("hdf5plugin")
     try:
         return xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise VigieError(
             f"{path} cannot be read",
             found=error,

@@ -11,8 +11,7 @@ from vigie.acquire.swath_sources import GranuleSourceSettings
 from vigie.learn.fit import FitSettings
 from vigie.learn.generative.settings import GenerativeSettings
 from vigie.learn.hybrid import HybridSettings
-from vigie.learn.rain_heads.head import check_levels
-from vigie.learn.rain_heads.settings import RainHeadSettings
+from vigie.learn.rain_heads.settings import RainHeadSettings, increasing
 from vigie.learn.rain_lesson import AdaptSettings, RobustSettings
 from vigie.learn.regimes import RegimeSettings
 from vigie.learn.retrieval import RetrievalSettings
@@ -64,9 +63,7 @@ class IntervalSettings(Settings):
     @field_validator("levels")
     @classmethod
     def _levels_increase(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
-        if levels:
-            check_levels(levels)
-        return levels
+        return increasing(levels) if levels else levels
 
 
 class GeneratedSettings(Settings):
@@ -172,10 +169,9 @@ class PredictSettings(Settings):
     @field_validator("levels")
     @classmethod
     def _levels_increase(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
-        check_levels(levels)
         if len(levels) < 2:
             raise ValueError("two levels or more")
-        return levels
+        return increasing(levels)
 
 
 class VerifySettings(Settings):

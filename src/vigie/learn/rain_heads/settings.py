@@ -63,14 +63,27 @@ class RainHeadSettings(BaseModel, extra="forbid", frozen=True):
     @field_validator("levels")
     @classmethod
     def _levels_increase(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
-        check_levels(levels)
-        return levels
+        return increasing(levels)
 
     @model_validator(mode="after")
     def _rain_is_weighed_in_mm_h(self) -> RainHeadSettings:
         if self.objective == "rain-weighted" and self.scale != "linear":
             raise ValueError("objective 'rain-weighted' weighs rain in mm/h: leave out 'scale'")
         return self
+
+
+def increasing(levels: tuple[float, ...]) -> tuple[float, ...]:
+    """Give levels back that increase; settings name their key where a validator raises a ValueError.
+
+    Raises
+    ------
+    ValueError: they are not increasing levels within (0, 1).
+    """
+    try:
+        check_levels(levels)
+    except VigieError as error:
+        raise ValueError(f"{error.expected}, not {error.found}") from error
+    return levels
 
 
 def build(settings: RainHeadSettings) -> RainHead:
