@@ -185,6 +185,7 @@ class Drawn:
 def facts(run: Run, swaths: Sequence[LabelledSwath], fold: int, model: RetrievalModel) -> dict[str, object]:
     """What the model card tells of the training."""
     settings = settings_of(run).train
+    learnt = [swath for swath in swaths if fold < 0 or (swath.fold != fold).any()]
     heads = {member.head.name: member.head for member in model.members}
     return {
         "experiment": run.experiment.name,
