@@ -36,6 +36,7 @@ def experiment_of(card: Card, request: Request, out: Path) -> dict[str, Any]:
     if request.label_source is not None:
         source["label_source"] = request.label_source
     image = any(kind["network"]["name"] != "pixel" for kind in kinds)
+    drawing = card["facts"].get("generative", "no")
     return {
         "app": "precipitation",
         "name": out.resolve().name or "applied",
@@ -45,7 +46,8 @@ def experiment_of(card: Card, request: Request, out: Path) -> dict[str, Any]:
             **kinds[0],
             "more": kinds[1:],
             "folds": {"by": "none"},
-            "windows": {"size": IMAGE_SIZE if image else 1},
+            "windows": {"size": IMAGE_SIZE if image or drawing != "no" else 1},
+            **({"generative": drawing} if drawing != "no" else {}),
         },
         "predict": {key: value for key, value in predicted(card).items() if key in ("levels", "members")},
     }

@@ -189,9 +189,11 @@ def facts(run: Run, swaths: Sequence[LabelledSwath], fold: int, model: Retrieval
     heads = {member.head.name: member.head for member in model.members}
     return {
         "experiment": run.experiment.name,
-        "learnt_from": {
-            s.granule.id: f"labels of {s.granule.label_source}" for s in swaths if (s.fold != fold).any() or fold < 0
-        },
+        "origin": {"app": run.experiment.app, "predict": settings_of(run).predict.model_dump(mode="json")},
+        "learnt_from": {one.granule.id: f"labels of {one.granule.label_source}" for one in learnt},
+        "label_sources": sorted({one.granule.label_source for one in learnt}),
+        "calibration": "every fifth orbit or day, not learnt from" if settings.sets_aside else "none",
+        "generative": settings.generative.model_dump(mode="json") if settings.generative else "no",
         "held_out": settings.folds.model_dump(mode="json") if fold != NEVER else "nothing",
         "loss": {name: {"proper": head.proper, "why": head.why} for name, head in heads.items()},
         "hybrid": settings.hybrid.model_dump(mode="json") if settings.hybrid.observed else "no",
