@@ -131,7 +131,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--reference-steps", type=int, default=1200, help="of the training of each quantile U-Net")
     parser.add_argument("--sampling-steps", type=int, default=6, help="from noise to a member")
     parser.add_argument("--generator", choices=("flow", "diffusion"), default="flow")
-    parser.add_argument("--scale", type=float, default=1.0, help="mm/h where the transform of rain turns logarithmic")
+    parser.add_argument("--scale", type=float, default=0.1, help="mm/h where the transform of rain turns logarithmic")
     parser.add_argument("--ways", choices=("direct", "residual"), nargs="+", default=["direct", "residual"])
     parser.add_argument("--size", type=int, default=32, help="side of the crops, pixels")
     parser.add_argument("--batch", type=int, default=16, help="crops a step")
