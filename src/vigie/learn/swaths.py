@@ -267,6 +267,7 @@ class SwathSource:
         view: View | None = None,
     ) -> None:
         self.scaling, self.settings, self.seed, self.view = scaling, settings, seed, view
+        self.orders: dict[tuple[int, int], NDArray[np.int64]] = {}
         # Sensors may call channels alike and see them through other footprints.
         sets: dict[tuple[object, ...], list[_Part]] = {}
         for part in parts:
@@ -289,7 +290,8 @@ class SwathSource:
         sizes = np.array([sum(len(part.centres) for part in group) for group in self.groups], dtype=np.float64)
         group = self.groups[int(rng.choice(len(self.groups), p=sizes / sizes.sum()))]
         drawn, first = self._drawn(group, step), group[0].part
-        raw, y, weight, regime = (np.stack(arrays) for arrays in zip(*(self._cut(part, at) for part, at in drawn)))
+        cut = [self._cut(part, centres) for part, centres in drawn]
+        raw, y, weight, regime = (np.concatenate(arrays) for arrays in zip(*cut, strict=True))
         seen = self.view.columns(first.names) if self.view else list(range(len(first.names)))
         x = standardised(raw, first.names, self.scaling)[..., seen].movedim(-1, 1)
         if self.settings.drop_channels and rng.random() < 0.5:
@@ -297,26 +299,40 @@ class SwathSource:
             dropped[int(rng.integers(len(dropped)))] = False
             x[:, torch.from_numpy(dropped)] = torch.nan
         known = torch.from_numpy(y), torch.from_numpy(weight), torch.from_numpy(regime.astype(np.int64))
-        scenes = tuple(part.part.id for part, _ in drawn)
+        scenes = tuple(part.part.id for part, centres in drawn for _ in centres)
         return RainBatch(x, shown_mask(x), first.bands[seen], *known, torch.zeros(len(x), dtype=torch.bool), scenes)
 
     def _drawn(self, group: Sequence[_Part], step: int) -> list[tuple[_Part, NDArray[np.int64]]]:
-        """Go through all centres of a group in an order that every pass draws anew."""
+        """Go through all centres of a group in an order that every pass draws anew: parts, and centres (n, 2) of each."""
         total, wanted = sum(len(part.centres) for part in group), self.settings.batch
         ends = np.cumsum([len(part.centres) for part in group])
-        numbers = np.arange(step * wanted, (step + 1) * wanted)
-        orders = {
-            turn: np.random.default_rng((self.seed, 7, turn)).permutation(total) for turn in set((numbers // total).tolist())
-        }
-        found = []
-        for number in numbers.tolist():
-            at = int(orders[number // total][number % total])
-            which = int(np.searchsorted(ends, at, side="right"))
-            found.append((group[which], group[which].centres[at - (int(ends[which - 1]) if which else 0)]))
-        return found
+        turns, places = np.divmod(np.arange(step * wanted, (step + 1) * wanted), total)
+        at = np.concatenate([self._order(total, turn)[places[turns == turn]] for turn in np.unique(turns).tolist()])
+        which = np.searchsorted(ends, at, side="right")
+        starts = np.concatenate([[0], ends[:-1]])
+        return [(group[n], group[n].centres[at[which == n] - starts[n]]) for n in np.unique(which).tolist()]
 
-    def _cut(self, part: _Part, centre: NDArray[np.int64]) -> tuple[Floats, Floats, Floats, NDArray[np.int16]]:
-        """Cut the window around a centre, moved inside the swath as far as it allows, missing beyond: x, y, weight, group."""
+    def _order(self, total: int, turn: int) -> NDArray[np.int64]:
+        """Order of the centres in one pass; that of the last passes is kept."""
+        if (total, turn) not in self.orders:
+            self.orders = {key: order for key, order in self.orders.items() if key[1] == turn - 1}
+            self.orders[total, turn] = np.random.default_rng((self.seed, 7, turn)).permutation(total)
+        return self.orders[total, turn]
+
+    def _cut(self, part: _Part, centres: NDArray[np.int64]) -> tuple[Floats, Floats, Floats, NDArray[np.int16]]:
+        """Cut the windows around centres: x (n, H, W, B), y, weight and group (n, H, W)."""
+        here = part.part
+        if self.settings.size == 1:
+            scan, pixel = centres.T
+            fields = (here.x, here.y, part.weight, here.group)
+            x, y, weight, group = (np.asarray(values[scan, pixel])[:, None, None] for values in fields)
+            return x, y, weight, group
+        cut = [self._window(part, centre) for centre in centres]
+        x, y, weight, group = (np.stack(arrays) for arrays in zip(*cut, strict=True))
+        return x, y, weight, group
+
+    def _window(self, part: _Part, centre: NDArray[np.int64]) -> tuple[Floats, Floats, Floats, NDArray[np.int16]]:
+        """Cut the window around a centre, moved inside the swath as far as it allows, missing beyond."""
         size = self.settings.size
         starts = [min(max(int(at) - size // 2, 0), max(n - size, 0)) for at, n in zip(centre, part.weight.shape)]
         rows, columns = (slice(start, start + size) for start in starts)
