@@ -31,10 +31,17 @@ def experiment(folder: Path) -> dict[str, object]:
         "train": {
             "folds": {"by": "orbit", "count": 2},
             "final": False,
-            "network": {"name": "unet", "widths": [16, 32, 64]},
+            "network": {"name": "unet", "widths": [16, 32, 64], "stem": "named"},
             "head": {"name": "quantile"},
             "windows": {"size": 32, "batch": 8},
             "fit": {"steps": 200, "learning_rate": 3e-3, "warmup_steps": 20, "schedule": "one-cycle", "precision": "auto"},
+            # A network of single footprints beside it: the two err differently, and their mean errs less.
+            "more": [
+                {
+                    "network": {"name": "pixel", "hidden": [64, 64], "stem": "named"},
+                    "fit": {"steps": 1000, "learning_rate": 3e-3, "warmup_steps": 20, "precision": "auto"},
+                }
+            ],
         },
         "predict": {"scans": 96},
         "verify": {"baselines": ["climatology", "gradient-boosting"]},
