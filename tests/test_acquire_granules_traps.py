@@ -12,6 +12,7 @@ import xarray as xr
 from vigie.acquire.granules import cyclone, dpr, gprof, pairs, pps, radiometer
 from vigie.acquire.granules.labels import open_labels
 from vigie.acquire.swath_sources import GranuleSourceSettings, granule_of
+from vigie.core.errors import VigieError
 from vigie.core.swath import FLAGS
 from vigie.learn.swath_folds import SwathFoldSettings, fold_of_pixels
 from vigie.verify.drift import fit_mahalanobis
@@ -82,8 +83,6 @@ def test_traps_7_and_8_rows_that_tables_share_are_held_out_together(folder):
 
 GRANULES = {
     # traps 10 to 15: file, and what its footprints lack
-    "10 and 11 all fill": ("1C.GPM.GMI*", {"nodata": 100, "suspect": 0, "no_position": 0}),
-    "11 fills of 1C-R's second swath": ("1C-R.GPM.GMI*", {"nodata": 100, "suspect": 0, "no_position": 0}),
     "10 and 11 rain that is all fill": ("2A.GPM.GMI*", {"nodata": 100}),
     "12 swaths of TMI at places of their own": ("1C.TRMM.TMI*", {"nodata": 0, "suspect": 0}),
     "14 groups of version 7": ("2A.GPM.DPR*", {"nodata": 0, "no_truth": 0}),
@@ -97,6 +96,12 @@ def test_traps_of_granules_are_counted_in_the_catalogue(folder, trap):
     found = catalogued(next((folder / "gpm_formats").glob(pattern)))
     assert {key: found.counts[f"count_{key}"] for key in expected} == expected
     assert found.label_source == {"2A.GPM.DPR*": "dpr", "2B.GPM*": "cmb"}.get(pattern, "")
+
+
+@pytest.mark.parametrize("pattern", ["1C.GPM.GMI*", "1C-R.GPM.GMI*"])
+def test_traps_10_and_11_a_granule_that_is_all_fill_is_refused(folder, pattern):
+    with pytest.raises(VigieError, match="10 x 10 footprints, all of them missing"):
+        catalogued(next((folder / "gpm_formats").glob(pattern)))
 
 
 def test_trap_10_no_fill_is_equal_to_what_is_declared(folder):
