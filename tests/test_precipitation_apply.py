@@ -105,7 +105,7 @@ REFUSED = {
     "no swath": (["notes.txt"], "is no swath that vigie reads"),
     "no file": (["nowhere.nc"], "nowhere.nc does not exist"),
     "other channels": (["strange.nc"], "the model knows no channel of swath 'strange'; found 1.41V; expected 10.65V"),
-    "radar": (["radar.nc"], "swath 'radar' holds no brightness temperatures"),
+    "radar": (["radar.nc"], "radar.nc holds no brightness temperature"),
     "other labels": (["labelled.nc", "--label-source", "dpr"], "its labels come from elsewhere; found simulated"),
     "twice": (["bare.nc", "bare.nc"], "swaths have the same name"),
     "unknown key": (["bare.nc", "--set", "publish.grid=2"], "unknown key 'publish.grid'"),
@@ -123,7 +123,7 @@ def test_mistakes_are_one_line_and_leave_nothing(vigie, trained, own, tmp_path, 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda card: card.pop("inputs"), "no application can apply the model"),
+        (lambda card: card.pop("inputs"), "is not the card of a model; found no inputs"),
         (lambda card: card["facts"].update(origin={"app": "precipitatoin"}), "there is no application 'precipitatoin'"),
         (lambda card: card.update(format=1), "is of another version of vigie; found format 1"),
         (lambda card: next(iter(card["members"].values())).update(sha256="0" * 64), "are not those of the card"),

@@ -73,7 +73,7 @@ class NamedStem(Stem):
 
     Parameters
     ----------
-    channels
+    channels_out
         Feature maps out.
     known
         Descriptors (B, D) of the columns that are learnt from.

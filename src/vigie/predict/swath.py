@@ -130,8 +130,7 @@ def retrieved(
     channel_names: those of the swath that the model is shown; others are missing to it.
     kept: what is kept of the distributions.
     inner: scans that are kept; the others are a halo, which only networks see.
-    first_scan: number in its orbit of the first scan that is kept: what members draw depends on where a scan is, not on how an
-    orbit is cut.
+    first_scan: number in its orbit of the first kept scan: members depend on where a scan is, not on how it was cut out.
 
     Returns
     -------
