@@ -192,7 +192,7 @@ def test_regimes_are_minded_and_intervals_are_calibrated_in_each(orbits, tmp_pat
         ({"hybrid": {"labels": "matched"}}, "train.hybrid.observed"),
         ({"adapt": {"method": "coral", "to": "held-out"}}, "train.final = false"),
         ({"regimes": {"vapour_kg_m2": [30.0, 15.0]}}, "edges increase"),
-        ({"intervals": {"levels": [0.9, 0.1]}}, "do not increase"),
+        ({"intervals": {"levels": [0.9, 0.1]}}, "increasing levels within"),
         ({"more": [{"network": {"name": "unet"}}]}, "windows.size"),
     ],
 )
