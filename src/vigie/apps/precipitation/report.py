@@ -273,12 +273,12 @@ def model_section(run: Run) -> Section:
     """Tell what the models are, their limits first."""
     cards = [read_card(folder) for folder in sorted(run.artefact("train").iterdir()) if (folder / "card.json").is_file()]
     first = cards[0]
-    member = next(iter(first["members"].values()))
+    members = list(first["members"].values())
     told = {
-        "network": member["network"]["name"],
-        "members": len(first["members"]),
-        "parameters of each": member["parameters"],
-        "heads": ", ".join(dict.fromkeys(told["head"]["name"] for told in first["members"].values())),
+        "networks": ", ".join(dict.fromkeys(member["network"]["name"] for member in members)),
+        "members": len(members),
+        "parameters of each": ", ".join(dict.fromkeys(f"{member['parameters']:,}" for member in members)),
+        "heads": ", ".join(dict.fromkeys(told["head"]["name"] for told in members)),
         "channels": ", ".join(first["inputs"]["channels"]),
         "layers": ", ".join(first["inputs"]["layers"]),
         "ancillary fields": ", ".join(first["inputs"]["ancillary"]) or "none",
