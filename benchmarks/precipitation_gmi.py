@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
+from precipitation_tables import LEVELS as TABLE_LEVELS
+from precipitation_tables import Floats, resampled
 from torch import nn
 from torch.nn import functional as F
 
 from vigie.apps.precipitation import app
-from vigie.apps.precipitation.prediction import retrieved
+from vigie.apps.precipitation.prediction import held_out, retrieved
 from vigie.apps.precipitation.swaths import catalogued, opened
 from vigie.story.app import perform
 from vigie.story.progress import Silent
@@ -34,14 +35,12 @@ from vigie.story.run import STAGES, Run
 from vigie.verify.quantile_scores import crps, twcrps
 from vigie.verify.quantiles import draw
 
-Floats = NDArray[np.float64]
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "precipitation-gmi.toml"
 TABLE = "dpr_rain_rate_open"
-LEVELS = np.arange(1, 100) / 100
+LEVELS = np.array(TABLE_LEVELS)
 SEEDS = (0, 1, 2)
 EPOCHS, BATCH = 60, 256
 TAIL_MM_H = 5.0
-REPLICATES = 2000
 
 
 def main() -> None:
@@ -66,7 +65,7 @@ def main() -> None:
     print(f"{'':28}   CRPS  beyond 5   RMSE  bias %   95 %   99 %   p99  p99.9 of samples")
     for name, quantiles in methods.items():
         print(f"{name:28} {line(quantiles, truth[tested])}")
-    compare(ours[:, tested], published, truth[tested], day[tested])
+    compare(ours[:, tested], published, swath.isel(scan=tested))
     print(f"{time.monotonic() - began:.0f} s")
 
 
@@ -80,8 +79,6 @@ def retrieve(folder: Path, overrides: list[str]) -> Run:
 
 def said(run: Run) -> tuple[xr.Dataset, Floats]:
     """Give the table of footprints, and the quantiles (level, row) of those that were held out, NaN elsewhere."""
-    from vigie.apps.precipitation.prediction import held_out
-
     granule = next(granule for granule in catalogued(run) if granule.id == TABLE)
     quantiles = retrieved(run, granule, 0)["rainfall_rate_quantile"].values[:, :, 0].astype(np.float64)
     quantiles[:, held_out(run, TABLE)[:, 0] != 0] = np.nan
@@ -140,19 +137,16 @@ def line(quantiles: Floats, truth: Floats) -> str:
     )
 
 
-def compare(ours: Floats, published: list[Floats], truth: Floats, day: NDArray[np.str_]) -> None:
+def compare(ours: Floats, published: list[Floats], held: xr.Dataset) -> None:
     """Tell the difference from the mean score of the published network's seeds, resampled by day."""
+    truth = held["truth"].values[:, 0].astype(np.float64)
     scores = {
         "CRPS": lambda q: crps(q, LEVELS, truth),
         "CRPS beyond 5 mm/h": lambda q: twcrps(q, LEVELS, truth, TAIL_MM_H),
     }
-    groups, at = np.unique(day, return_inverse=True)
-    drawn = np.random.default_rng(0).multinomial(len(groups), np.full(len(groups), 1 / len(groups)), size=REPLICATES)
-    count = np.bincount(at)
     for name, score in scores.items():
         difference = score(ours) - np.mean([score(q) for q in published], axis=0)
-        means = (drawn @ np.bincount(at, difference)) / (drawn @ count)
-        low, high = np.quantile(means, [0.025, 0.975])
+        low, high = np.quantile(resampled(difference, held), [0.025, 0.975])
         print(f"{name}: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}], ours less than the published network's")
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
 import pytest
+
+from vigie.cli import main
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +38,54 @@ def _loud_again() -> Iterator[None]:
     yield
     for logger, level in zip(loggers, before, strict=True):
         logger.setLevel(level)
+
+
+@pytest.fixture
+def load_benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """A function that loads a script of `benchmarks/` by its name; a script that imports another needs that one before."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def run_verb(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int | None, str]]:
+    """A function that runs a verb on an experiment's text in a folder: exit code, and what was said on standard error."""
+
+    def command(verb: str, content: str, folder: Path, log: bool = False) -> tuple[int | None, str]:
+        (folder / "experiment.toml").write_text(content)
+        words = [verb, str(folder / "experiment.toml"), "--out", str(folder.parent / "runs")]
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(words if log else [*words, "--quiet"])
+        out, err = capsys.readouterr()
+        assert log or not out
+        return left.value.code, err
+
+    return command
+
+
+@pytest.fixture
+def refused() -> Callable[..., None]:
+    """A function that asks for one line with some words, and exit code 2."""
+
+    def check(told: tuple[int | None, str], *words: str) -> None:
+        code, err = told
+        assert code == 2, err
+        assert err.startswith("vigie: ")
+        assert err.count("\n") == 1
+        assert "to mend it: " in err
+        for word in words:
+            assert word in err
+
+    return check
 
 
 @pytest.fixture

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,15 +16,9 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.fixture
-def bench(samples: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def bench(samples, monkeypatch, load_benchmark):
     monkeypatch.setenv("VIGIE_SAMPLES", str(samples))
-    for name in ("glaciers_data", "glaciers_pixels"):
-        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, module)
-        spec.loader.exec_module(module)
-    return module
+    return [load_benchmark(name) for name in ("glaciers_data", "glaciers_pixels")][-1]
 
 
 def test_colour_beats_the_notes_features_from_sentinel_2_to_landsat_at_new_sites(bench):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,17 +14,11 @@ from vigie.verify.scaling import temperature_scaling
 from vigie.verify.sensitivity import hydrological_sensitivity, place
 
 pytestmark = pytest.mark.realdata
-BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "precipitation_extremes.py"
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(BENCHMARK.stem, BENCHMARK)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, BENCHMARK.stem, module)
-    spec.loader.exec_module(module)
-    return module
+def bench(load_benchmark):
+    return load_benchmark("precipitation_extremes")
 
 
 @pytest.fixture

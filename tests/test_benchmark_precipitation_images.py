@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,15 +16,8 @@ FINEST_PX = 64 / 31
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    found = {}
-    for name in ("precipitation_textures", "precipitation_images"):
-        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        assert spec and spec.loader
-        found[name] = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, found[name])
-        spec.loader.exec_module(found[name])
-    return found
+def bench(load_benchmark):
+    return {name: load_benchmark(name) for name in ("precipitation_textures", "precipitation_images")}
 
 
 @pytest.fixture

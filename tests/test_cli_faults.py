@@ -21,7 +21,6 @@ from affine import Affine
 
 from vigie.acquire.samples import registry
 from vigie.acquire.sources import SourceSettings, gather
-from vigie.cli import main
 from vigie.core.cube import FLAGS
 from vigie.core.errors import VigieError
 from vigie.harmonize.cube import open_scene
@@ -69,33 +68,15 @@ def data(good: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def vigie(capsys: pytest.CaptureFixture[str], data: Path) -> Callable[..., tuple[int | None, str]]:
+def vigie(run_verb: Callable[..., tuple[int | None, str]], data: Path) -> Callable[..., tuple[int | None, str]]:
     """Run a command on an experiment with one source; exit code and what was said on standard error."""
 
     def command(verb: str, source: str, more: str = "", log: bool = False) -> tuple[int | None, str]:
         sensor = "" if "sensor" in source else 'sensor = "sensor.toml"\n'
         content = f'app = "glaciers"\nname = "run"\n[[acquire.sources]]\n{sensor}{source}\n{more}'
-        (data / "experiment.toml").write_text(content)
-        words = [verb, str(data / "experiment.toml"), "--out", str(data.parent / "runs")]
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main(words if log else [*words, "--quiet"])
-        out, err = capsys.readouterr()
-        assert log or not out
-        return left.value.code, err
+        return run_verb(verb, content, data, log)
 
     return command
-
-
-def refused(told: tuple[int | None, str], *words: str) -> None:
-    """One line with the words, exit code 2."""
-    code, err = told
-    assert code == 2, err
-    assert err.startswith("vigie: ")
-    assert err.count("\n") == 1
-    assert "to mend it: " in err
-    for word in words:
-        assert word in err
 
 
 def image(name: str = SCENE) -> str:
@@ -234,7 +215,7 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("make", "words"), BAD.values(), ids=BAD)
-def test_bad_input_is_refused_before_anything_is_written(vigie, data, make, words):
+def test_bad_input_is_refused_before_anything_is_written(refused, vigie, data, make, words):
     refused(vigie("acquire", make(data)), *words)
     assert not (data.parent / "runs").exists()
     assert not list(data.parent.rglob("escaped.tif"))
@@ -251,7 +232,7 @@ def harmonized(vigie, data: Path, source: str, name: str = SCENE) -> tuple[str, 
     return "".join(said), reader({"y": slice(0, reader.sizes["y"]), "x": slice(0, reader.sizes["x"])})
 
 
-def test_a_scene_without_a_pixel_is_refused(vigie, data):
+def test_a_scene_without_a_pixel_is_refused(refused, vigie, data):
     source = rewritten(data, lambda bands: bands * 0)
     assert vigie("acquire", source)[0] is None
     refused(vigie("harmonize", source), "no scene has a clear pixel", f"nodata, saturated, shadow, cloud everywhere in {SCENE}")
@@ -296,7 +277,7 @@ def test_scenes_of_several_crs_go_together_and_are_told(vigie, data):
     assert other.grid.crs.to_epsg() == 32646
 
 
-def test_an_elevation_model_serves_scenes_without_elevation(vigie, data):
+def test_an_elevation_model_serves_scenes_without_elevation(refused, vigie, data):
     with rasterio.open(data / f"{SCENE}.tif") as scene:
         profile = scene.profile | {"count": 1, "dtype": "float32", "nodata": -9999.0}
         elevation = scene.read(7).astype("float32")
@@ -318,7 +299,7 @@ def test_codes_outside_the_grid_do_not_count(vigie, data):
     assert vigie("acquire", image() + TRUTH, grid) == (None, "")
 
 
-def test_a_fold_without_a_class_is_refused(vigie, data):
+def test_a_fold_without_a_class_is_refused(refused, vigie, data):
     write_multispectral(data, Area("burhan", seed=29, size=96, west=480_000.0), "2021-08-21")
     with rasterio.open(data / "truth_2021-08-21_burhan.tif", "r+") as labels:
         labels.write(np.minimum(labels.read(), 1))
@@ -330,21 +311,21 @@ def test_a_fold_without_a_class_is_refused(vigie, data):
     refused(vigie("run", source, SMALL), "a fold's training part lacks a class; found no labels that tell", "water")
 
 
-def test_one_scene_cannot_be_held_out_from_itself(vigie):
+def test_one_scene_cannot_be_held_out_from_itself(refused, vigie):
     refused(vigie("run", image() + TRUTH, SMALL), "cannot make 2 folds by scene; found 1 part", "hold out by 'block'")
 
 
-def test_nothing_to_learn_from_is_told(vigie):
+def test_nothing_to_learn_from_is_told(refused, vigie):
     refused(vigie("run", image(), SMALL), "no scene has labels to learn from", "`vigie apply`")
 
 
-def test_a_tile_larger_than_the_settings_allow_is_refused_before_work(vigie, data):
+def test_a_tile_larger_than_the_settings_allow_is_refused_before_work(refused, vigie, data):
     told = vigie("run", image() + TRUTH, f"[predict]\nmemory_gib = 0.0001\n{SMALL}")
     refused(told, "a tile of predict does not fit in memory; found about", "lower predict.panel")
     assert not (data.parent / "runs" / "run" / "cube.zarr").exists()
 
 
-def test_a_tile_larger_than_the_memory_is_refused(vigie, monkeypatch):
+def test_a_tile_larger_than_the_memory_is_refused(refused, vigie, monkeypatch):
     monkeypatch.setattr(limits.os, "sysconf", lambda name: 1000)
     refused(
         vigie("acquire", image()),
@@ -353,7 +334,7 @@ def test_a_tile_larger_than_the_memory_is_refused(vigie, monkeypatch):
     )
 
 
-def test_scenes_that_no_model_would_map_are_refused_before_work(vigie, data):
+def test_scenes_that_no_model_would_map_are_refused_before_work(refused, vigie, data):
     both = f'{image()}sensor = "sensor.toml"\n{TRUTH}\n[[acquire.sources]]\nimages = "kh9_*.tif"\nsensor = "hexagon-kh9"\n'
     told = vigie("acquire", both, "[train]\nfinal = false")
     refused(
@@ -361,7 +342,7 @@ def test_scenes_that_no_model_would_map_are_refused_before_work(vigie, data):
     )
 
 
-def test_shares_of_a_sensor_without_labels_are_refused_before_work(vigie):
+def test_shares_of_a_sensor_without_labels_are_refused_before_work(refused, vigie):
     both = f'{image()}sensor = "sensor.toml"\n{TRUTH}\n'
     told = vigie("acquire", both, "[train.windows.shares]\nhexagon-kh9 = 2")
     refused(told, "train.windows.shares: no labelled scene is of sensor 'hexagon-kh9'; expected of synthetic", "take it out")
@@ -375,12 +356,12 @@ def test_a_scene_called_like_a_block_of_another_is_refused(data):
         check_scenes(both, TrainSettings(folds={"by": "block"}))
 
 
-def test_predict_settings_that_cannot_work_are_told_when_read(vigie):
+def test_predict_settings_that_cannot_work_are_told_when_read(refused, vigie):
     refused(vigie("acquire", image(), "[predict]\npatch = 32"), "key 'predict.overlap' is wrong; found 64", "fewer pixels than")
     refused(vigie("acquire", image(), '[predict]\ndevice = "gpu"'), "key 'predict.device' is wrong; found 'gpu'", "'cuda:1'")
 
 
-def test_a_finished_cube_needs_no_more_room(vigie, data, monkeypatch):
+def test_a_finished_cube_needs_no_more_room(refused, vigie, data, monkeypatch):
     small = "[harmonize]\nchunk = 32\ntile = 32"
     for stage in ("acquire", "harmonize"):
         assert vigie(stage, image(), small)[0] is None
@@ -395,7 +376,7 @@ def test_a_finished_cube_needs_no_more_room(vigie, data, monkeypatch):
         refused(vigie("harmonize", image(), small), "the disk cannot hold the cube", "still to be written")
 
 
-def test_a_full_disk_is_told_before_work(vigie, data, monkeypatch):
+def test_a_full_disk_is_told_before_work(refused, vigie, data, monkeypatch):
     monkeypatch.setattr(limits.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1))
     refused(
         vigie("run", image()),
@@ -406,7 +387,7 @@ def test_a_full_disk_is_told_before_work(vigie, data, monkeypatch):
     assert not (data.parent / "runs" / "run" / "cube.zarr").exists()
 
 
-def test_a_disk_that_fills_up_leaves_nothing_half_written_and_the_run_goes_on(vigie, data, monkeypatch):
+def test_a_disk_that_fills_up_leaves_nothing_half_written_and_the_run_goes_on(refused, vigie, data, monkeypatch):
     assert vigie("acquire", image())[0] is None
     replace, left = Path.replace, [3]
 
@@ -425,7 +406,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written_and_the_run_goes_on(vi
     assert vigie("harmonize", image(), small)[0] is None
 
 
-def test_a_dask_scheduler_out_of_reach_is_told(vigie):
+def test_a_dask_scheduler_out_of_reach_is_told(refused, vigie):
     engine = '[engine]\nkind = "dask"\naddress = "tcp://127.0.0.1:9"\ntimeout_s = 0.2'
     assert vigie("acquire", image(), engine)[0] is None
     refused(
@@ -452,13 +433,13 @@ SAMPLE = next(name for name, sample in registry().items() if name.endswith(".tif
 
 
 @pytest.mark.usefixtures("offline")
-def test_no_network_is_told(vigie, tmp_path):
+def test_no_network_is_told(refused, vigie, tmp_path):
     refused(vigie("acquire", f'images = "sample:{SAMPLE}"'), "cannot be fetched; found no network", "VIGIE_SAMPLES")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_catalogue_out_of_reach_is_told(vigie):
+def test_a_catalogue_out_of_reach_is_told(refused, vigie):
     refused(
         vigie("acquire", 'stac = { url = "https://stac.invalid/v1" }'),
         "cannot be reached; found no network",
@@ -466,7 +447,7 @@ def test_a_catalogue_out_of_reach_is_told(vigie):
     )
 
 
-def test_a_sample_that_is_not_the_registered_one_is_refused(vigie, data, monkeypatch):
+def test_a_sample_that_is_not_the_registered_one_is_refused(refused, vigie, data, monkeypatch):
     (data / SAMPLE).parent.mkdir(parents=True)
     (data / SAMPLE).write_bytes(b"something else")
     monkeypatch.setenv("VIGIE_SAMPLES", str(data))
@@ -478,7 +459,7 @@ def test_a_sample_that_is_not_the_registered_one_is_refused(vigie, data, monkeyp
     )
 
 
-def test_a_changed_input_is_noticed_and_one_that_is_gone_is_not_asked_for(vigie, data):
+def test_a_changed_input_is_noticed_and_one_that_is_gone_is_not_asked_for(refused, vigie, data):
     source = image() + TRUTH
     for stage in ("acquire", "harmonize"):
         assert vigie(stage, source)[0] is None
@@ -499,7 +480,7 @@ def test_a_changed_input_is_noticed_and_one_that_is_gone_is_not_asked_for(vigie,
     assert "done already" in vigie("harmonize", source, log=True)[1]
 
 
-def test_a_changed_sensor_file_is_noticed(vigie, data):
+def test_a_changed_sensor_file_is_noticed(refused, vigie, data):
     for stage in ("acquire", "harmonize"):
         assert vigie(stage, image())[0] is None
     sensor = data / "sensor.toml"

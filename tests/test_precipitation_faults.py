@@ -17,7 +17,6 @@ import zarr
 from vigie.acquire.granules import pairs
 from vigie.acquire.granules.instruments import instrument
 from vigie.acquire.granules.layout import swath
-from vigie.cli import main
 from vigie.core.swath import FLAGS
 from vigie.harmonize.swath import SwathReader
 from vigie.synthetic.orbit import save_swath
@@ -79,32 +78,14 @@ def data(good: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def vigie(capsys: pytest.CaptureFixture[str], data: Path) -> Callable[..., tuple[int | None, str]]:
+def vigie(run_verb: Callable[..., tuple[int | None, str]], data: Path) -> Callable[..., tuple[int | None, str]]:
     """Run a command on an experiment with these sources; exit code and what was said on standard error."""
 
     def command(verb: str, source: str, more: str = SMALL, log: bool = False) -> tuple[int | None, str]:
         content = f'app = "precipitation"\nname = "run"\n[[acquire.sources]]\n{source}\n{more}'
-        (data / "experiment.toml").write_text(content)
-        words = [verb, str(data / "experiment.toml"), "--out", str(data.parent / "runs")]
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main(words if log else [*words, "--quiet"])
-        out, err = capsys.readouterr()
-        assert log or not out
-        return left.value.code, err
+        return run_verb(verb, content, data, log)
 
     return command
-
-
-def refused(told: tuple[int | None, str], *words: str) -> None:
-    """One line with the words, exit code 2."""
-    code, err = told
-    assert code == 2, err
-    assert err.startswith("vigie: ")
-    assert err.count("\n") == 1
-    assert "to mend it: " in err
-    for word in words:
-        assert word in err
 
 
 def granule(folder: Path, change: Callable[[h5py.File], None] = lambda file: None, **header: str) -> str:
@@ -278,7 +259,7 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("make", "words"), BAD.values(), ids=BAD)
-def test_bad_input_is_refused_before_anything_is_written(vigie, data, make, words):
+def test_bad_input_is_refused_before_anything_is_written(refused, vigie, data, make, words):
     refused(vigie("run", make(data)), *words)
     assert not (data.parent / "runs").exists()
 
@@ -347,7 +328,7 @@ def test_longitudes_beyond_180_are_wrapped(vigie, data):
 @pytest.mark.parametrize(
     ("levels", "found"), [("[0.1, 0.1]", "0.1 after 0.1"), ("[0.9, 0.5]", "0.5 after 0.9"), ("[0, 0.5]", "0.0")]
 )
-def test_levels_that_do_not_increase_are_refused_before_work(vigie, data, key, levels, found):
+def test_levels_that_do_not_increase_are_refused_before_work(refused, vigie, data, key, levels, found):
     refused(vigie("run", ORBITS, f"[{key}]\nlevels = {levels}"), f"key '{key}.levels' is wrong", found)
     assert not (data.parent / "runs").exists()
 
@@ -379,7 +360,7 @@ FOLDS: dict[str, tuple[Make, str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("make", "folds", "words"), FOLDS.values(), ids=FOLDS)
-def test_folds_that_cannot_be_made_are_refused_before_networks_learn(vigie, data, make, folds, words):
+def test_folds_that_cannot_be_made_are_refused_before_networks_learn(refused, vigie, data, make, folds, words):
     by = "" if "by" in folds else 'by = "day", '
     told = vigie("run", make(data), SMALL.replace('by = "orbit"', by + folds))
     refused(told, *words)
@@ -387,7 +368,7 @@ def test_folds_that_cannot_be_made_are_refused_before_networks_learn(vigie, data
 
 
 @pytest.mark.parametrize("stage", ["harmonize", "train", "predict", "verify", "publish"])
-def test_a_disk_that_fills_up_leaves_nothing_half_written_and_the_run_goes_on(vigie, data, monkeypatch, stage):
+def test_a_disk_that_fills_up_leaves_nothing_half_written_and_the_run_goes_on(refused, vigie, data, monkeypatch, stage):
     stages = ("acquire", "harmonize", "train", "predict", "verify", "publish")
     for before in stages[: stages.index(stage)]:
         assert vigie(before, ORBITS) == (None, "")
@@ -407,7 +388,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written_and_the_run_goes_on(vi
     assert vigie("run", ORBITS) == (None, "")
 
 
-def test_a_disk_that_fills_up_inside_an_array_is_told_and_the_tiles_before_are_kept(vigie, data, monkeypatch):
+def test_a_disk_that_fills_up_inside_an_array_is_told_and_the_tiles_before_are_kept(refused, vigie, data, monkeypatch):
     for stage in ("acquire", "harmonize", "train"):
         assert vigie(stage, ORBITS) == (None, "")
     written, left = zarr.storage.LocalStore.set, [1]

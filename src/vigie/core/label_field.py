@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Period = tuple[np.datetime64, np.datetime64]
+"""First and last time that labels are asked for."""
+Latitudes = tuple[float, float]
+"""Southernmost and northernmost latitude, degrees."""
 UNKNOWN_PHASE = 255
 """Where nobody says what falls."""
 
@@ -35,3 +39,16 @@ class LabelField:
     area: NDArray[np.floating] | None = None
     ends: tuple[bool, bool] = (False, False)
     sides: tuple[bool, bool] = (False, False)
+
+
+def within(times: NDArray[np.datetime64], period: Period) -> list[int]:
+    """Number the times that lie in a period.
+
+    Examples
+    --------
+    >>> times = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "datetime64[ns]")
+    >>> within(times, (times[1], times[2]))
+    [1, 2]
+    """
+    numbers: list[int] = np.flatnonzero((times >= period[0]) & (times <= period[1])).tolist()
+    return numbers

@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 
 from vigie.core.errors import VigieError, nearest
 from vigie.core.granule import LabelFile
-from vigie.core.label_field import UNKNOWN_PHASE, LabelField
+from vigie.core.label_field import UNKNOWN_PHASE, LabelField, Latitudes, Period
 from vigie.core.sphere import EARTH_RADIUS_KM, unit_vectors
 from vigie.core.swath import LABEL_STATUS
 from vigie.core.vocabulary import named
 from vigie.harmonize.footprint_labels import Footprints, points_of, scanwards, weigh
 from vigie.physics.footprint import reach_km
 
-Period = tuple[np.datetime64, np.datetime64]
-Latitudes = tuple[float, float]
 ReadFields = Callable[[LabelFile, Period, Latitudes], Iterator[LabelField]]
 """Reads what a file measured in a period, between two latitudes at least; it pickles."""
 

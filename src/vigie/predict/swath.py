@@ -20,6 +20,7 @@ from vigie.learn.generative.noise import noise_at
 from vigie.learn.generative.retrieval import GenerativeRetrieval
 from vigie.learn.generative.retrieval import load as load_generative
 from vigie.learn.regimes import REGIME_FIELDS, regime_names, regimes
+from vigie.learn.retrieval_inputs import Table
 from vigie.learn.retrieval_model import Covering, Reference, RetrievalModel, load
 from vigie.learn.swaths import standardised
 from vigie.learn.windows import prefetch
@@ -138,7 +139,7 @@ def retrieved(
     pixel), `ood_score` and `quality_flag` (scan, pixel), and where they are asked for `rainfall_rate_member` (member, scan,
     pixel) and `rainfall_rate_interval` (bound, scan, pixel); NaN where no channel has data.
     """
-    quantiles, mean = distributions(model, swath, channel_names, kept.dense, inner)
+    quantiles, mean = distributions(model, model.inputs.of(swath, channel_names), kept.dense, inner)
     swath = swath.isel(scan=inner)
     temperature = swath["brightness_temperature"].sel(channel=list(channel_names)).values
     nothing = np.asarray(~np.isfinite(temperature).any(axis=-1))
@@ -181,9 +182,9 @@ def generated(
         )
         made = [model.members(part, table.names, table.bands, start) for part, start in cut]
         return torch.cat(made, dim=1).reshape(kept.members, scans, pixels).numpy()
-    padding = (0, -pixels % model.multiple, 0, -scans % model.multiple)
-    image = torch.nn.functional.pad(z.movedim(-1, 0)[None], padding, value=torch.nan)
-    found = model.members(image, table.names, table.bands, torch.nn.functional.pad(noise, padding)[:, None])
+    image = padded(z, model.multiple)
+    beyond = (0, image.shape[-1] - pixels, 0, image.shape[-2] - scans)
+    found = model.members(image, table.names, table.bands, torch.nn.functional.pad(noise, beyond)[:, None])
     return found[:, 0, :scans, :pixels].numpy()
 
 
@@ -229,10 +230,9 @@ def interval(covering: Covering, swath: xr.Dataset, quantiles: Floats, levels: N
 
 
 def distributions(
-    model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[str], levels: Sequence[float], inner: slice
+    model: RetrievalModel, table: Table, levels: Sequence[float], inner: slice = slice(None)
 ) -> tuple[Floats, Floats]:
-    """Quantiles (K, scan, pixel) and mean (scan, pixel) of inner scans of a loaded swath, pixel by pixel or as one image."""
-    table = model.inputs.of(swath, channel_names)
+    """Quantiles (K, scan, pixel) and mean (scan, pixel) of inner scans of what is seen, pixel by pixel or as one image."""
     z = standardised(table.x, table.names, model.scaling)
     scans, pixels, count = z.shape
     if not model.image:
@@ -240,11 +240,15 @@ def distributions(
         made = [model.distribution(part, table.names, table.bands, levels) for part in torch.split(rows, PIXELS)]
         quantiles, mean = (torch.cat(found)[..., 0, 0] for found in zip(*made, strict=True))
         return quantiles.T.reshape(len(levels), -1, pixels).numpy(), mean.reshape(-1, pixels).numpy()
-    padding = (0, -pixels % model.multiple, 0, -scans % model.multiple)
-    padded = torch.nn.functional.pad(z.movedim(-1, 0)[None], padding, value=torch.nan)
-    raw = [part[:, :, :scans, :pixels][:, :, inner] for part in model.raw(padded, table.names, table.bands)]
+    raw = [part[:, :, :scans, :pixels][:, :, inner] for part in model.raw(padded(z, model.multiple), table.names, table.bands)]
     quantiles, mean = model.distribution_of(raw, levels)
     return quantiles[0].numpy(), mean[0].numpy()
+
+
+def padded(z: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Make an image (1, B, H, W) of columns (scan, pixel, B), whose sides are multiples; beyond the swath all is missing."""
+    scans, pixels, _ = z.shape
+    return torch.nn.functional.pad(z.movedim(-1, 0)[None], (0, -pixels % multiple, 0, -scans % multiple), value=torch.nan)
 
 
 def doubt(model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[str]) -> NDArray[np.float64]:

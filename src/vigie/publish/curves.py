@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from vigie.publish.look import FONT, LIGHT, SMALL_POINTS, TEXT_POINTS, TITLE_POINTS, Theme
+from vigie.publish.axes import legend, style
+from vigie.publish.look import LIGHT, Theme
 
 Scale = Literal["linear", "log"]
 MARKS = ("o", "s", "^", "D", "v", "P")
@@ -55,12 +56,12 @@ def curve_chart(curves: Mapping[str, Curve], frame: Frame, theme: Theme = LIGHT)
     """
     figure = Figure(figsize=(5.6, 4.2), facecolor=theme.paper)
     FigureCanvasAgg(figure)
-    axes: Axes = figure.add_axes((0.125, 0.125, 0.855, 0.775))
+    axes: Axes = figure.add_axes((0.125, 0.125, 0.855, 0.775), facecolor=theme.paper)
     for number, (name, curve) in enumerate(curves.items()):
         _draw(axes, name, curve, (colours(theme)[number % len(colours(theme))], MARKS[number % len(MARKS)]))
     axes.set(xscale=frame.scales[0], yscale=frame.scales[1])
     _guide(axes, curves, frame, theme)
-    _style(axes, frame, theme)
+    style(axes, frame.title, frame.labels, theme)
     for axis, scale in ((axes.xaxis, frame.scales[0]), (axes.yaxis, frame.scales[1])):
         if scale == "log":
             low, high = axis.get_view_interval()
@@ -69,9 +70,7 @@ def curve_chart(curves: Mapping[str, Curve], frame: Frame, theme: Theme = LIGHT)
             axis.set_minor_locator(NullLocator())
             axis.set_minor_formatter(NullFormatter())
     if len(curves) > 1 or any(curve.points for curve in curves.values()):
-        legend = axes.legend(frameon=False, loc="best", prop={"family": FONT, "size": SMALL_POINTS})
-        for text in legend.get_texts():
-            text.set_color(theme.soft)
+        legend(axes, theme)
     return figure
 
 
@@ -127,15 +126,3 @@ def _ends(values: Sequence[ArrayLike], scale: Scale) -> tuple[float, float]:
     if not shown.size:
         return (0.1, 1.0)
     return (float(shown.min()) * 0.8, float(shown.max()) * 1.25) if scale == "log" else (0.0, max(1.0, float(shown.max())))
-
-
-def _style(axes: Axes, frame: Frame, theme: Theme) -> None:
-    axes.set_facecolor(theme.paper)
-    axes.grid(color=theme.line, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", length=0, labelsize=SMALL_POINTS, labelcolor=theme.soft, labelfontfamily=FONT, pad=4)
-    for spine in axes.spines.values():
-        spine.set(visible=False)
-    axes.set_xlabel(frame.labels[0], size=TEXT_POINTS, family=FONT, color=theme.soft)
-    axes.set_ylabel(frame.labels[1], size=TEXT_POINTS, family=FONT, color=theme.soft)
-    axes.set_title(frame.title, loc="left", size=TITLE_POINTS, family=FONT, weight="bold", color=theme.ink, pad=8)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from vigie.publish.look import FONT, LIGHT, SMALL_POINTS, TEXT_POINTS, TITLE_POINTS, Theme
+from vigie.publish.axes import legend, style
+from vigie.publish.look import LIGHT, Theme
 
 Floats = NDArray[np.floating]
 
@@ -29,7 +29,7 @@ def quantile_quantile_chart(truth: Floats, samples: Mapping[str, Floats], title:
     """
     figure = Figure(figsize=(4.4, 4.3), facecolor=theme.paper)
     FigureCanvasAgg(figure)
-    axes: Axes = figure.add_axes((0.14, 0.13, 0.82, 0.77))
+    axes: Axes = figure.add_axes((0.14, 0.13, 0.82, 0.77), facecolor=theme.paper)
     everything = np.concatenate([truth, *samples.values()])
     positive = everything[everything > 0]
     ends = (float(positive.min()) * 0.8, float(positive.max()) * 1.25) if positive.size else (0.1, 1.0)
@@ -38,8 +38,8 @@ def quantile_quantile_chart(truth: Floats, samples: Mapping[str, Floats], title:
     for number, (name, values) in enumerate(samples.items()):
         axes.plot(truth, values, color=colours[number % len(colours)], marker="o", markersize=4, linewidth=1.4, label=name)
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
-    _style(axes, theme, title, ("observed, mm/h", "predicted, mm/h"))
-    _legend(axes, theme)
+    style(axes, title, ("observed, mm/h", "predicted, mm/h"), theme)
+    legend(axes, theme, "upper left")
     return figure
 
 
@@ -54,15 +54,15 @@ def coverage_chart(levels: Floats, coverage: Mapping[str, Floats], title: str, t
     """
     figure = Figure(figsize=(4.4, 4.3), facecolor=theme.paper)
     FigureCanvasAgg(figure)
-    axes: Axes = figure.add_axes((0.14, 0.13, 0.82, 0.77))
+    axes: Axes = figure.add_axes((0.14, 0.13, 0.82, 0.77), facecolor=theme.paper)
     axes.plot([0, 1], [0, 1], color=theme.other, linewidth=1, dashes=(4, 3), zorder=1)
     colours = _colours(theme)
     for number, (name, values) in enumerate(coverage.items()):
         axes.plot(levels, values, color=colours[number % len(colours)], marker="o", markersize=4, linewidth=1.4, label=name)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    _style(axes, theme, title, ("level of the predicted quantile", "share of footprints at or below it"))
-    _legend(axes, theme, "lower right")
+    style(axes, title, ("level of the predicted quantile", "share of footprints at or below it"), theme)
+    legend(axes, theme, "lower right")
     return figure
 
 
@@ -88,37 +88,18 @@ def return_level_chart(levels: ReturnLevels, samples: Mapping[str, Floats], titl
     """
     figure = Figure(figsize=(4.4, 4.3), facecolor=theme.paper)
     FigureCanvasAgg(figure)
-    axes: Axes = figure.add_axes((0.14, 0.13, 0.82, 0.77))
+    axes: Axes = figure.add_axes((0.14, 0.13, 0.82, 0.77), facecolor=theme.paper)
     axes.fill_between(levels.periods, *levels.interval, color=theme.other, alpha=0.3, linewidth=0)
     axes.plot(levels.periods, levels.fit, color=theme.soft, linewidth=1.2, dashes=(4, 3), label="tail fitted to observations")
     axes.plot(levels.periods, levels.observed, color=theme.ink, marker="o", markersize=4, linewidth=0, label="observed")
     for (name, values), colour in zip(samples.items(), _colours(theme)):
         axes.plot(levels.periods, values, color=colour, marker="o", markersize=3, linewidth=1.4, label=name)
     axes.set(xscale="log", ylim=(0, None))
-    _style(axes, theme, title, ("one in so many footprints", "rain rate reached, mm/h"))
+    style(axes, title, ("one in so many footprints", "rain rate reached, mm/h"), theme)
     axes.set_facecolor(theme.paper)
-    _legend(axes, theme)
+    legend(axes, theme, "upper left")
     return figure
 
 
 def _colours(theme: Theme) -> Sequence[str]:
     return (theme.accent, "#d1762a", theme.other, "#7b5ea7", "#3d9970")
-
-
-def _legend(axes: Axes, theme: Theme, place: Literal["upper left", "lower right"] = "upper left") -> None:
-    legend = axes.legend(frameon=False, loc=place, prop={"family": FONT, "size": SMALL_POINTS})
-    for text in legend.get_texts():
-        text.set_color(theme.soft)
-
-
-def _style(axes: Axes, theme: Theme, title: str, labels: tuple[str, str]) -> None:
-    if not axes.collections:
-        axes.set_facecolor(theme.paper)
-    axes.grid(color=theme.line, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", length=0, labelsize=SMALL_POINTS, labelcolor=theme.soft, labelfontfamily=FONT, pad=4)
-    for spine in axes.spines.values():
-        spine.set(visible=False)
-    axes.set_xlabel(labels[0], size=TEXT_POINTS, family=FONT, color=theme.soft)
-    axes.set_ylabel(labels[1], size=TEXT_POINTS, family=FONT, color=theme.soft)
-    axes.set_title(title, loc="left", size=TITLE_POINTS, family=FONT, weight="bold", color=theme.ink, pad=8)

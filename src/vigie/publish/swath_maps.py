@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vigie.core.vocabulary import Variable
-from vigie.publish.look import FONT, LIGHT, RAMPS, SMALL_POINTS, TEXT_POINTS, TITLE_POINTS, Theme
+from vigie.publish.axes import style
+from vigie.publish.look import FONT, LIGHT, RAMPS, SMALL_POINTS, Theme
 
 Floats = NDArray[np.floating]
 FEWEST_LINES = 2
@@ -156,12 +157,5 @@ def _titled(panel: SwathPanel) -> str:
 
 
 def _style(axes: Axes, theme: Theme, title: str, labels: tuple[str, str]) -> None:
-    axes.grid(color=theme.line, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", length=0, labelsize=SMALL_POINTS, labelcolor=theme.soft, labelfontfamily=FONT, pad=4)
+    style(axes, title, labels, theme)
     axes.xaxis.set_major_formatter(lambda degrees, _: f"{(degrees + 180) % 360 - 180 if abs(degrees) > 180 else degrees:g}")
-    for spine in axes.spines.values():
-        spine.set(visible=False)
-    axes.set_xlabel(labels[0], size=TEXT_POINTS, family=FONT, color=theme.soft)
-    axes.set_ylabel(labels[1], size=TEXT_POINTS, family=FONT, color=theme.soft)
-    axes.set_title(title, loc="left", size=TITLE_POINTS, family=FONT, weight="bold", color=theme.ink, pad=8)

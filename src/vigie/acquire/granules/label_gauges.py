@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from vigie.acquire.granules.cf_rain import CfRain
 from vigie.acquire.granules.colocate import Positions
 from vigie.core.errors import VigieError
-from vigie.core.label_field import LabelField
+from vigie.core.label_field import LabelField, Latitudes, Period, within
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("station", "time", "lat", "lon", "rain_mm_h")
-Period = tuple[np.datetime64, np.datetime64]
-Latitudes = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Stations:
 
     def fields(self, period: Period, latitudes: Latitudes) -> Iterator[LabelField]:
         """Read the steps of the period one by one: each is one row of gauges."""
-        steps = np.flatnonzero((self.times >= period[0]) & (self.times <= period[1])).tolist()
+        steps = within(self.times, period)
         for step, rate in zip(steps, self.rain.rates(steps), strict=True):
             yield LabelField(*self.positions(), rate[None, :], self.times[step : step + 1])
 

@@ -18,10 +18,7 @@ from numpy.typing import NDArray
 from vigie.acquire.granules import imerg, pps, radolan
 from vigie.acquire.granules.cf_rain import CfRain
 from vigie.acquire.granules.colocate import Positions
-from vigie.core.label_field import LabelField
-
-Period = tuple[np.datetime64, np.datetime64]
-Latitudes = tuple[float, float]
+from vigie.core.label_field import LabelField, Latitudes, Period, within
 
 
 @dataclass(frozen=True)
@@ -94,8 +91,8 @@ class Imerg:
 
     def fields(self, period: Period, latitudes: Latitudes) -> Iterator[LabelField]:
         """Read the intervals whose middle is in the period."""
-        chosen = np.flatnonzero((self.times >= period[0]) & (self.times <= period[1]))
-        if not chosen.size:
+        chosen = within(self.times, period)
+        if not chosen:
             return
         with pps.opened(self.path) as file:
             whole = pps.stored(file, "Grid/lat")
@@ -128,7 +125,7 @@ class CfGrid:
         """Read the steps of the period one by one."""
         latitude, longitude = self.rain.latitude, self.rain.longitude
         rows = rows_between(latitude, latitudes) if latitude.ndim == 1 else slice(0, len(latitude))
-        steps = np.flatnonzero((self.times >= period[0]) & (self.times <= period[1])).tolist()
+        steps = within(self.times, period)
         for step, rate in zip(steps, self.rain.rates(steps, rows), strict=True):
             if latitude.ndim == 1:
                 yield regular_field(latitude, rows, longitude, rate, self.times[step])

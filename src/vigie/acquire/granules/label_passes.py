@@ -15,7 +15,7 @@ from vigie.acquire.granules import dpr, stored
 from vigie.acquire.granules.colocate import Positions
 from vigie.acquire.granules.recognise import kind, open_swath
 from vigie.core.errors import VigieError
-from vigie.core.label_field import LabelField
+from vigie.core.label_field import LabelField, Latitudes, Period, within
 from vigie.core.swath import FLAGS
 
 
@@ -46,11 +46,11 @@ class Pass:
         whole = open_swath(self.path, label_source=self.label_source)
         return whole["latitude"].values, whole["longitude"].values
 
-    def fields(self, period: tuple[np.datetime64, np.datetime64], latitudes: tuple[float, float]) -> Iterator[LabelField]:
+    def fields(self, period: Period, latitudes: Latitudes) -> Iterator[LabelField]:
         """Read the scans of a period, and one more on either side."""
-        inside = np.flatnonzero((self.times >= period[0]) & (self.times <= period[1]))
-        if inside.size:
-            start, stop = max(0, int(inside[0]) - 1), min(len(self.times), int(inside[-1]) + 2)
+        inside = within(self.times, period)
+        if inside:
+            start, stop = max(0, inside[0] - 1), min(len(self.times), inside[-1] + 2)
             yield self._field(open_swath(self.path, slice(start, stop), self.label_source), start)
 
     @cached_property

@@ -14,8 +14,10 @@ from vigie.apps.precipitation.settings import FamiliarSettings, TrainSettings
 from vigie.apps.precipitation.swaths import catalogued, opened
 from vigie.core.errors import VigieError
 from vigie.learn.regimes import regime_names
+from vigie.learn.retrieval_inputs import Table
 from vigie.learn.retrieval_model import Covering, Familiar, Reference, RetrievalModel
-from vigie.learn.swaths import Footprints, learnt_from, standardised
+from vigie.learn.swaths import Footprints, learnt_from
+from vigie.predict.swath import distributions
 from vigie.story.run import Run, log
 from vigie.story.scenes import fold_name
 from vigie.verify.conformal import calibrate, conformal_rank
@@ -24,7 +26,6 @@ from vigie.verify.drift import alarm_threshold, fit_neighbours
 Floats = NDArray[np.float64]
 STRETCH = 100
 """Rows of one place lie together: where there is but one group, every fifth stretch of so many calibrates."""
-BATCH = 4096
 
 
 def familiar(run: Run, material: Material, settings: FamiliarSettings) -> tuple[Familiar | None, dict[str, Tensor]]:
@@ -117,17 +118,9 @@ def covering(model: RetrievalModel, material: Material, settings: TrainSettings)
     return Covering(levels=(low, high), regimes=settings.regimes, widening_mm_h=found.widening)
 
 
-def quantiles_of(
-    model: RetrievalModel, part: Footprints, where: NDArray[np.bool_], levels: Sequence[float]
-) -> NDArray[np.float64]:
+def quantiles_of(model: RetrievalModel, part: Footprints, where: NDArray[np.bool_], levels: Sequence[float]) -> Floats:
     """Quantiles (K, n) of chosen pixels of a swath, which networks of single pixels see alone and others with all around."""
-    if not model.image:
-        rows = standardised(part.x[where], part.names, model.scaling)[..., None, None]
-        made = [model.distribution(r, part.names, part.bands, levels)[0][..., 0, 0] for r in torch.split(rows, BATCH)]
-        return torch.cat(made).T.double().numpy()
-    scans, pixels = where.shape
-    padding = (0, -pixels % model.multiple, 0, -scans % model.multiple)
-    z = standardised(part.x, part.names, model.scaling)
-    image = torch.nn.functional.pad(z.movedim(-1, 0)[None], padding, value=torch.nan)
-    found = model.distribution(image, part.names, part.bands, levels)[0][0, :, :scans, :pixels]
-    return found[:, torch.from_numpy(where)].double().numpy()
+    if model.image:
+        return distributions(model, Table(part.x, part.names, part.bands), levels)[0][:, where].astype(np.float64)
+    alone = Table(part.x[where][:, None], part.names, part.bands)
+    return distributions(model, alone, levels)[0][:, :, 0].astype(np.float64)

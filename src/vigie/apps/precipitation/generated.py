@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -53,7 +54,7 @@ def generated(
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             learner = RainLearner(made, made.blank())
-        task = Task(learner, own_loss, Numbered(source, seed * settings.fit.steps), None, seed)
+        task = Task(learner, own_loss, batches_of(source, seed * settings.fit.steps), None, seed)
         fit_shown(run, task, settings.fit, folder / f"generative-{number:02d}", fabric)
         networks.append(learner.network.cpu().eval())
     for member in model.members:
@@ -62,17 +63,11 @@ def generated(
     return replace(made, networks=networks, facts=facts)
 
 
+def batches_of(source: SwathSource, first: int) -> Callable[[int], RainBatch]:
+    """Give the batches of one network, from a number on, as it is taught."""
+    return lambda step: taught(source.batch(first + step))
+
+
 def own_loss(raw: Tensor, batch: RainBatch, progress: float) -> Tensor:
     """Take what the learner gives, which is its loss."""
     return raw
-
-
-class Numbered:
-    """Batches of one network: every seed has its own."""
-
-    def __init__(self, source: SwathSource, first: int) -> None:
-        self.source, self.first = source, first
-
-    def __call__(self, step: int) -> RainBatch:
-        """Draw the batch of a step."""
-        return taught(self.source.batch(self.first + step))

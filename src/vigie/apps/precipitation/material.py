@@ -106,14 +106,6 @@ def channels_of(swaths: Sequence[LabelledSwath], wanted: Sequence[str]) -> tuple
     return chosen_channels(there, wanted)
 
 
-def footprints_of(run: Run, swaths: Sequence[LabelledSwath]) -> list[Footprints]:
-    """Take of labelled swaths what reference methods learn from: the chosen channels and ancillary fields as they are."""
-    settings = settings_of(run).train
-    own = tuple(name for name in settings.seen.ancillary if name != OBSERVED)
-    inputs = Inputs(channels_of(swaths, settings.channels), own)
-    return [footprints(opened(run, swath.granule)({}), inputs, swath.fold) for swath in swaths]
-
-
 def taken(run: Run, swath: LabelledSwath, inputs: Inputs) -> Footprints:
     """Take of a swath what networks are shown, and say whether its labels are observed where they are told."""
     settings, data = settings_of(run).train, opened(run, swath.granule)({})

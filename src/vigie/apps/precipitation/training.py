@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -127,8 +127,8 @@ def member_of(run: Run, learnt: Material, kind: MemberSettings, number: int, fab
     folder = run.artefact("train") / ".training" / fold_name(learnt.fold) / f"member-{number:02d}"
     for phase in phases(settings, learnt, kind.fit):
         taught = phase_source(settings, learnt, phase, kind.view, run.experiment.seed)
-        source = Drawn(taught, other(settings, learnt, kind.view), seed * kind.fit.steps)
-        fit_shown(run, Task(lesson, lesson.loss, source, None, seed), phase.settings, folder / phase.name, fabric)
+        batches = batches_of(taught, other(settings, learnt, kind.view), seed * kind.fit.steps)
+        fit_shown(run, Task(lesson, lesson.loss, batches, None, seed), phase.settings, folder / phase.name, fabric)
     return Member(lesson.network.cpu().eval(), kind.network, kind.head, kind.view)
 
 
@@ -170,16 +170,14 @@ def other(settings: TrainSettings, learnt: Material, view: View) -> SwathSource 
     return SwathSource(learnt.others, lambda part: np.isfinite(part.y), learnt.scaling, settings.windows, view=view)
 
 
-class Drawn:
-    """Batches of one member: every seed has its own."""
+def batches_of(source: SwathSource, other: SwathSource | None, first: int) -> Callable[[int], RainBatch]:
+    """Give the batches of one member, from a number on: every seed has its own."""
 
-    def __init__(self, source: SwathSource, other: SwathSource | None, first: int) -> None:
-        self.source, self.other, self.first = source, other, first
+    def batch(step: int) -> RainBatch:
+        drawn = source.batch(first + step)
+        return with_target(drawn, other.batch(first + step)) if other else drawn
 
-    def __call__(self, step: int) -> RainBatch:
-        """Draw the batch of a step."""
-        batch = self.source.batch(self.first + step)
-        return with_target(batch, self.other.batch(self.first + step)) if self.other else batch
+    return batch
 
 
 def facts(run: Run, swaths: Sequence[LabelledSwath], fold: int, model: RetrievalModel) -> dict[str, object]:
