@@ -30,7 +30,8 @@ from precipitation_tables import LEVELS, Floats, Method, learn, resampled, retri
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from vigie.learn.retrieval_model import load
-from vigie.predict.swath import QUALITY, Kept, retrieved
+from vigie.predict.quality import QUALITY
+from vigie.predict.swath import Kept, retrieved
 from vigie.verify.quantile_scores import crps
 
 DRIEST_KG_M2, MOISTEST_KG_M2 = 47.04, 59.84
@@ -128,7 +129,7 @@ def flagged(folder: Path, familiar: xr.Dataset) -> None:
         for name, scene in scenes.items():
             if reference is not None:
                 known = model.familiar.model_copy(update={"references": (reference,), "threshold": 1.0})
-                model = type(model)(**{**vars(model), "familiar": known, "trees": {}})
+                model = type(model)(**{**vars(model), "familiar": known, "drifts": {}})
             flag = retrieved(model, scene, model.inputs.channels, Kept(LEVELS))["quality_flag"].values
             shares[name] = float((flag == QUALITY["out_of_distribution"]).mean())
         print(f"flagged of snow {shares['snow']:.3f}, of rain {shares['rain']:.3f}: {shown}")

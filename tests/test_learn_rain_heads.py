@@ -19,21 +19,19 @@ from vigie.learn.rain_heads.hurdle import HurdleHead
 from vigie.learn.rain_heads.positive import Gamma
 from vigie.learn.rain_heads.quantile import QuantileHead
 from vigie.learn.rain_heads.quantile_curve import interpolated
-from vigie.learn.rain_heads.settings import HEADS, POINT_HEADS, RainHeadSettings, build, build_point
+from vigie.learn.rain_heads.settings import HEADS, RainHeadSettings, build
 from vigie.learn.rain_heads.tail import TailHead
 from vigie.learn.rain_heads.tweedie import TweedieHead
 
 LEVELS = (0.01, 0.1, 0.3, 0.5, 0.8, 0.95, 0.999)
-FULL = {
+HEADS_BY_CASE = {
     **{name: build(RainHeadSettings(name=name)) for name in HEADS},
     "quantile, log-linear": build(RainHeadSettings(scale="log-linear")),
     "quantile, three levels": QuantileHead((0.25, 0.5, 0.75)),
     "quantile, one level": QuantileHead((0.5,)),
     "tail, crps, ceiling": build(RainHeadSettings(name="tail", excess="crps", ceiling_mm_h=3.0)),
 }
-ALL = {**FULL, **{name: build_point(RainHeadSettings(name=name)) for name in POINT_HEADS}}
-each = pytest.mark.parametrize("head", ALL.values(), ids=ALL.keys())
-each_full = pytest.mark.parametrize("head", FULL.values(), ids=FULL.keys())
+each = pytest.mark.parametrize("head", HEADS_BY_CASE.values(), ids=HEADS_BY_CASE.keys())
 
 
 def raw_of(head, *sizes, seed=0, spread=1.5, dtype=torch.float64):
@@ -49,7 +47,7 @@ def rain(*sizes, seed=1):
     return y
 
 
-@each_full
+@each
 @given(
     seed=st.integers(0, 10_000), spread=st.sampled_from([0.3, 3.0, 10.0]), dtype=st.sampled_from([torch.float32, torch.float64])
 )
@@ -66,7 +64,7 @@ def test_quantiles_are_ordered_and_no_rain_is_negative(head, seed, spread, dtype
     assert (head.mean(raw) >= 0).all()
 
 
-@pytest.mark.parametrize("head", [head for name, head in FULL.items() if name != "quantile, one level"])
+@pytest.mark.parametrize("head", [head for name, head in HEADS_BY_CASE.items() if name != "quantile, one level"])
 @pytest.mark.parametrize("seed", range(8))
 def test_a_quantile_is_exceeded_as_often_as_its_level_says(head, seed):
     raw = raw_of(head, 1, seed=seed)
@@ -85,7 +83,7 @@ def inside(head, level):
     return head.levels[0] < level < head.levels[-1]
 
 
-@each_full
+@each
 @pytest.mark.parametrize("seed", range(2))
 def test_the_mean_is_the_integral_of_exceedances(head, seed):
     raw = raw_of(head, 1, seed=seed)
@@ -101,9 +99,8 @@ def test_spatial_dimensions_are_of_no_concern(head):
     square, square_y = raw.T.reshape(head.channels, 1, 2, 3).transpose(0, 1), y.reshape(1, 2, 3)
     torch.testing.assert_close(head.loss(square, square_y, weight.reshape(1, 2, 3)), head.loss(raw, y, weight))
     torch.testing.assert_close(head.mean(square).flatten(), head.mean(raw))
-    if head in FULL.values():
-        torch.testing.assert_close(head.quantiles(square, LEVELS)[0].flatten(1).T, head.quantiles(raw, LEVELS))
-        torch.testing.assert_close(head.exceedance(square, (1.0,))[0].flatten(1).T, head.exceedance(raw, (1.0,)))
+    torch.testing.assert_close(head.quantiles(square, LEVELS)[0].flatten(1).T, head.quantiles(raw, LEVELS))
+    torch.testing.assert_close(head.exceedance(square, (1.0,))[0].flatten(1).T, head.exceedance(raw, (1.0,)))
 
 
 @each
@@ -131,17 +128,17 @@ def test_losses_and_gradients_stay_finite_in_single_precision(head, spread):
     assert half.dtype == torch.float32 and torch.isfinite(half)
 
 
-@pytest.mark.parametrize("name", [*(name for name in ALL if not name.startswith("tail"))])
+@pytest.mark.parametrize("name", [*(name for name in HEADS_BY_CASE if not name.startswith("tail"))])
 def test_gradients_are_right(name):
-    head = ALL[name]
+    head = HEADS_BY_CASE[name]
     raw, y, weight = raw_of(head, 5).requires_grad_(), rain(5), torch.rand(5, dtype=torch.float64)
     y[1], weight[1] = math.nan, 0.0
     assert torch.autograd.gradcheck(lambda r: head.loss(r, y, weight), (raw,))
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name.startswith("tail")])
+@pytest.mark.parametrize("name", [name for name in HEADS_BY_CASE if name.startswith("tail")])
 def test_the_tail_is_learnt_from_excesses_and_leaves_the_body_alone(name):
-    head = ALL[name]
+    head = HEADS_BY_CASE[name]
     body, end = raw_of(head, 40)[:, :-2], raw_of(head, 40)[:, -2:].requires_grad_()
     y, weight = 3 * rain(40), torch.rand(40, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda e: head.loss(torch.cat([body, e], dim=1), y, weight), (end,))
@@ -220,22 +217,63 @@ def test_crossings_are_undone_and_nothing_else_is_touched(seed: int, crossing: f
     np.testing.assert_array_equal(ordered(torch.from_numpy(expected)).numpy(), expected)
 
 
-def test_tweedie_is_scikit_learns_and_is_smallest_at_the_mean() -> None:
+def test_the_deviance_of_tweedie_is_scikit_learns_and_is_smallest_at_the_mean() -> None:
     head, y = TweedieHead(1.3), rain(200)
     raw = raw_of(head, 200)
     expected = mean_tweedie_deviance(y.numpy(), head.mean(raw).numpy(), power=1.3)
-    assert head.loss(raw, y, torch.ones(200)).item() == pytest.approx(expected, rel=1e-10)
+    assert head.deviance(y, head.mean(raw)).mean().item() == pytest.approx(expected, rel=1e-10)
     grid = torch.linspace(-3, 4, 701, dtype=torch.float64)
-    losses = [head.loss(z.expand(200, 1), y, torch.ones(200)).item() for z in grid]
-    best = head.mean(grid[int(np.argmin(losses))].reshape(1, 1)).item()
+    losses = [head.loss(torch.tensor([[z, 0.0]]).expand(200, 2), y, torch.ones(200)).item() for z in grid]
+    best = head.mean(torch.tensor([[grid[int(np.argmin(losses))], 0.0]])).item()
     assert best == pytest.approx(y.mean().item(), abs=0.01)
 
 
-def test_only_point_heads_lack_quantiles() -> None:
-    assert not hasattr(TweedieHead(), "quantiles")
-    with pytest.raises(VigieError, match="'tweedie' gives the mean alone"):
-        build(RainHeadSettings(name="tweedie"))
-    for name, head in ALL.items():
+def showers(m: float, phi: float, p: float, count: int) -> np.ndarray:
+    """Draw Poisson numbers of gamma showers."""
+    random = np.random.default_rng(0)
+    number = random.poisson(m ** (2 - p) / (phi * (2 - p)), count)
+    return random.gamma(np.maximum(number, 1) * (2 - p) / (p - 1), phi * (p - 1) * m ** (p - 1)) * (number > 0)
+
+
+@pytest.mark.parametrize(("m", "phi"), [(0.2, 4.0), (1.0, 2.0), (3.0, 1.0)])
+def test_tweedie_says_what_showers_give(m: float, phi: float) -> None:
+    """Where showers are few the gamma distribution is theirs; where they are many it comes within 3 % of probability."""
+    head, y = TweedieHead(1.5), showers(m, phi, 1.5, 400_000)
+    raw = torch.log(torch.expm1(torch.tensor([[m, phi]], dtype=torch.float64) - 1e-3))
+    assert head.mean(raw).item() == pytest.approx(y.mean(), rel=0.02)
+    assert head.exceedance(raw, (0.0,)).item() == pytest.approx((y > 0).mean(), abs=0.002)
+    for threshold in (0.1, 1.0, 5.0):
+        assert head.exceedance(raw, (threshold,)).item() == pytest.approx((y > threshold).mean(), abs=0.03)
+
+
+@pytest.mark.parametrize(("m", "phi"), [(0.2, 4.0), (3.0, 1.0), (40.0, 0.1)])
+def test_tweedie_is_a_density(m: float, phi: float) -> None:
+    """Its integral is the probability of rain, by series and by saddlepoint, and in between."""
+    head, y = TweedieHead(1.5), torch.from_numpy(np.geomspace(1e-9, 1e4, 40_001))
+    mean, dispersion = (torch.full_like(y, value) for value in (m, phi))
+    density = head.log_density(y, mean, dispersion).exp()
+    raining = 1 - math.exp(-(m**0.5) / (0.5 * phi))
+    assert torch.trapezoid(density, y).item() == pytest.approx(raining, rel=0.01)
+
+
+def test_tweedie_learns_mean_and_dispersion_of_showers() -> None:
+    head, y = TweedieHead(1.5), torch.from_numpy(showers(1.0, 2.0, 1.5, 50_000))
+    raw = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([raw], max_iter=50)
+
+    def closure():
+        optimiser.zero_grad()
+        loss = head.loss(raw.expand(len(y), 2), y, torch.ones(len(y)))
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    found = F.softplus(raw.detach())[0]
+    assert found[0].item() == pytest.approx(1.0, rel=0.02) and found[1].item() == pytest.approx(2.0, rel=0.02)
+
+
+def test_losses_say_whether_they_are_proper() -> None:
+    for name, head in HEADS_BY_CASE.items():
         assert head.why.endswith(".") and head.proper, name
     assert not build(RainHeadSettings(objective="rain-weighted")).proper
 
@@ -246,12 +284,12 @@ def test_strange_levels_are_refused(levels):
         QuantileHead(levels)
     with pytest.raises(ValidationError, match=r"increasing levels within \(0, 1\), not"):
         RainHeadSettings(levels=levels)
-    for head in FULL.values():
+    for head in HEADS_BY_CASE.values():
         with pytest.raises(VigieError, match="quantile levels"):
             head.quantiles(raw_of(head, 1), levels)
 
 
-@each_full
+@each
 @pytest.mark.parametrize("thresholds", [(), (-1.0,), (math.nan,)])
 def test_strange_thresholds_are_refused(head, thresholds):
     with pytest.raises(VigieError, match="no thresholds"):
@@ -282,7 +320,7 @@ def test_settings_reach_the_heads() -> None:
     head = build(RainHeadSettings(name="tail", levels=(0.3, 0.6, 0.95), tail_from=0.8, ceiling_mm_h=20.0, scale="log-linear"))
     assert isinstance(head, TailHead)
     assert head.body.levels == (0.3, 0.6, 0.8) and head.ceiling_mm_h == 20.0 and head.body.scale.name == "log-linear"
-    assert build_point(RainHeadSettings(name="tweedie", power=1.2)) == TweedieHead(1.2)
+    assert build(RainHeadSettings(name="tweedie", power=1.2)) == TweedieHead(1.2)
     assert build(RainHeadSettings(name="hurdle-gamma")) == HurdleHead(Gamma())
 
 

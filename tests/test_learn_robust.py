@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vigie.core.errors import VigieError
-from vigie.learn.robust import GroupRobust, bins_of, disagreement, group_means
+from vigie.learn.robust import GroupRobust, disagreement, group_means
 
 
 def test_weights_are_the_exponentiated_gradient():
@@ -54,8 +54,6 @@ def test_groups_without_rows_have_no_loss_and_rows_without_group_are_refused():
     assert group_means(torch.tensor([2.0, 4.0]), torch.tensor([1, 1]), 3).tolist() == [0.0, 3.0, 0.0]
     with pytest.raises(VigieError, match=r"found \[5\]"):
         group_means(torch.zeros(2), torch.tensor([0, 5]), 3)
-    with pytest.raises(VigieError, match="1 NaN"):
-        bins_of(torch.tensor([1.0, torch.nan]), (0.5,))
 
 
 def test_disagreement_is_the_deviation_of_members_and_of_their_distributions():

@@ -23,7 +23,8 @@ from vigie.learn.retrieval_inputs import Inputs
 from vigie.learn.retrieval_model import Member, RetrievalModel, load
 from vigie.learn.swaths import ChannelScaling
 from vigie.physics.antenna import observe
-from vigie.predict.swath import QUALITY, THRESHOLDS_MM_H, Kept, SwathPrediction, retrieved, template
+from vigie.predict.quality import QUALITY
+from vigie.predict.swath import THRESHOLDS_MM_H, Kept, SwathPrediction, retrieved, template
 from vigie.story.app import perform
 from vigie.story.experiment import to_toml
 from vigie.story.run import ARTEFACTS, STAGES, Run

@@ -16,7 +16,7 @@ from vigie.apps.precipitation.samples import drawn
 from vigie.apps.precipitation.swaths import catalogued, fold_folder, labelled
 from vigie.learn.swath_folds import fold_of_pixels
 from vigie.physics.antenna import observe
-from vigie.predict.swath import QUALITY
+from vigie.predict.quality import QUALITY
 from vigie.story.app import perform
 from vigie.story.run import STAGES, Run
 from vigie.synthetic.orbit import Granule, make_swath, save_swath

@@ -15,6 +15,7 @@ from vigie.core.errors import VigieError
 from vigie.learn.folds import NEVER
 from vigie.learn.retrieval_model import load
 from vigie.physics.antenna import observe
+from vigie.predict.quality import QUALITY
 from vigie.predict.swath import Kept, retrieved
 from vigie.story.app import perform
 from vigie.story.run import STAGES, Run
@@ -77,6 +78,34 @@ def test_members_of_further_kinds_retrieve_with_the_first(orbits, tmp_path):
     more = {"members": 2, "network": {"hidden": [8]}, "head": {"name": "hurdle-gamma"}, "fit": {"steps": 5}}
     model = trained(prepared(orbits, tmp_path, "orbit-[01].nc", more=[more], final=False))
     assert [member.head.name for member in model.members] == ["quantile", "hurdle-gamma", "hurdle-gamma"]
+
+
+def test_doubt_is_measured_as_the_experiment_says(orbits, tmp_path):
+    """By distances in one group of fields or several, and by members who disagree; the largest counts."""
+    familiar = {
+        "methods": ["neighbours", "mahalanobis", "spread"],
+        "compared": [[], ["total_column_water_vapour"]],
+        "rows": 100,
+    }
+    run = prepared(orbits, tmp_path, folds=NONE, familiar=familiar, members=2, channels=["36.64V", "89.00V"])
+    model = trained(run)
+    told = [(reference.method, len(reference.fields)) for reference in model.familiar.references]
+    assert told == [("neighbours", 2), ("neighbours", 1), ("mahalanobis", 2), ("mahalanobis", 1), ("spread", 0)]
+    swath = opened(run, catalogued(run)[0])({})
+    names = model.inputs.channels
+    there = np.isfinite(swath["brightness_temperature"].sel(channel=list(names)).values).any(axis=-1)
+    alone = []
+    for reference in model.familiar.references:
+        part = replace(model, familiar=model.familiar.model_copy(update={"references": (reference,)}), drifts={})
+        alone.append(retrieved(part, swath, names, Kept((0.5,)))["ood_score"].values)
+    together = retrieved(model, swath, names, Kept((0.5,)))
+    np.testing.assert_array_equal(together["ood_score"].values, np.fmax.reduce(alone))
+    assert all(np.isfinite(score[there]).all() and (score[there] > 0).any() for score in alone)
+    assert sum((score == together["ood_score"].values).any() for score in alone) > 2, "several are the largest somewhere"
+    flagged = together["quality_flag"].values[there] == QUALITY["out_of_distribution"]
+    np.testing.assert_array_equal(flagged, together["ood_score"].values[there] > model.familiar.threshold)
+    card = next(run.artefact("train").glob("*/card.md")).read_text(encoding="utf-8")
+    assert "Mahalanobis" in card and "how far members disagree" in card
 
 
 def test_departures_are_from_the_clear_sky_of_what_is_not_held_out(orbits, tmp_path):
@@ -194,6 +223,7 @@ def test_regimes_are_minded_and_intervals_are_calibrated_in_each(orbits, tmp_pat
         ({"regimes": {"vapour_kg_m2": [30.0, 15.0]}}, "edges increase"),
         ({"intervals": {"levels": [0.9, 0.1]}}, "increasing levels within"),
         ({"more": [{"network": {"name": "unet"}}]}, "windows.size"),
+        ({"familiar": {"methods": ["spread"]}}, "set members to 2"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(orbits, tmp_path, train, words):

@@ -52,7 +52,7 @@ def test_neighbours_equal_scikit_learn() -> None:
     scaler = StandardScaler().fit(training)
     nearest = NearestNeighbors(n_neighbors=10).fit(scaler.transform(training))
     np.testing.assert_allclose(
-        fit_neighbours(training).score(new), nearest.kneighbors(scaler.transform(new))[0][:, -1], rtol=1e-9
+        fit_neighbours(training, 10).score(new), nearest.kneighbors(scaler.transform(new))[0][:, -1], rtol=1e-9
     )
 
 

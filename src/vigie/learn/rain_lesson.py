@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from vigie.learn.adaptation import DomainDiscriminator, coral_loss, domain_loss, reversal_strength
-from vigie.learn.rain_heads.head import PointHead
+from vigie.learn.rain_heads.head import RainHead
 from vigie.learn.retrieval import RetrievalNetwork
 from vigie.learn.robust import GroupRobust
 from vigie.learn.swaths import RainBatch
@@ -77,7 +77,7 @@ class Lesson(nn.Module):
     def __init__(
         self,
         network: RetrievalNetwork,
-        head: PointHead,
+        head: RainHead,
         robust: GroupRobust | None = None,
         adapt: AdaptSettings = NOT_ADAPTED,
     ) -> None:

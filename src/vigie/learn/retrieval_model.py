@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from math import lcm
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,34 +33,42 @@ from vigie.learn.rain_heads.settings import build as head_of
 from vigie.learn.regimes import RegimeSettings
 from vigie.learn.retrieval import RetrievalSettings, build
 from vigie.learn.retrieval_inputs import TEMPERATURES, Inputs, View
+from vigie.learn.robust import disagreement
 from vigie.learn.swaths import ChannelScaling, shown_mask
 
 FORMAT = 2
 FAMILIAR = "familiar.safetensors"
+DoubtMethod = Literal["neighbours", "mahalanobis", "spread"]
+SPREAD: DoubtMethod = "spread"
+"""The reference by which members doubt themselves: no pixel is compared."""
+SPREAD_LEVELS = tuple(k / 10 for k in range(1, 10))
+"""Levels of the quantiles whose spread over members is measured."""
 BLOCK = 4096
 """Pixels whose quantiles are made together: few enough to stay in a processor's cache, which halves the time."""
 
 
 class Reference(BaseModel):
-    """Pixels that were learnt from, by what is compared of them: how far a new one is from the nearest tells doubt."""
+    """One way to doubt: pixels that were learnt from, by what is compared of them, or the members' disagreement (`SPREAD`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    fields: tuple[str, ...] = Field(description="channels, K, or ancillary fields that are compared")
-    rows: str = Field(description="name of the array of their values, one row a pixel")
-    scale: float = Field(gt=0, description="distance that few familiar pixels exceed, in standard deviations")
+    method: DoubtMethod = Field(default="neighbours", description="how doubt is measured")
+    fields: tuple[str, ...] = Field(description="channels, K, or ancillary fields that are compared; none for 'spread'")
+    rows: str = Field(description="name of the array of their values, one row a pixel; empty for 'spread'")
+    scale: float = Field(gt=0, description="score that few familiar pixels exceed: distances, or mm/h of 'spread'")
 
 
 class Familiar(BaseModel):
     """What was familiar where the model learnt: the score beyond which it says that it extrapolates.
 
-    The score is the largest, over all references, of the distance to one of the nearest pixels over that reference's scale.
+    The score is the largest, over all references, of what each measures over its scale: the distance to one of the nearest
+    pixels, in standard deviations; the squared Mahalanobis distance from their mean; how far members are from each other, mm/h.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     references: tuple[Reference, ...] = Field(min_length=1, description="what is compared")
-    neighbours: int = Field(default=10, ge=1, description="distances are those to this nearest pixel")
+    neighbours: int = Field(default=5, ge=1, description="distances of 'neighbours' are those to this nearest pixel")
     threshold: float = Field(description="score that few familiar pixels exceed")
     false_alarm_rate: float = Field(description="how few: the share of familiar pixels beyond the threshold")
 
@@ -102,7 +110,7 @@ class RetrievalModel:
     familiar: when a pixel is unlike what was learnt from, and `rows`, the arrays that it names; None where nobody measured it.
     covering: intervals that were calibrated; None where nobody did.
     facts: what the model card tells of the training, JSON values.
-    trees: what whoever compares pixels has made of `rows`, kept for the next tile.
+    drifts: what whoever compares pixels has made of `rows`, kept for the next tile.
     """
 
     members: Sequence[Member]
@@ -112,7 +120,7 @@ class RetrievalModel:
     covering: Covering | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     rows: Mapping[str, Tensor] = field(default_factory=dict)
-    trees: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    drifts: dict[Reference, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @torch.inference_mode()
     def distribution(self, x: Tensor, names: Sequence[str], bands: Tensor, levels: Sequence[float]) -> tuple[Tensor, Tensor]:
@@ -149,10 +157,22 @@ class RetrievalModel:
             block = slice(start, start + lines)
             for member, output in zip(self.members, raw, strict=True):
                 rows = output[:, :, block].movedim(1, -1).flatten(0, -2).float()
-                found = member.head.quantiles(rows, levels).unflatten(0, (count, -1, width))  # type: ignore[no-untyped-call]
-                quantiles[:, :, block] += found.movedim(-1, 0) / len(raw)
-                mean[:, block] += member.head.mean(rows).view(count, -1, width) / len(raw)
+                found, centre = member.head.distribution(rows, levels)
+                square = found.unflatten(0, (count, -1, width))  # type: ignore[no-untyped-call]
+                quantiles[:, :, block] += square.movedim(-1, 0) / len(raw)
+                mean[:, block] += centre.view(count, -1, width) / len(raw)
         return quantiles.movedim(0, 1), mean
+
+    @torch.inference_mode()
+    def spread_of(self, raw: Sequence[Tensor]) -> Tensor:
+        """Measure from the members' raw output how far their distributions are from each other (N, H, W), mm/h."""
+        each = [member.head.quantiles(output.float(), SPREAD_LEVELS) for member, output in zip(self.members, raw, strict=True)]
+        return disagreement(torch.stack(each).movedim(2, -1))
+
+    @property
+    def doubts_itself(self) -> bool:
+        """Whether the members' disagreement takes part in the score."""
+        return self.familiar is not None and any(reference.method == SPREAD for reference in self.familiar.references)
 
     @property
     def image(self) -> bool:
@@ -306,9 +326,16 @@ def card_text(card: Mapping[str, Any]) -> str:
 def _doubt(familiar: Mapping[str, Any] | None) -> str:
     if familiar is None:
         return "Nobody measured what is familiar: nothing is flagged."
-    compared = "; or ".join(", ".join(reference["fields"]) for reference in familiar["references"])
+    told = {
+        "neighbours": "the distance to the nearest pixels that were learnt from, in {}",
+        "mahalanobis": "the Mahalanobis distance from what was learnt from, in {}",
+        "spread": "how far members disagree",
+    }
+    ways = "; or ".join(
+        told[reference["method"]].format(", ".join(reference["fields"])) for reference in familiar["references"]
+    )
     rate = f"{100 * familiar['false_alarm_rate']:.0f} % of familiar pixels are, too"
-    return f"Pixels far from all that were learnt from are flagged ({rate}), by {compared}."
+    return f"Unfamiliar pixels are flagged ({rate}), by {ways}."
 
 
 def _covered(covering: Mapping[str, Any] | None) -> list[str]:

@@ -69,25 +69,8 @@ def group_means(losses: Tensor, group: Tensor, groups: int) -> Tensor:
     return total / torch.bincount(group, minlength=groups).clamp(min=1)
 
 
-def bins_of(values: Tensor, edges: tuple[float, ...]) -> Tensor:
-    """Group of each value, for instance of column vapour in kg m-2: the number of edges that it reaches.
-
-    Raises
-    ------
-    VigieError: a value is unknown.
-
-    Examples
-    --------
-    >>> bins_of(torch.tensor([5.0, 30.0, 60.0]), (15.0, 30.0, 45.0)).tolist()
-    [0, 2, 3]
-    """
-    if torch.isnan(values).any():
-        raise VigieError("rows without a value are of no group", found=f"{int(torch.isnan(values).sum())} NaN", do="drop them")
-    return torch.bucketize(values, torch.tensor(edges, dtype=values.dtype, device=values.device), right=True)
-
-
 def disagreement(quantiles: Tensor) -> Tensor:
-    """How far the members of an ensemble (M, N, Q) are from each other, in the unit of their quantiles: (N,).
+    """How far the members of an ensemble (M, N, ..., Q) are from each other, in the unit of their quantiles: (N, ...).
 
     The root of the quantiles' variance over members (with M - 1), averaged over levels: the root mean square 2-Wasserstein
     distance of the members' distributions to their barycentre. With one quantile, the members' standard deviation.

@@ -21,18 +21,16 @@ from vigie.learn.generative.retrieval import GenerativeRetrieval
 from vigie.learn.generative.retrieval import load as load_generative
 from vigie.learn.regimes import REGIME_FIELDS, regime_names, regimes
 from vigie.learn.retrieval_inputs import Table
-from vigie.learn.retrieval_model import Covering, Reference, RetrievalModel, load
+from vigie.learn.retrieval_model import Covering, RetrievalModel, load
 from vigie.learn.swaths import standardised
 from vigie.learn.windows import prefetch
 from vigie.predict.forward import processor_streams
+from vigie.predict.quality import QUALITY, distances, judged, unseen
 from vigie.verify.conformal import Conformal
-from vigie.verify.drift import Neighbours, fit_neighbours
 from vigie.verify.quantiles import exceedance, inverse, quantile_at
 
 THRESHOLDS_MM_H = (0.1, 1.0, 5.0, 10.0)
 """Rain rates whose probability of being exceeded is written."""
-QUALITY = {"good": 0, "missing_channel": 1, "out_of_distribution": 2, "no_retrieval": 3}
-"""Codes of `quality_flag`; the highest that holds is written."""
 PIXELS = 2**16
 """Pixels that go through a network of single footprints together."""
 BLOCK = 4096
@@ -88,23 +86,26 @@ class SwathPrediction:
     def run(self, todo: Sequence[Tile]) -> Iterator[Tile]:
         """Retrieve tiles and write them, yielding each as soon as it is on disk.
 
-        The next tile is read while the network runs, and what is found is written while it goes on.
+        The next tile is read and compared with what was learnt from while the network runs, and what is found is written while
+        it goes on.
         """
         model, drawing = _loaded(self.model, self.card)
         needed = self.read.dataset[wanted(model, self.read.dataset)]
-        read = prefetch(((tile, needed.isel(scan=tile.read["scan"]).load()) for tile in todo), depth=1)
 
-        def found(loaded: tuple[Tile, xr.Dataset]) -> tuple[Tile, xr.Dataset]:
-            tile, swath = loaded
-            made = retrieved(model, swath, self.channels, self.kept, tile.inner["scan"], tile.keep["scan"].start)
+        def look(tile: Tile) -> tuple[Tile, xr.Dataset, Floats]:
+            swath = needed.isel(scan=tile.read["scan"]).load()
+            return tile, swath, distances(model, swath.isel(tile.inner), self.channels)
+
+        def found(seen: tuple[Tile, xr.Dataset, Floats]) -> tuple[Tile, xr.Dataset]:
+            tile, swath, distance = seen
+            made, spread_mm_h = said(model, swath, self.channels, self.kept, tile.inner["scan"], tile.keep["scan"].start)
             if drawing and self.kept.members:
-                inner = tile.inner["scan"]
-                drawn = generated(drawing, swath, self.channels, self.kept, tile.read["scan"].start)[:, inner]
-                nothing = made["quality_flag"].values == QUALITY["no_retrieval"]
+                drawn = generated(drawing, swath, self.channels, self.kept, tile.read["scan"].start)[:, tile.inner["scan"]]
+                nothing = np.isnan(made["rainfall_rate"].values)
                 made["rainfall_rate_member"].values[:] = np.where(nothing, np.float32("nan"), drawn)
-            return tile, made
+            return tile, made.assign(judged(model, swath.isel(tile.inner), self.channels, distance, spread_mm_h))
 
-        for tile, made in processor_streams().map(found, read):
+        for tile, made in processor_streams().map(found, prefetch(map(look, todo), depth=1)):
             store.write(self.path, Tile(tile.keep, tile.keep), made, self.group)
             yield tile
 
@@ -124,7 +125,21 @@ def retrieved(
     inner: slice = slice(None),
     first_scan: int = 0,
 ) -> xr.Dataset:
-    """Retrieve rain from a loaded swath.
+    """Retrieve rain from a loaded swath: what `said` and `judged` give."""
+    made, spread_mm_h = said(model, swath, channel_names, kept, inner, first_scan)
+    swath = swath.isel(scan=inner)
+    return made.assign(judged(model, swath, channel_names, distances(model, swath, channel_names), spread_mm_h))
+
+
+def said(
+    model: RetrievalModel,
+    swath: xr.Dataset,
+    channel_names: Sequence[str],
+    kept: Kept,
+    inner: slice = slice(None),
+    first_scan: int = 0,
+) -> tuple[xr.Dataset, Floats | None]:
+    """Take from networks what they say of a loaded swath, and how far members disagree (scan, pixel), mm/h, where that counts.
 
     Parameters
     ----------
@@ -136,23 +151,19 @@ def retrieved(
     Returns
     -------
     `rainfall_rate_quantile` (quantile, scan, pixel), `rainfall_rate`, their mean, `probability_exceeding` (threshold, scan,
-    pixel), `ood_score` and `quality_flag` (scan, pixel), and where they are asked for `rainfall_rate_member` (member, scan,
-    pixel) and `rainfall_rate_interval` (bound, scan, pixel); NaN where no channel has data.
+    pixel), and where they are asked for `rainfall_rate_member` (member, scan, pixel) and `rainfall_rate_interval` (bound, scan,
+    pixel); NaN where no channel has data.
     """
-    quantiles, mean = distributions(model, model.inputs.of(swath, channel_names), kept.dense, inner)
-    swath = swath.isel(scan=inner)
-    temperature = swath["brightness_temperature"].sel(channel=list(channel_names)).values
-    nothing = np.asarray(~np.isfinite(temperature).any(axis=-1))
+    quantiles, mean, *spread_mm_h = distributions(model, model.inputs.of(swath, channel_names), kept.dense, inner)
+    swath, levels = swath.isel(scan=inner), np.asarray(kept.dense)
+    nothing = unseen(swath["brightness_temperature"].sel(channel=list(channel_names)).values)
     quantiles[:, nothing], mean[nothing] = np.nan, np.nan
-    score, levels = doubt(model, swath, channel_names), np.asarray(kept.dense)
     beyond = in_blocks(lambda part: exceedance(part, levels, THRESHOLDS_MM_H), quantiles)
     maps = ("scan", "pixel")
     found = {
         "rainfall_rate_quantile": (("quantile", *maps), quantiles[np.searchsorted(levels, kept.levels)]),
         "rainfall_rate": (maps, mean),
         "probability_exceeding": (("threshold", *maps), np.where(nothing, np.float32("nan"), beyond)),
-        "ood_score": (maps, score.astype(np.float32)),
-        "quality_flag": (maps, quality(model, temperature, channel_names, score, nothing)),
     }
     if kept.members:
         u = uniform(kept, first_scan, nothing.shape)
@@ -160,7 +171,7 @@ def retrieved(
         found["rainfall_rate_member"] = (("member", *maps), drawn)
     if model.covering is not None:
         found["rainfall_rate_interval"] = (("bound", *maps), interval(model.covering, swath, quantiles, levels))
-    return xr.Dataset(found)
+    return xr.Dataset(found), spread_mm_h[0] if spread_mm_h else None
 
 
 def generated(
@@ -229,76 +240,40 @@ def interval(covering: Covering, swath: xr.Dataset, quantiles: Floats, levels: N
     return ends
 
 
-def distributions(
-    model: RetrievalModel, table: Table, levels: Sequence[float], inner: slice = slice(None)
-) -> tuple[Floats, Floats]:
-    """Quantiles (K, scan, pixel) and mean (scan, pixel) of inner scans of what is seen, pixel by pixel or as one image."""
+def distributions(model: RetrievalModel, table: Table, levels: Sequence[float], inner: slice = slice(None)) -> list[Floats]:
+    """Quantiles (K, scan, pixel) and mean (scan, pixel) of inner scans of what is seen, mm/h, pixel by pixel or as one image.
+
+    Where the model doubts itself, also how far its members disagree (scan, pixel), mm/h.
+    """
+
+    def asked(raw: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return *model.distribution_of(raw, levels), *([model.spread_of(raw)] if model.doubts_itself else ())
+
+    return of_outputs(model, table, asked, inner)
+
+
+def of_outputs(
+    model: RetrievalModel,
+    table: Table,
+    ask: Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]],
+    inner: slice = slice(None),
+) -> list[Floats]:
+    """Ask something of the raw output (N, C, H, W) of each member: maps (..., scan, pixel) of answers (N, ..., H, W)."""
     z = standardised(table.x, table.names, model.scaling)
     scans, pixels, count = z.shape
-    if not model.image:
-        rows = z[inner].reshape(-1, count, 1, 1)
-        made = [model.distribution(part, table.names, table.bands, levels) for part in torch.split(rows, PIXELS)]
-        quantiles, mean = (torch.cat(found)[..., 0, 0] for found in zip(*made, strict=True))
-        return quantiles.T.reshape(len(levels), -1, pixels).numpy(), mean.reshape(-1, pixels).numpy()
-    raw = [part[:, :, :scans, :pixels][:, :, inner] for part in model.raw(padded(z, model.multiple), table.names, table.bands)]
-    quantiles, mean = model.distribution_of(raw, levels)
-    return quantiles[0].numpy(), mean[0].numpy()
+    if model.image:
+        raw = model.raw(padded(z, model.multiple), table.names, table.bands)
+        return [answer[0].numpy() for answer in ask([output[:, :, :scans, :pixels][:, :, inner] for output in raw])]
+    rows = z[inner].reshape(-1, count, 1, 1)
+    made = [ask(model.raw(part, table.names, table.bands)) for part in torch.split(rows, PIXELS)]
+    answers = [torch.cat(list(parts))[..., 0, 0].movedim(0, -1) for parts in zip(*made, strict=True)]
+    return [answer.unflatten(-1, (-1, pixels)).numpy() for answer in answers]  # type: ignore[no-untyped-call]
 
 
 def padded(z: torch.Tensor, multiple: int) -> torch.Tensor:
     """Make an image (1, B, H, W) of columns (scan, pixel, B), whose sides are multiples; beyond the swath all is missing."""
     scans, pixels, _ = z.shape
     return torch.nn.functional.pad(z.movedim(-1, 0)[None], (0, -pixels % multiple, 0, -scans % multiple), value=torch.nan)
-
-
-def doubt(model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[str]) -> NDArray[np.float64]:
-    """Measure how far pixels (scan, pixel) are from what the model learnt from, the largest over its references.
-
-    A reference is left out where a pixel lacks what it compares; NaN where that leaves none.
-    """
-    shape = swath["latitude"].shape
-    if model.familiar is None:
-        return np.full(shape, np.nan)
-    found = [np.full(shape, np.nan)]
-    for reference in model.familiar.references:
-        columns = [values_of(swath, name, channel_names) for name in reference.fields]
-        near = neighbours(model, reference).score(np.stack(columns, axis=-1).reshape(-1, len(columns)))
-        found.append(near.reshape(shape) / reference.scale)
-    return np.asarray(np.fmax.reduce(found))
-
-
-def values_of(swath: xr.Dataset, name: str, channel_names: Sequence[str]) -> NDArray[np.float64]:
-    """A channel that is shown or an ancillary field (scan, pixel), NaN where a swath does not have it."""
-    if name in channel_names:
-        return swath["brightness_temperature"].sel(channel=name).values.astype(np.float64)
-    if name in swath.data_vars:
-        return swath[name].values.astype(np.float64)
-    return np.full(swath["latitude"].shape, np.nan)
-
-
-def neighbours(model: RetrievalModel, reference: Reference) -> Neighbours:
-    """Pixels that new ones are compared with, in a tree that is built once."""
-    assert model.familiar is not None
-    if reference.rows not in model.trees:
-        rows = model.rows[reference.rows].numpy().astype(np.float64)
-        model.trees[reference.rows] = fit_neighbours(rows, model.familiar.neighbours)
-    found: Neighbours = model.trees[reference.rows]
-    return found
-
-
-def quality(
-    model: RetrievalModel,
-    temperature: Floats,
-    channel_names: Sequence[str],
-    score: NDArray[np.float64],
-    nothing: NDArray[np.bool_],
-) -> NDArray[np.uint8]:
-    """Say how far each pixel can be trusted, by the codes of `QUALITY`; a channel that was learnt from may be missing."""
-    incomplete = ~np.isfinite(temperature).all(axis=-1) | bool(set(model.inputs.channels) - set(channel_names))
-    found = np.where(incomplete, QUALITY["missing_channel"], QUALITY["good"])
-    if model.familiar is not None:
-        found = np.where(score > model.familiar.threshold, QUALITY["out_of_distribution"], found)
-    return np.where(nothing, QUALITY["no_retrieval"], found).astype(np.uint8)
 
 
 def template(swath: xr.Dataset, kept: Kept, covered: Sequence[float], attributes: dict[str, object]) -> xr.Dataset:

@@ -22,7 +22,7 @@ from vigie.core.errors import VigieError
 from vigie.core.granule import Granule
 from vigie.core.tiles import tiles
 from vigie.core.vocabulary import named
-from vigie.predict.swath import QUALITY
+from vigie.predict.quality import QUALITY
 from vigie.publish.cog import write_cog
 from vigie.publish.netcdf import Write, netcdf_stream
 from vigie.publish.raster import array_raster, window_reader

@@ -20,7 +20,7 @@ from vigie.core.tiles import Window
 from vigie.core.vocabulary import named
 from vigie.learn.folds import NEVER
 from vigie.learn.retrieval_model import read_card
-from vigie.predict.swath import QUALITY
+from vigie.predict.quality import QUALITY
 from vigie.publish.provenance import sha256
 from vigie.story.apply import given_command
 from vigie.story.run import Run

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,36 +16,44 @@ from vigie.apps.precipitation.swaths import catalogued, opened
 from vigie.core.errors import VigieError
 from vigie.learn.regimes import regime_names
 from vigie.learn.retrieval_inputs import Table
-from vigie.learn.retrieval_model import Covering, Familiar, Reference, RetrievalModel
+from vigie.learn.retrieval_model import SPREAD, Covering, DoubtMethod, Familiar, Reference, RetrievalModel
 from vigie.learn.swaths import Footprints, learnt_from
-from vigie.predict.swath import distributions
+from vigie.predict.swath import distributions, of_outputs
 from vigie.story.run import Run, log
 from vigie.story.scenes import fold_name
 from vigie.verify.conformal import calibrate, conformal_rank
-from vigie.verify.drift import alarm_threshold, fit_neighbours
+from vigie.verify.drift import FITS, alarm_threshold
 
 Floats = NDArray[np.float64]
 STRETCH = 100
 """Rows of one place lie together: where there is but one group, every fifth stretch of so many calibrates."""
 
 
-def familiar(run: Run, material: Material, settings: FamiliarSettings) -> tuple[Familiar | None, dict[str, Tensor]]:
+def familiar(
+    run: Run, material: Material, settings: FamiliarSettings, members: RetrievalModel
+) -> tuple[Familiar | None, dict[str, Tensor]]:
     """Choose pixels that were learnt from to compare new ones with, and measure how far familiar ones are from them.
 
     Most groups (days, orbits) are compared with, the others tell the threshold. Nothing, and told, where that is too few.
     """
-    sides = [apart(run, material, fields) for fields in settings.compared]
+    references: list[Reference] = []
+    rows: dict[str, Tensor] = {}
+    scores: list[Floats] = []
     try:
-        references, rows, scores = [], {}, []
-        for number, (fields, (kept, calibrating)) in enumerate(zip(settings.compared, sides, strict=True)):
-            kept = kept[np.isfinite(kept).all(axis=1)]
-            kept = kept[:: max(1, -(-len(kept) // settings.rows))]
-            distance = fit_neighbours(kept, settings.neighbours).score(calibrating)
-            scale = alarm_threshold(distance, settings.false_alarm_rate)
-            names = fields or material.inputs.channels
-            references.append(Reference(fields=names, rows=f"reference-{number}", scale=scale))
-            rows[f"reference-{number}"] = torch.from_numpy(kept.astype(np.float32))
-            scores.append(distance / scale)
+        for method, fields in ways(settings):
+            name = f"reference-{len(references)}" if method != SPREAD else ""
+            if method == SPREAD:
+                score = apart(material, lambda part: spread_in(members, part))[1][:, 0]
+            else:
+                kept, calibrating = apart(material, partial(values_in, run, fields))
+                kept = kept[np.isfinite(kept).all(axis=1)]
+                kept = kept[:: max(1, -(-len(kept) // settings.rows))]
+                score = FITS[method](kept, settings.neighbours).score(calibrating)
+                rows[name] = torch.from_numpy(kept.astype(np.float32))
+            scale = alarm_threshold(score, settings.false_alarm_rate)
+            names = fields or material.inputs.channels if method != SPREAD else ()
+            references.append(Reference(method=method, fields=names, rows=name, scale=scale))
+            scores.append(score / scale)
         threshold = alarm_threshold(np.fmax.reduce(scores), settings.false_alarm_rate)
     except VigieError as error:
         log.warning("train %s: nothing will be flagged as out of distribution: %s", fold_name(material.fold), error)
@@ -58,20 +67,38 @@ def familiar(run: Run, material: Material, settings: FamiliarSettings) -> tuple[
     return found, rows
 
 
-def apart(run: Run, material: Material, fields: Sequence[str]) -> tuple[Floats, Floats]:
-    """Values (n, F) of known pixels, channels where no field is named: of most groups, and of the groups set aside."""
+def ways(settings: FamiliarSettings) -> list[tuple[DoubtMethod, tuple[str, ...]]]:
+    """List every way to doubt: each method with each group of fields; members disagree about the rain alone."""
+    compared = [(method, fields) for method in settings.methods if method != SPREAD for fields in settings.compared]
+    return [*compared, *((method, ()) for method in settings.methods if method == SPREAD)]
+
+
+def apart(material: Material, values: Callable[[Footprints], Floats]) -> tuple[Floats, Floats]:
+    """Values (n, F) of known pixels (scan, pixel, F): of most groups, and of the groups set aside."""
     sides: tuple[list[Floats], list[Floats]] = [], []
     for part in material.parts:
-        values = part.temperature if not fields else fields_of(run, part.id, fields)
+        there = values(part)
         known, aside = learnt_from(part, material.fold), material.aside(part)
         for side, where in zip(sides, (known & ~aside, aside), strict=True):
-            side.append(values[where].astype(np.float64))
+            side.append(there[where].astype(np.float64))
     kept, calibrating = (np.concatenate(side) for side in sides)
     if len(kept) and len(calibrating):
         return kept, calibrating
     rows = np.concatenate([kept, calibrating])
     fifth = (np.arange(len(rows)) // STRETCH) % CALIBRATION_SHARE == 0
     return rows[~fifth], rows[fifth]
+
+
+def values_in(run: Run, fields: Sequence[str], part: Footprints) -> Floats:
+    """Take what is compared (scan, pixel, F): fields, or channels where none is named."""
+    return fields_of(run, part.id, fields) if fields else part.temperature.astype(np.float64)
+
+
+def spread_in(model: RetrievalModel, part: Footprints) -> Floats:
+    """Measure how far members disagree (scan, pixel, 1), mm/h."""
+    table = Table(part.x, part.names, part.bands)
+    (spread,) = of_outputs(model, table, lambda raw: (model.spread_of(raw),))
+    return spread[..., None].astype(np.float64)
 
 
 def fields_of(run: Run, name: str, fields: Sequence[str]) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from vigie.apps.precipitation.shown import Shown
-from vigie.predict.swath import QUALITY
+from vigie.predict.quality import QUALITY
 from vigie.verify.scores import OURS
 
 ENOUGH = 50

@@ -17,7 +17,7 @@ from vigie.apps.precipitation.failures import doubts, failures
 from vigie.apps.precipitation.shown import Maps, Shown
 from vigie.core.vocabulary import named
 from vigie.learn.retrieval_model import read_card
-from vigie.predict.swath import QUALITY
+from vigie.predict.quality import QUALITY
 from vigie.publish.look import Theme
 from vigie.publish.rain_charts import ReturnLevels, coverage_chart, quantile_quantile_chart, return_level_chart
 from vigie.publish.report import (

@@ -16,6 +16,7 @@ from vigie.learn.rain_lesson import AdaptSettings, RobustSettings
 from vigie.learn.regimes import RegimeSettings
 from vigie.learn.retrieval import RetrievalSettings
 from vigie.learn.retrieval_inputs import Layer, View, union
+from vigie.learn.retrieval_model import SPREAD, DoubtMethod
 from vigie.learn.swath_folds import SwathFoldSettings
 from vigie.learn.swaths import SwathWindowSettings
 from vigie.story.experiment import Experiment, Settings
@@ -43,9 +44,15 @@ class FamiliarSettings(Settings):
         default=((),),
         description="groups of ancillary fields that are compared, each by itself; an empty group: all channels",
     )
-    neighbours: int = Field(default=10, ge=1, description="distances are those to this nearest pixel that was learnt from")
-    rows: int = Field(default=2000, ge=100, description="pixels that new ones are compared with, at most")
-
+    methods: tuple[DoubtMethod, ...] = Field(
+        default=("neighbours",),
+        min_length=1,
+        description="how doubt is measured; the largest score counts: 'neighbours' (distance to the nearest pixels that were "
+        "learnt from), 'mahalanobis' (distance from their mean), 'spread' (how far members disagree, calibrated on every fifth "
+        "orbit or day, which is then not learnt from)",
+    )
+    neighbours: int = Field(default=5, ge=1, description="distances are those to this nearest pixel that was learnt from")
+    rows: int = Field(default=1000, ge=100, description="pixels that new ones are compared with, at most")
     false_alarm_rate: float = Field(
         default=0.05, gt=0, lt=0.5, description="share of familiar pixels that may be flagged as out of distribution"
     )
@@ -130,7 +137,8 @@ class TrainSettings(MemberSettings):
     @property
     def sets_aside(self) -> bool:
         """Whether every fifth group is kept from the members' training."""
-        return bool(self.intervals.levels) or (self.generative is not None and self.generative.how == "around")
+        around = self.generative is not None and self.generative.how == "around"
+        return bool(self.intervals.levels) or SPREAD in self.familiar.methods or around
 
     @property
     def seen(self) -> View:
@@ -148,6 +156,8 @@ class TrainSettings(MemberSettings):
             raise ValueError("network 'unet' sees images: set windows.size, for instance 64")
         if self.windows.size == 1 and self.generative and self.generative.method.name == "unet":
             raise ValueError("generative.method.name 'unet' sees images: set windows.size, for instance 64")
+        if SPREAD in self.familiar.methods and sum(kind.members for kind in self.kinds) < 2:
+            raise ValueError("familiar.methods 'spread' asks members whether they disagree: set members to 2 or more")
         if self.robust.method != "none" and not self.regimes.by:
             raise ValueError("'group-dro' minds regimes: say in train.regimes.by what they differ in")
         if not self.hybrid.observed and self.hybrid != HybridSettings():

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.core.granule import Granule
-from vigie.predict.swath import QUALITY
+from vigie.predict.quality import QUALITY
 
 Maps = Mapping[str, NDArray[np.floating]]
 """Values (scan, pixel) by name, positions among them."""

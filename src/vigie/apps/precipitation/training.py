@@ -109,8 +109,8 @@ def fitted(run: Run, learnt: Material, fabric: Fabric) -> RetrievalModel:
     members: list[Member] = []
     for kind in settings.kinds:
         members += [member_of(run, learnt, kind, number, fabric) for number in range(len(members), len(members) + kind.members)]
-    known, rows = familiar(run, learnt, settings.familiar)
-    model = RetrievalModel(members, learnt.inputs, learnt.scaling, known, rows=rows)
+    model = RetrievalModel(members, learnt.inputs, learnt.scaling)
+    model.familiar, model.rows = familiar(run, learnt, settings.familiar, model)
     model.covering = covering(model, learnt, settings)
     return model
 

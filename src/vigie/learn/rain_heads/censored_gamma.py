@@ -51,6 +51,10 @@ class CensoredShiftedGammaHead:
         cut = delta / theta
         return (k * theta * upper_gamma(k + 1, cut) - delta * upper_gamma(k, cut)).clamp(min=0).squeeze(1)
 
+    def distribution(self, raw: Tensor, levels: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Give both."""
+        return self.quantiles(raw, levels), self.mean(raw)
+
     def exceedance(self, raw: Tensor, thresholds: Sequence[float]) -> Tensor:
         """1 - G_k((t + delta) / theta)."""
         check_thresholds(thresholds)

@@ -1,4 +1,4 @@
-"""What a rain head is: the meaning of raw network output as a rain rate, or as the whole predictive distribution of one.
+"""What a rain head is: the meaning of raw network output as the predictive distribution of a rain rate.
 
 Heads know nothing of batches or stores: they take raw output (N, C, ...) and rain rates (N, ...) with any spatial dimensions
 behind, none included.
@@ -20,8 +20,8 @@ FLOOR = 1e-3
 """What parameters that must be positive never fall below, so that densities stay finite."""
 
 
-class PointHead(Protocol):
-    """Raw output as one number: the mean rain rate, and nothing about how sure it is."""
+class RainHead(Protocol):
+    """Raw output as a predictive distribution of the rain rate."""
 
     @property
     def name(self) -> str:
@@ -51,12 +51,12 @@ class PointHead(Protocol):
         """Turn raw output (N, C, ...) into mean rain rates (N, ...), mm h-1."""
         ...
 
-
-class RainHead(PointHead, Protocol):
-    """Raw output as a predictive distribution of the rain rate."""
-
     def quantiles(self, raw: Tensor, levels: Sequence[float]) -> Tensor:
         """Turn raw output (N, C, ...) into quantiles (N, K, ...), mm h-1, >= 0, non-decreasing along increasing levels (K)."""
+        ...
+
+    def distribution(self, raw: Tensor, levels: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Turn raw output (N, C, ...) into quantiles (N, K, ...) and the mean (N, ...), at the cost of one where it can."""
         ...
 
     def exceedance(self, raw: Tensor, thresholds: Sequence[float]) -> Tensor:
@@ -99,7 +99,7 @@ def check_thresholds(thresholds: Sequence[float]) -> None:
         raise VigieError("these are no thresholds of rain rate", found=strange or "none", expected="numbers >= 0, mm h-1")
 
 
-def checked(raw: Tensor, head: PointHead) -> Tensor:
+def checked(raw: Tensor, head: RainHead) -> Tensor:
     """Take raw output that has a head's channels, in single precision at least: half precision loses the tails.
 
     Raises

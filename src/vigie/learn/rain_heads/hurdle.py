@@ -75,6 +75,10 @@ class HurdleHead:
         raw = checked(raw, self)
         return (raw[:, :1].sigmoid() * self.rain.mean(raw[:, 1:])).squeeze(1)
 
+    def distribution(self, raw: Tensor, levels: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Give both."""
+        return self.quantiles(raw, levels), self.mean(raw)
+
     def exceedance(self, raw: Tensor, thresholds: Sequence[float]) -> Tensor:
         """Multiply p and the probability of more where it rains."""
         check_thresholds(thresholds)

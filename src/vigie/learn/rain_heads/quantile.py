@@ -86,13 +86,19 @@ class QuantileHead:
 
     def quantiles(self, raw: Tensor, levels: Sequence[float]) -> Tensor:
         """Interpolate between the head's levels; beyond the outer ones they are the outer ones."""
-        check_levels(levels)
-        knots = self.knots(raw)
-        return knots if tuple(levels) == self.levels else ordered(interpolated(knots, self.levels, levels))
+        return self.distribution(raw, levels)[0]
 
     def mean(self, raw: Tensor) -> Tensor:
         """Integrate the inverse distribution function, in closed form."""
+        return self._integral(self.knots(raw))
+
+    def distribution(self, raw: Tensor, levels: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Make the knots once for both."""
+        check_levels(levels)
         knots = self.knots(raw)
+        return ordered(interpolated(knots, self.levels, levels)), self._integral(knots)
+
+    def _integral(self, knots: Tensor) -> Tensor:
         return integral(knots, self.levels) + (1 - self.levels[-1]) * knots[:, -1]
 
     def exceedance(self, raw: Tensor, thresholds: Sequence[float]) -> Tensor:

@@ -29,7 +29,7 @@ def non_crossing(raw: Tensor) -> Tensor:
 
 
 def interpolated(knots: Tensor, levels: Sequence[float], wanted: Sequence[float]) -> Tensor:
-    """Read the curve at wanted levels (L): (N, L, ...).
+    """Read the curve at wanted levels (L): (N, L, ...); where all of them are knots, or beyond, those are taken as they are.
 
     Examples
     --------
@@ -42,6 +42,8 @@ def interpolated(knots: Tensor, levels: Sequence[float], wanted: Sequence[float]
     lower = upper - 1
     upper = upper.clamp(max=len(known) - 1)
     part = torch.nan_to_num((asked - known[lower]) / (known[upper] - known[lower]))
+    if bool(((part == 0) | (part == 1)).all()):
+        return knots.index_select(1, torch.where(part == 1, upper, lower).to(knots.device))
     low, high = (knots.index_select(1, index.to(knots.device)) for index in (lower, upper))
     return torch.lerp(low, high, column(part.tolist(), knots))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -12,7 +12,7 @@ from vigie.core.errors import VigieError, nearest
 from vigie.learn.rain_heads import generalised_pareto as gpd
 from vigie.learn.rain_heads.censored_gamma import CensoredShiftedGammaHead
 from vigie.learn.rain_heads.extended_gpd import ExtendedGpd
-from vigie.learn.rain_heads.head import PointHead, RainHead, check_levels
+from vigie.learn.rain_heads.head import RainHead, check_levels
 from vigie.learn.rain_heads.hurdle import HurdleHead
 from vigie.learn.rain_heads.objectives import (
     BEYOND_THRESHOLD,
@@ -29,8 +29,6 @@ from vigie.learn.rain_heads.tail import TailHead
 from vigie.learn.rain_heads.transforms import SCALES
 from vigie.learn.rain_heads.tweedie import TweedieHead
 
-Head = TypeVar("Head", bound=PointHead)
-
 
 class RainHeadSettings(BaseModel, extra="forbid", frozen=True):
     """What raw output means, and what it is trained on."""
@@ -38,7 +36,7 @@ class RainHeadSettings(BaseModel, extra="forbid", frozen=True):
     name: str = Field(
         default="quantile",
         description="'quantile', 'tail' (quantiles and a generalised Pareto tail), 'hurdle-gamma', 'hurdle-lognormal', "
-        "'hurdle-egpd', 'csgd', or 'tweedie' (the mean alone)",
+        "'hurdle-egpd', 'csgd' (censored-shifted gamma), or 'tweedie' (compound Poisson-gamma)",
     )
     levels: tuple[float, ...] = Field(default=LEVELS, description="levels of the quantiles of 'quantile' and 'tail'")
     objective: Literal["pinball", "tail-weighted", "threshold-weighted", "rain-weighted"] = Field(
@@ -87,7 +85,7 @@ def increasing(levels: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def build(settings: RainHeadSettings) -> RainHead:
-    """Build the head that the settings name, which must give the whole distribution.
+    """Build the head that the settings name.
 
     Raises
     ------
@@ -98,33 +96,13 @@ def build(settings: RainHeadSettings) -> RainHead:
     >>> build(RainHeadSettings(name="hurdle-gamma")).channels, build(RainHeadSettings(name="tail")).channels
     (3, 92)
     """
-    return _named(settings, HEADS)
-
-
-def build_point(settings: RainHeadSettings) -> PointHead:
-    """Build the head that the settings name, whatever it gives besides the mean.
-
-    Raises
-    ------
-    VigieError: there is no such head.
-
-    Examples
-    --------
-    >>> build_point(RainHeadSettings(name="tweedie")).channels
-    1
-    """
-    return _named(settings, {**HEADS, **POINT_HEADS})
-
-
-def _named(settings: RainHeadSettings, heads: Mapping[str, Callable[[RainHeadSettings], Head]]) -> Head:
-    if settings.name in heads:
-        return heads[settings.name](settings)
-    alone = f"'{settings.name}' gives the mean alone: " if settings.name in POINT_HEADS else ""
-    raise VigieError(
-        f"{alone}there is no such rain head" if alone else f"there is no rain head '{settings.name}'",
-        expected=f"one of {', '.join(heads)}",
-        do=nearest(settings.name, list(heads)),
-    )
+    if settings.name not in HEADS:
+        raise VigieError(
+            f"there is no rain head '{settings.name}'",
+            expected=f"one of {', '.join(HEADS)}",
+            do=nearest(settings.name, list(HEADS)),
+        )
+    return HEADS[settings.name](settings)
 
 
 def _quantile(settings: RainHeadSettings) -> QuantileHead:
@@ -161,10 +139,5 @@ HEADS: Mapping[str, Callable[[RainHeadSettings], RainHead]] = {
     "hurdle-lognormal": lambda settings: HurdleHead(Lognormal()),
     "hurdle-egpd": lambda settings: HurdleHead(ExtendedGpd()),
     "csgd": lambda settings: CensoredShiftedGammaHead(),
-}
-"""Heads that give the whole distribution."""
-
-POINT_HEADS: Mapping[str, Callable[[RainHeadSettings], PointHead]] = {
     "tweedie": lambda settings: TweedieHead(settings.power),
 }
-"""Heads that give the mean alone."""

@@ -121,6 +121,10 @@ class TailHead:
         above = (1 - self.tau0) * (start + sigma / (1 - xi))
         return integral(self.body.knots(raw[:, :-2]), self.body.levels) + above.squeeze(1)
 
+    def distribution(self, raw: Tensor, levels: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Give both."""
+        return self.quantiles(raw, levels), self.mean(raw)
+
     def exceedance(self, raw: Tensor, thresholds: Sequence[float]) -> Tensor:
         """Invert the interpolation up to Q(tau0), and take (1 - tau0) S(t - Q(tau0)) from there on."""
         check_thresholds(thresholds)
