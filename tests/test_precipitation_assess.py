@@ -259,6 +259,30 @@ def test_what_cannot_be_compared_is_one_line_and_leaves_nothing(assess, tmp_path
     assert not out.exists()
 
 
+def test_of_quantiles_and_members_one_is_judged(assess, tmp_path):
+    """Members may be another model's: nothing of one is scored with the other."""
+    lat, lon = np.mgrid[0:1.2:0.1, 0:1.2:0.1]
+    truth, levels = rain(lat.shape), np.arange(0.05, 1, 0.05)
+    centre = rain(lat.shape, seed=1) + 1
+    quantiles, members = (
+        centre * lognorm.ppf(levels, 0.5)[:, None, None],
+        2 + np.stack([rain(lat.shape, n) for n in range(2, 12)]),
+    )
+    both = swath(centre, lat, lon, quantiles=quantiles, levels=levels)
+    both["rainfall_rate_member"] = (("member", "scan", "pixel"), members, {"units": "mm h-1"})
+    both.to_netcdf(tmp_path / "rain.nc")
+    swath(truth, lat, lon).to_netcdf(tmp_path / "truth.nc")
+    code, _, out = assess([{"files": "rain.nc"}, {"files": "rain.nc", "distribution": "members"}], {"files": "truth.nc"})
+    assert code == 0
+    bias, crps = group(out, "rates")["bias_percent"].values, group(out, "crps")["crps"].values
+    np.testing.assert_allclose(bias, [100 * (x.mean() / truth.mean() - 1) for x in (centre, members)], rtol=1e-5)
+    assert crps[0] == pytest.approx(crps_integral(quantiles.reshape(19, -1), levels, truth.ravel()).mean())
+    assert crps[1] == pytest.approx(crps_fair(members.reshape(10, -1), truth.ravel()).mean())
+    assert group(out, "coverage")["coverage"].sel(level=0.95).isel(product=1).item() == pytest.approx(
+        (truth <= members.max(axis=0)).mean()
+    )
+
+
 def test_crossing_quantiles_are_refused(assess, tmp_path):
     lat, lon = np.mgrid[10:11:0.1, 20:21:0.1]
     levels = np.array([0.25, 0.5, 0.75])

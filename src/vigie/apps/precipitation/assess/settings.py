@@ -22,6 +22,10 @@ class RecordSettings(Settings):
     units: str = Field(default="", description="unit of the rain, of files that do not say it, such as 'mm day-1' or 'inch'")
     step_h: float = Field(default=0, ge=0, description="hours that one step stands for; 0: as the times of the files tell")
     temperature: str = Field(default="", description="temperature or dew point for scaling, where it has an unknown name")
+    distribution: Literal["quantiles", "members"] = Field(
+        default="quantiles",
+        description="what is judged of swaths that hold both; of 'members' the rain rate is their mean",
+    )
     label_source: str = Field(default="", description="where rain of tables comes from: dpr, cmb, era5 ...; tables need it")
 
     @field_validator("files", mode="before")

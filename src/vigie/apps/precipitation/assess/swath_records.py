@@ -21,6 +21,8 @@ RATES = ("rainfall_rate", "truth")
 QUANTILES, MEMBERS = "rainfall_rate_quantile", "rainfall_rate_member"
 LAYERS = {QUANTILES: ("quantile", "rain_quantile"), MEMBERS: ("member", "rain_member")}
 """Distributions: the dimension of each, and its name here."""
+JUDGED = {"quantiles": (QUANTILES, MEMBERS), "members": (MEMBERS, QUANTILES)}
+"""Distributions by the settings' `distribution`: the first that a swath holds is judged, for members may be another model's."""
 SWATH = ("scan", "pixel")
 EARTH_KM_DEG = 111.195
 """Length of a degree on the sphere."""
@@ -59,7 +61,7 @@ def _record(paths: Sequence[Path], settings: RecordSettings, read: Reader) -> Re
     for path in paths:
         with read(path, slice(None)) as swath:
             name = rate_name(swath, path, settings)
-            parts.append(_part(swath, path, partial(_standard, read, path, name, settings.units)))
+            parts.append(_part(swath, path, partial(_standard, read, path, name, settings)))
             layers = [swath.sizes[dim] for variable, (dim, _) in LAYERS.items() if variable in swath]
             suspect = int((swath["flags"].values & FLAGS["suspect"] != 0).sum()) if "flags" in swath else 0
             looks.append((max(layers, default=1), pixel_km(swath["latitude"].values, swath["longitude"].values), suspect))
@@ -149,13 +151,16 @@ def _read_retrieval(path: Path, window: slice) -> xr.Dataset:
     return swath
 
 
-def _standard(read: Reader, path: Path, name: str, units: str, window: slice) -> xr.Dataset:
+def _standard(read: Reader, path: Path, name: str, settings: RecordSettings, window: slice) -> xr.Dataset:
     """Read some scans as a record holds them."""
     with read(path, window) as swath:
-        factor = mm_per_day(f"{name} of {path.name}", str(swath[name].attrs.get("units", "")), units) / 24.0
+        factor = mm_per_day(f"{name} of {path.name}", str(swath[name].attrs.get("units", "")), settings.units) / 24.0
         found = {"rain": swath[name].astype(np.float64) * factor}
         if name == RATES[0]:
-            found |= {ours: swath[theirs] * factor for theirs, (_, ours) in LAYERS.items() if theirs in swath}
+            judged = next((layer for layer in JUDGED[settings.distribution] if layer in swath), None)
+            found |= {LAYERS[judged][1]: swath[judged] * factor} if judged else {}
+            if judged == MEMBERS:
+                found["rain"] = found["rain_member"].mean("member", dtype=np.float64, skipna=False)
         coords = {axis: (("step", "pixel"), swath[axis].values) for axis in ("latitude", "longitude")}
         data = xr.Dataset({key: value.variable for key, value in found.items()}).rename(scan="step")
         levels = {"quantile": swath["quantile"].values} if "rain_quantile" in data else {}
