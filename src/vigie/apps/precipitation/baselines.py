@@ -13,11 +13,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimates:
-    """What a method says of footprints: the mean, mm/h (row,), and quantiles (level, row) at levels (level,)."""
+    """What a method says of footprints: the mean, mm/h (row,), and quantiles (level, row) at levels (level,).
+
+    `probability` that thresholds are reached (threshold, row), where a method knows more than its quantiles; else they tell.
+    """
 
     mean: Floats
     quantiles: Floats
     levels: Floats
+    probability: Floats | None = None
 
 
 def certain(mean: Floats, levels: Sequence[float]) -> Estimates:

@@ -18,11 +18,13 @@ from vigie.learn.regimes import UNKNOWN, RegimeSettings, regime_names, regimes
 from vigie.learn.retrieval_inputs import OBSERVED, Inputs
 from vigie.learn.retrieval_model import read_card
 from vigie.learn.swaths import Footprints, footprints, learnt_from, scored_on
+from vigie.predict.swath import THRESHOLDS_MM_H
 from vigie.story.run import Run
 from vigie.story.scenes import fold_name
+from vigie.verify.events import EventSample, count_events
 from vigie.verify.groups import count_by_group
 from vigie.verify.quantile_scores import COVERAGE_LEVELS, count_quantiles
-from vigie.verify.quantiles import QuantileSample
+from vigie.verify.quantiles import QuantileSample, exceedance
 from vigie.verify.rain import RainSample, count_detections, count_rates
 from vigie.verify.tail_counts import count_tails
 from vigie.verify.tally import Tally, add_all
@@ -102,9 +104,9 @@ def ours(node: xr.Dataset) -> Callable[[Block], Estimates]:
     levels = node["quantile"].values
 
     def said(block: Block) -> Estimates:
-        kept = node[["rainfall_rate", "rainfall_rate_quantile"]].isel(scan=block.scans)
-        quantiles = kept["rainfall_rate_quantile"].values[:, block.mine].astype(np.float64)
-        return Estimates(kept["rainfall_rate"].values[block.mine].astype(np.float64), quantiles, levels)
+        kept = node[["rainfall_rate", "rainfall_rate_quantile", "probability_exceeding"]].isel(scan=block.scans)
+        mean, quantiles, probability = (data.values[..., block.mine].astype(np.float64) for data in kept.data_vars.values())
+        return Estimates(mean, quantiles, levels, probability)
 
     return said
 
@@ -121,11 +123,12 @@ def of_members(drawn: Floats, levels: Floats) -> Estimates:
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts of one method, which add: errors, detections and quantiles by group of footprints, and tails of samples."""
+    """Counts of one method, which add: errors, detections, quantiles (by group of footprints), events, tails of samples."""
 
     rates: Tally
     detections: Tally
     distribution: Tally
+    events: Tally
     tails: Tally
 
     def __add__(self, other: Counts) -> Counts:
@@ -134,6 +137,7 @@ class Counts:
             self.rates + other.rates,
             self.detections + other.detections,
             self.distribution + other.distribution,
+            self.events + other.events,
             self.tails + other.tails,
         )
 
@@ -152,13 +156,22 @@ def count(block: Block, said: Estimates, samples: Floats) -> Counts:
         return count_distribution(said, truth, where)
 
     by_group = [count_by_group(counting, groups) for counting in (rates, detections, distribution)]
-    return Counts(by_group[0], by_group[1], by_group[2], count_tails(samples, truth))
+    return Counts(by_group[0], by_group[1], by_group[2], count_reached(said, truth), count_tails(samples, truth))
 
 
 def count_distribution(said: Estimates, truth: Floats, where: NDArray[np.bool_]) -> Tally:
     """Count scores of quantiles over some rows, coverage at the levels that quantiles reach."""
     reached = tuple(level for level in COVERAGE_LEVELS if said.levels[0] <= level <= said.levels[-1])
     return count_quantiles(QuantileSample(said.quantiles[:, where], said.levels, truth[where]), coverage_levels=reached)
+
+
+def count_reached(said: Estimates, truth: Floats) -> Tally:
+    """Count how often thresholds are reached, by the probability that was said."""
+    probability = said.probability
+    if probability is None:
+        probability = exceedance(said.quantiles, said.levels, THRESHOLDS_MM_H)
+    reached = np.stack([truth >= threshold for threshold in THRESHOLDS_MM_H]).astype(np.float64)
+    return count_events(EventSample(probability, reached, tuple(f"{threshold:g}" for threshold in THRESHOLDS_MM_H)))
 
 
 def count_regimes(run: Run, block: Block, said: Estimates) -> Mapping[str, Tally]:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from vigie.apps.precipitation.charts import chart, coverage_figure, pit_figure, quantile_figure, reliability_figure
 from vigie.apps.precipitation.climatology import MAPPED, WET_MM_H, map_of
 from vigie.apps.precipitation.failures import doubts, failures
 from vigie.apps.precipitation.shown import Maps, Shown
 from vigie.core.vocabulary import named
 from vigie.learn.retrieval_model import read_card
 from vigie.predict.quality import QUALITY
+from vigie.publish.curves import Curve, Frame, curve_chart
 from vigie.publish.look import Theme
-from vigie.publish.rain_charts import ReturnLevels, coverage_chart, quantile_quantile_chart, return_level_chart
 from vigie.publish.report import (
     Cell,
     Column,
@@ -66,6 +66,9 @@ MEASURES = (
     Measure("csi_5", title="CSI at 5 mm/h"),
 )
 """Columns of the report's table; those along thresholds are named by them."""
+
+SHOWN_MM_H = (1.0, 5.0)
+"""Thresholds whose reliability is drawn."""
 
 
 def report_of(run: Run, shown: Sequence[Shown], record: Mapping[str, Any], began: float) -> Report:
@@ -167,7 +170,7 @@ def score_sections(run: Run) -> Iterator[Section]:
         yield Section(
             f"Scores against {source}",
             text,
-            figures=(*tail_figures(scores), *return_level_figures(scores)),
+            figures=(*tail_figures(scores), *return_level_figures(scores), *distribution_figures(scores)),
             tables=(tail_table(scores),),
             scores=(score_table(scores),),
             notes=(Note("Extremes are judged on samples of the predicted distributions: a mean has no tail."),),
@@ -209,33 +212,48 @@ def tail_table(scores: xr.Dataset) -> Table:
 
 
 def tail_figures(scores: xr.Dataset) -> Iterator[ReportFigure]:
-    """Draw quantiles of samples against those observed, and the coverage of predicted levels."""
-    names = list(map(str, scores["model"].values))
-    truth = scores["tail_truth_quantile"].sel(model=names[0]).values
-    samples = {TITLES.get(name, name): scores["tail_sample_quantile"].sel(model=name).values for name in names}
-    draw = partial(quantile_quantile_chart, truth, samples, "Quantiles of samples")
-    yield ReportFigure(partial(_themed, draw), "On the dashed line extremes are as strong as observed.", "Q-Q plot", kind="svg")
-    if "coverage" in scores:
-        sure = {TITLES.get(n, n): v for n in names if np.isfinite(v := scores["coverage"].sel(model=n).values).all()}
-        levels: NDArray[np.float64] = scores["level"].values
-        draw = partial(coverage_chart, levels, sure, "Coverage of quantiles")
-        caption = "On the dashed line the truth lies below a quantile as often as its level says; above it where many are dry."
-        yield ReportFigure(partial(_themed, draw), caption, "coverage of predicted levels", kind="svg")
+    """Draw quantiles of samples against those observed."""
+
+    def curve(of: xr.Dataset) -> Curve:
+        return Curve(of["tail_truth_quantile"].values, of["tail_sample_quantile"].values)
+
+    caption = "On the dashed line extremes are as strong as observed."
+    yield quantile_figure(by_method(scores, curve), ("observed, mm/h", "predicted, mm/h"), caption)
+
+
+def distribution_figures(scores: xr.Dataset) -> Iterator[ReportFigure]:
+    """Draw whether predicted distributions come true: coverage of quantiles, probability integral transform, thresholds."""
+    yield coverage_figure(by_method(scores, lambda of: Curve(of["level"].values, of["coverage"].values)))
+    yield pit_figure(by_method(scores, lambda of: Curve(of["bin"].values, of["pit"].values)))
+    for threshold in SHOWN_MM_H:
+
+        def curve(of: xr.Dataset, threshold: float = threshold) -> Curve:
+            part = of.sel(threshold_mm_h=threshold)
+            return Curve(part["reliability_said"].values, part["reliability_came"].values)
+
+        yield reliability_figure(f">= {threshold:g} mm/h", by_method(scores, curve))
+
+
+def by_method(scores: xr.Dataset, curve: Callable[[xr.Dataset], Curve]) -> dict[str, Curve]:
+    """Make a curve of the scores of every method, by the name that is shown."""
+    return {TITLES.get(name, name): curve(scores.sel(model=name)) for name in map(str, scores["model"].values)}
 
 
 def return_level_figures(scores: xr.Dataset) -> Iterator[ReportFigure]:
-    """Draw how much rain is how rare, where there was enough of it."""
+    """Draw how much rain is how rare, where there was enough of it: observed, fitted, and in samples."""
     if "return_level" not in scores:
         return
-    names = ("return_level_observed", "return_level_fit", "return_level_fit_interval")
-    levels = ReturnLevels(scores["return_period"].values, *(scores[name].values for name in names))
-    samples = {TITLES.get(n, n): scores["return_level"].sel(model=n).values for n in map(str, scores["model"].values)}
-    draw = partial(return_level_chart, levels, samples, "Rare rain")
+    periods = scores["return_period"].values
+    low, high = scores["return_level_fit_interval"].values
+    observed = (periods, scores["return_level_observed"].values)
+    fitted = Curve(periods, scores["return_level_fit"].values, (low, high), observed)
+    curves = {**by_method(scores, lambda of: Curve(periods, of["return_level"].values)), "observed, and a tail fitted": fitted}
+    frame = Frame("Rare rain", ("one in so many footprints", "rain rate reached, mm/h"), ("log", "linear"))
     caption = (
         f"A generalised Pareto tail fitted to the {scores.attrs['tail_excesses']:,} largest observations, with its 90 % "
         "interval, which takes neighbours for independent and is too narrow. Samples below it are too weak."
     )
-    yield ReportFigure(partial(_themed, draw), caption, "return levels", kind="svg")
+    yield chart(partial(curve_chart, curves, frame), caption, "return levels")
 
 
 def climatology_sections(run: Run) -> Iterator[Section]:

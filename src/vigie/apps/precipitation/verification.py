@@ -35,6 +35,7 @@ from vigie.core.errors import VigieError, nearest
 from vigie.core.store import whole_file
 from vigie.story.run import Run, log
 from vigie.verify.bootstrap import resample
+from vigie.verify.events import reliability
 from vigie.verify.quantile_scores import finish_quantiles
 from vigie.verify.rain import finish_detections, finish_rates
 from vigie.verify.scores import OURS
@@ -160,6 +161,10 @@ def scores_of(counts: Counts, replicates: int, seed: int) -> xr.Dataset:
     )
     scores = [with_intervals(tally, finish, replicates, seed) for tally, finish in finished]
     tails = finish_tails(counts.tails).mean("draw")
+    reached = reliability(counts.events).assign(brier=counts.events.mean()["brier"])
+    reached = reached.rename({"event": "threshold_mm_h", "bin": "probability_bin"})
+    reached = reached.assign_coords(threshold_mm_h=reached["threshold_mm_h"].astype(np.float64))
+    scores.append(reached.rename({name: f"reliability_{name}" for name in ("said", "came", "rows")}))
     # Detections are counted at more thresholds than scores of the tail.
     return xr.merge([*scores, tails.rename({name: f"tail_{name}" for name in tails.data_vars})], join="outer")
 

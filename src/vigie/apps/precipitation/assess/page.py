@@ -12,8 +12,9 @@ import xarray as xr
 from vigie.apps.precipitation.assess import page_climate
 from vigie.apps.precipitation.assess.protocol import Assessed, Assessment
 from vigie.apps.precipitation.assess.settings import AssessmentSettings
-from vigie.apps.precipitation.assess.tables import estimate, figure, ratio_text, reasons
+from vigie.apps.precipitation.assess.tables import estimate, ratio_text, reasons
 from vigie.apps.precipitation.assess.words import paragraph, same_samples
+from vigie.apps.precipitation.charts import chart, coverage_figure, pit_figure, quantile_figure, reliability_figure
 from vigie.publish.curves import Curve, Frame, curve_chart
 from vigie.publish.report import (
     Cell,
@@ -183,7 +184,7 @@ def _coherence_chart(products: Sequence[Assessed]) -> ReportFigure:
         size = one.pairing.cell_km if in_km else 1.0
         curves[one.name] = Curve(coherence["wavelength_px"].values * size, coherence.values)
     frame = Frame("Coherence", (f"wavelength, {'km' if in_km else 'pixels'}", "coherence"), ("log", "linear"), 0.5**0.5)
-    return figure(partial(curve_chart, curves, frame), "Above the dashed line a scale is resolved.", "coherence by wavelength")
+    return chart(partial(curve_chart, curves, frame), "Above the dashed line a scale is resolved.", "coherence by wavelength")
 
 
 def distribution_section(products: Sequence[Assessed]) -> Section:
@@ -218,28 +219,15 @@ def _distribution_charts(products: Sequence[Assessed]) -> Iterator[ReportFigure]
     def curves(kind: str, take: Callable[[xr.Dataset], Curve]) -> dict[str, Curve]:
         return {one.name: take(one.figures[kind]) for one in products}
 
-    labels = ("level of the predicted quantile", "share of the truth at or below it")
-    coverage = curves("coverage", lambda f: Curve(f["level"].values, f["coverage"].values))
-    frame = Frame("Coverage", labels, guide="diagonal")
-    yield figure(partial(curve_chart, coverage, frame), "On the dashed line quantiles hold as often as they say.", "coverage")
-    pit = curves("coverage", lambda f: Curve(f["bin"].values, f["pit"].values))
-    frame = Frame("Probability integral transform", ("F(truth)", "density"), guide=1.0)
-    caption = "Flat at 1 is reliable; a valley is too sure, a hill not sure enough, a slope biased."
-    yield figure(partial(curve_chart, pit, frame), caption, "PIT")
+    yield coverage_figure(curves("coverage", lambda f: Curve(f["level"].values, f["coverage"].values)))
+    yield pit_figure(curves("coverage", lambda f: Curve(f["bin"].values, f["pit"].values)))
     spread = curves("spread", lambda f: Curve(f["spread"].values, f["error"].values))
     frame = Frame("Spread and error", ("root mean predicted variance", "root mean squared error"), ("log", "log"), "diagonal")
-    yield figure(
-        partial(curve_chart, spread, frame), "On the dashed line errors are as large as announced.", "spread and error"
-    )
+    yield chart(partial(curve_chart, spread, frame), "On the dashed line errors are as large as announced.", "spread and error")
     for event in products[0].figures["reliability"]["event"].values:
         known = curves("reliability", partial(_reliable, str(event)))
         if any(np.isfinite(curve.y).sum() > 1 for curve in known.values()):
-            frame = Frame(f"Reliability of rates {event}", ("probability that was said", "share that came"), guide="diagonal")
-            yield figure(
-                partial(curve_chart, known, frame),
-                "On the dashed line rain comes as often as announced.",
-                f"reliability {event}",
-            )
+            yield reliability_figure(str(event), known)
 
 
 def _reliable(event: str, figures: xr.Dataset) -> Curve:
@@ -254,9 +242,8 @@ def intensity_section(products: Sequence[Assessed]) -> Section:
         for one in products
     }
     units = products[0].pairing.units
-    frame = Frame("Quantiles of samples", (f"reference, {units}", f"product, {units}"), ("log", "log"), "diagonal")
     caption = "From the median to 99.99 %; on the dashed line extremes are as strong as in the reference."
-    chart = figure(partial(curve_chart, curves, frame), caption, "Q-Q plot")
+    drawn = quantile_figure(curves, (f"reference, {units}", f"product, {units}"), caption)
     columns = (
         Column("product"),
         Column("wet fraction", ".3f"),
@@ -272,7 +259,7 @@ def intensity_section(products: Sequence[Assessed]) -> Section:
         for one in products
     )
     note = "Wet is 0.1 mm/h, of days 1 mm. Ratios are product over reference, with 95 % intervals."
-    return Section("Intensities", figures=(chart,), tables=(Table("Distribution of intensity", columns, rows, note=note),))
+    return Section("Intensities", figures=(drawn,), tables=(Table("Distribution of intensity", columns, rows, note=note),))
 
 
 def compared_section(assessment: Assessment) -> Section:

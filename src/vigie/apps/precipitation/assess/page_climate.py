@@ -11,7 +11,8 @@ import xarray as xr
 from vigie.apps.precipitation.assess.climate import SOURCES
 from vigie.apps.precipitation.assess.figures import FIGURES
 from vigie.apps.precipitation.assess.protocol import CLIMATE, Assessed, Assessment
-from vigie.apps.precipitation.assess.tables import figure, ratio_text, reasons
+from vigie.apps.precipitation.assess.tables import ratio_text, reasons
+from vigie.apps.precipitation.charts import chart
 from vigie.publish.curves import Curve, Frame, curve_chart
 from vigie.publish.report import Cell, Column, Note, ReportFigure, Section, Table
 from vigie.verify.indices import UNITS as INDICES
@@ -121,7 +122,7 @@ def _level_charts(one: Assessed, found: xr.Dataset, assessment: Assessment) -> I
             interval = bounds.sel(bound="low").values, bounds.sel(bound="high").values
             curves[name] = Curve(part["return_period"].values, level.values, interval, plotting_positions(part, source))
         frame = Frame(f"{cell}: return levels ({method.upper()})", ("return period, years", "mm per day"), ("log", "linear"))
-        yield figure(partial(curve_chart, curves, frame), f"{one.name} at {cell}.", f"return levels at {cell}")
+        yield chart(partial(curve_chart, curves, frame), f"{one.name} at {cell}.", f"return levels at {cell}")
 
 
 def plotting_positions(part: xr.Dataset, source: str) -> tuple[np.ndarray, np.ndarray]:
@@ -201,7 +202,7 @@ def scaling_section(assessment: Assessment) -> Section:
                 if bool(part["intensity"].sel(source=source).notnull().any())
             }
             frame = Frame(f"{cell}: extremes by temperature", ("temperature, °C", "mm per day"), ("linear", "log"))
-            figures.append(figure(partial(curve_chart, curves, frame), f"{one.name} at {cell}.", f"scaling at {cell}"))
+            figures.append(chart(partial(curve_chart, curves, frame), f"{one.name} at {cell}.", f"scaling at {cell}"))
         names = dict(zip(SOURCES, _names(one, assessment), strict=True))
         lines += [(names[source], place, said) for (source, place), said in one.scaling.items()]
     columns = tuple(map(Column, ("record", "place", "scaling with temperature")))

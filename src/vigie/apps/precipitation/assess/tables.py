@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from vigie.apps.precipitation.assess.protocol import Assessed
-from vigie.publish.look import Theme
-from vigie.publish.report import Estimate, Note, ReportFigure
+from vigie.publish.report import Estimate, Note
 
 
 def estimate(one: Assessed, kind: str, name: str) -> Estimate | None:
@@ -43,12 +40,3 @@ def reasons(products: Sequence[Assessed], *kinds: str) -> Iterator[Note]:
         for why in dict.fromkeys(one.missing[kind] for kind in kinds if kind in one.missing):
             told.setdefault(why, []).append(one.name)
     yield from (Note(f"{', '.join(names)}: not told, because {why}.") for why, names in told.items())
-
-
-def figure(draw: partial[Figure], caption: str, alt: str) -> ReportFigure:
-    """Make a chart of a report."""
-    return ReportFigure(partial(_themed, draw), caption, alt, kind="svg")
-
-
-def _themed(draw: partial[Figure], theme: Theme) -> Figure:
-    return draw(theme=theme)
