@@ -112,14 +112,21 @@ def test_products_hold_a_distribution_that_is_one(run):
 def test_scores_are_those_of_what_was_held_out(run, orbits):
     scores = xr.load_dataset(run.artefact("verify"), group="simulated", engine="h5netcdf")
     assert scores["model"].values.tolist() == ["model", "climatology", "ridge"]
-    said, truth = [], []
+    said, truth, beyond = [], [], []
     for number in range(3):
         product = xr.load_dataset(run.artefact("publish") / f"orbit-{number}" / "rain.nc", engine="h5netcdf")
         known = np.isfinite(product["rainfall_rate"].values) & np.isfinite(product["truth"].values)
         said.append(product["rainfall_rate_quantile"].values[:, known].astype(np.float64))
         truth.append(product["truth"].values[known].astype(np.float64))
+        beyond.append(product["probability_exceeding"].sel(threshold=1.0).values[known].astype(np.float64))
     by_hand = crps(np.concatenate(said, axis=1), product["quantile"].values, np.concatenate(truth)).mean()
     assert float(scores["crps"].sel(model="model")) == pytest.approx(by_hand, rel=1e-6)
+    reached, probability = np.concatenate(truth) >= 1.0, np.concatenate(beyond)
+    at_1 = scores.sel(model="model", threshold_mm_h=1.0)
+    assert float(at_1["brier"]) == pytest.approx(((probability - reached) ** 2).mean(), rel=1e-6)
+    likely = (probability >= 0.3) & (probability < 0.4)
+    assert float(at_1["reliability_came"].sel(probability_bin=0.35)) == pytest.approx(reached[likely].mean())
+    assert float(at_1["reliability_rows"].sel(probability_bin=0.35)) == likely.sum() > 0
     ridge = scores.sel(model="ridge")
     assert float(ridge["crps"]) == pytest.approx(float(ridge["mae"])), "a mean alone claims to be certain"
 

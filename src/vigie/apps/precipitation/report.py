@@ -222,7 +222,11 @@ def tail_figures(scores: xr.Dataset) -> Iterator[ReportFigure]:
 
 
 def distribution_figures(scores: xr.Dataset) -> Iterator[ReportFigure]:
-    """Draw whether predicted distributions come true: coverage of quantiles, probability integral transform, thresholds."""
+    """Draw whether predicted distributions come true: coverage of quantiles, probability integral transform, thresholds.
+
+    Methods that say one number have none: the truth is below all of their quantiles, or above all.
+    """
+    scores = scores.sel(model=(scores["coverage"].max("level") > scores["coverage"].min("level")).values)
     yield coverage_figure(by_method(scores, lambda of: Curve(of["level"].values, of["coverage"].values)))
     yield pit_figure(by_method(scores, lambda of: Curve(of["bin"].values, of["pit"].values)))
     for threshold in SHOWN_MM_H:
