@@ -6,6 +6,7 @@ Neighbouring footprints of an orbit are near-copies of each other: a split by pi
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, Self
 
@@ -132,7 +133,12 @@ def _tested_days(named: Sequence[NDArray[np.str_]], days: tuple[int, int]) -> li
 
 def _shared_out(named: Sequence[NDArray[np.str_]], settings: SwathFoldSettings) -> list[NDArray[np.int16]]:
     """Share units out among folds, the largest first, to the fold with the fewest pixels."""
-    names, pixels = np.unique(np.concatenate([units.ravel() for units in named]), return_counts=True)
+    # Swath by swath: the names of the pixels of many orbits do not fit into memory.
+    counted = Counter[str]()
+    for units in named:
+        counted.update(dict(zip(*(found.tolist() for found in np.unique(units, return_counts=True)), strict=True)))
+    names = np.array(sorted(counted))
+    pixels = [counted[name] for name in names.tolist()]
     if len(names) < settings.count:
         raise VigieError(
             f"cannot make {settings.count} folds by {settings.by}",
@@ -143,7 +149,7 @@ def _shared_out(named: Sequence[NDArray[np.str_]], settings: SwathFoldSettings) 
     load, fold = [0] * settings.count, {}
     for number in sorted(range(len(names)), key=lambda n: (-pixels[n], names[n])):
         fold[names[number]] = load.index(min(load))
-        load[fold[names[number]]] += int(pixels[number])
+        load[fold[names[number]]] += pixels[number]
     table = np.array([fold[name] for name in names], dtype=np.int16)
     return [table[np.searchsorted(names, units)] for units in named]
 

@@ -114,7 +114,7 @@ def shown_of(granule: Granule, there: tuple[str, ...], card: Mapping[str, Any]) 
     if not shown:
         raise VigieError(
             f"the model knows no channel of swath '{granule.id}'",
-            found=", ".join(there),
+            found=", ".join(there) or "no channel",
             expected=", ".join(learnt),
             do="train on a sensor like this one, or leave the swath out",
         )
