@@ -47,6 +47,7 @@ from vigie.learn.retrieval_inputs import Inputs
 from vigie.learn.retrieval_model import Familiar, Member, Reference, RetrievalModel, load
 from vigie.learn.swaths import ChannelScaling, standardised
 from vigie.predict.swath import Kept, SwathPrediction, template
+from vigie.verify.drift import FITS
 
 CHANNELS = instrument("GMI").channels()
 NAMES = tuple(channel.name for channel in CHANNELS)
@@ -91,6 +92,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pixels", type=int, default=221)
     parser.add_argument("--scans", type=int, default=PredictSettings().scans, help="predict.scans, of a tile")
     parser.add_argument("--widths", type=int, nargs="+", default=RetrievalSettings().widths, help="of the U-Net")
+    parser.add_argument("--doubt", choices=FITS, default=FamiliarSettings().methods[0], help="how pixels are compared")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="used by the benchmark itself")
     parser.add_argument("--only", action="store_true", help="used by the benchmark itself")
@@ -116,6 +118,7 @@ def timings(wanted: argparse.Namespace) -> dict[str, object]:
     through = sum(tile[0].shape[-2] for tile in tiles)
     return {
         "orbit": f"{wanted.length} x {wanted.pixels} x {len(CHANNELS)}, {len(tiles)} tiles of {wanted.scans} scans",
+        "doubt": wanted.doubt,
         "network": f"unet {tuple(wanted.widths)}, {len(LEVELS)} quantiles",
         "threads": torch.get_num_threads(),
         "overlap": round(through / wanted.length, 3),
@@ -215,7 +218,7 @@ def write_model(wanted: argparse.Namespace) -> None:
     settings, pixels = network_settings(wanted), wanted.pixels
     network = build(settings, head_of(HEAD).channels).eval()
     scaling = ChannelScaling(mean=dict.fromkeys(NAMES, MEAN_K), deviation=dict.fromkeys(NAMES, DEVIATION_K))
-    reference = Reference(fields=NAMES, rows="reference-0", scale=1.0)
+    reference = Reference(method=wanted.doubt, fields=NAMES, rows="reference-0", scale=1.0)
     familiar = Familiar(references=(reference,), threshold=1.0, false_alarm_rate=0.05)
     known = scans_of(piece(pixels), PIECE, slice(None))["brightness_temperature"].values.reshape(-1, len(NAMES))
     rows = {"reference-0": torch.from_numpy(known[:: len(known) // FamiliarSettings().rows])}

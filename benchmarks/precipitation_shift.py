@@ -94,7 +94,7 @@ def trained(rain: xr.Dataset, rows: NDArray[np.bool_], views: tuple[tuple[str, .
             **kinds[0],
             "more": kinds[1:],
             "folds": {"by": "none"},
-            "familiar": {"compared": [[], METEOROLOGY]},
+            "familiar": {"methods": ["neighbours"], "compared": [[], METEOROLOGY]},
         },
     }
     return learn(content, folder)

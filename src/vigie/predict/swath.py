@@ -60,6 +60,19 @@ class Kept:
         """Levels at which distributions are looked at: those kept, and some of the far tail."""
         return tuple(sorted({*self.levels, *TAIL_LEVELS}))
 
+    @property
+    def where(self) -> slice | list[int]:
+        """Where the kept levels stand among `dense`: a slice where they stand together, for which nothing is copied.
+
+        Examples
+        --------
+        >>> Kept((0.5, 0.9)).where, Kept((0.9, 0.997)).where
+        (slice(0, 2, None), [0, 2])
+        """
+        at = [self.dense.index(level) for level in self.levels]
+        together = slice(at[0], at[-1] + 1)
+        return together if at == list(range(together.start, together.stop)) else at
+
 
 @dataclass(frozen=True)
 class SwathPrediction:
@@ -158,10 +171,10 @@ def said(
     swath, levels = swath.isel(scan=inner), np.asarray(kept.dense)
     nothing = unseen(swath["brightness_temperature"].sel(channel=list(channel_names)).values)
     quantiles[:, nothing], mean[nothing] = np.nan, np.nan
-    beyond = in_blocks(lambda part: exceedance(part, levels, THRESHOLDS_MM_H), quantiles)
+    beyond = probability_exceeding(quantiles, levels)
     maps = ("scan", "pixel")
     found = {
-        "rainfall_rate_quantile": (("quantile", *maps), quantiles[np.searchsorted(levels, kept.levels)]),
+        "rainfall_rate_quantile": (("quantile", *maps), quantiles[kept.where]),
         "rainfall_rate": (maps, mean),
         "probability_exceeding": (("threshold", *maps), np.where(nothing, np.float32("nan"), beyond)),
     }
@@ -204,6 +217,17 @@ def wanted(model: RetrievalModel, swath: xr.Dataset) -> list[str]:
     compared = [name for reference in model.familiar.references for name in reference.fields] if model.familiar else []
     names = ("brightness_temperature", "latitude", *model.inputs.needed(), *compared, *REGIME_FIELDS)
     return [name for name in dict.fromkeys(names) if name in swath.data_vars]
+
+
+def probability_exceeding(quantiles: Floats, levels: NDArray[np.float64]) -> Floats:
+    """Compute the probabilities (threshold, scan, pixel) of thresholds, which are 0 where the highest quantile reaches none."""
+    maps = quantiles.shape[1:]
+    rows = quantiles.reshape(len(levels), -1)
+    wet = np.flatnonzero(rows[-1] >= min(THRESHOLDS_MM_H))
+    found = np.zeros((len(THRESHOLDS_MM_H), rows.shape[1]), dtype=np.float32)
+    if wet.size:
+        found[:, wet] = in_blocks(lambda part: exceedance(part, levels, THRESHOLDS_MM_H), rows[:, wet, None])[..., 0]
+    return found.reshape(-1, *maps)
 
 
 def in_blocks(compute: Callable[..., NDArray[np.float64]], *fields: NDArray[np.floating]) -> Floats:

@@ -45,11 +45,11 @@ class FamiliarSettings(Settings):
         description="groups of ancillary fields that are compared, each by itself; an empty group: all channels",
     )
     methods: tuple[DoubtMethod, ...] = Field(
-        default=("neighbours",),
+        default=("mahalanobis",),
         min_length=1,
-        description="how doubt is measured; the largest score counts: 'neighbours' (distance to the nearest pixels that were "
-        "learnt from), 'mahalanobis' (distance from their mean), 'spread' (how far members disagree, calibrated on every fifth "
-        "orbit or day, which is then not learnt from)",
+        description="how doubt is measured; the largest score counts: 'mahalanobis' (distance from the mean of what was learnt "
+        "from), 'neighbours' (distance to the nearest pixels that were learnt from: slower, better where these are no single "
+        "cloud), 'spread' (how far members disagree, calibrated on every fifth orbit or day, which is then not learnt from)",
     )
     neighbours: int = Field(default=5, ge=1, description="distances are those to this nearest pixel that was learnt from")
     rows: int = Field(default=1000, ge=100, description="pixels that new ones are compared with, at most")

@@ -96,7 +96,7 @@ class QuantileHead:
         """Make the knots once for both."""
         check_levels(levels)
         knots = self.knots(raw)
-        return ordered(interpolated(knots, self.levels, levels)), self._integral(knots)
+        return interpolated(knots, self.levels, levels), self._integral(knots)
 
     def _integral(self, knots: Tensor) -> Tensor:
         return integral(knots, self.levels) + (1 - self.levels[-1]) * knots[:, -1]
