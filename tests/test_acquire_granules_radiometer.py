@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import h5py
 import numpy as np
 import pytest
@@ -165,29 +167,66 @@ def test_ellipses_are_beams_that_meet_the_ground_at_their_incidence(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "frequency_ghz", "beam_deg", "altitude_km", "off_nadir_deg"),
+    ("name", "channel", "beam_deg", "altitude_km", "off_nadir_deg"),
     [
-        ("GMI", 10.65, 1.75, 407, 48.5),
-        ("GMI", 18.7, 1.00, 407, 48.5),
-        ("GMI", 89.0, 0.40, 407, 48.5),
-        ("TMI", 10.65, 3.68, 350, 49.0),
-        ("TMI", 19.35, 1.90, 350, 49.0),
-        ("TMI", 21.3, 1.70, 350, 49.0),
-        ("TMI", 37.0, 1.00, 350, 49.0),
-        ("TMI", 85.5, 0.42, 350, 49.0),
-        ("ATMS", 23.8, 5.2, 824, 0.0),
-        ("ATMS", 88.2, 2.2, 824, 0.0),
-        ("ATMS", 165.5, 1.1, 824, 0.0),
-        ("MHS", 157.0, 1.1, 833, 0.0),
+        ("GMI", "10.65V", 1.75, 407, 48.5),
+        ("GMI", "18.70V", 1.00, 407, 48.5),
+        ("GMI", "23.80V", 0.90, 407, 48.5),
+        ("GMI", "89.00V", 0.40, 407, 48.5),
+        ("GMI", "166.00V", 0.40, 407, 45.4),
+        ("TMI", "10.65V", 3.68, 350, 49.0),
+        ("TMI", "10.65H", 3.75, 350, 49.0),
+        ("TMI", "19.35V", 1.90, 350, 49.0),
+        ("TMI", "19.35H", 1.88, 350, 49.0),
+        ("TMI", "21.30V", 1.70, 350, 49.0),
+        ("TMI", "37.00V", 1.00, 350, 49.0),
+        ("TMI", "85.50V", 0.42, 350, 49.0),
+        ("AMSR2", "10.65V", 1.2, 700, 47.5),
+        ("AMSR2", "23.80V", 0.75, 700, 47.5),
+        ("AMSR2", "36.50V", 0.35, 700, 47.5),
+        ("AMSR2", "89.00V", 0.15, 700, 47.5),
+        ("ATMS", "23.80", 5.2, 824, 0.0),
+        ("ATMS", "88.20", 2.2, 824, 0.0),
+        ("ATMS", "165.50", 1.1, 824, 0.0),
+        ("MHS", "157.00", 10 / 9, 833, 0.0),
     ],
 )
-def test_footprints_are_as_wide_as_published_beams(name, frequency_ghz, beam_deg, altitude_km, off_nadir_deg):
-    """Beams as NOAA STAR lists them for GMI and, from Kummerow et al. 1998, TMI; Kim et al. 2014; over the slant range."""
+def test_footprints_are_as_wide_as_published_beams(name, channel, beam_deg, altitude_km, off_nadir_deg):
+    """Beams over the slant range, as NOAA's pages of the sensors (GMI, TMI, AMSR2, MHS) and NASA's SNPPATMSL1B list them."""
     radius, tilt = 6371.0, np.deg2rad(off_nadir_deg)
     orbit = radius + altitude_km
     slant = orbit * np.cos(tilt) - np.sqrt(radius**2 - (orbit * np.sin(tilt)) ** 2)
-    channels = [c for group in instrument(name).swaths for c in group.channels if c.frequency_ghz == frequency_ghz]
-    assert channels[0].axes_km[1] == pytest.approx(slant * np.deg2rad(beam_deg), rel=0.05)
+    declared = {
+        described.name: one.axes_km[1]
+        for group in instrument(name).swaths
+        for one, described in zip(group.channels, group.described(), strict=True)
+    }
+    assert declared[channel] == pytest.approx(slant * np.deg2rad(beam_deg), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    {
+        "SSMIS": {"S1": "19V 19H 22V", "S2": "37V 37H", "S3": "150H 183+-1H 183+-3H 183+-7H", "S4": "91V 91H"},
+        "AMSR2": {"S1": "10.65V 10.65H", "S2": "18.7V 18.7H", "S3": "23.8V 23.8H", "S4": "36.5V 36.5H", "S5": "89V 89H"},
+        "ATMS": {
+            "S1": "23.8V",
+            "S2": "31.4V",
+            "S3": "88.2V",
+            "S4": "165.5H 183.31+-7H 183.31+-4.5H 183.31+-3H 183.31+-1.8H 183.31+-1H",
+        },
+        "MHS": {"S1": "89.0V 157.0V 183.31+-1H 183.31+-3H 190.31V"},
+    }.items(),
+)
+def test_channels_stand_in_the_order_of_the_product(name, published):
+    """As NASA describes GPM_1CF11SSMI and GPM_1CNPPATMS, and GPM-API lists AMSR2 and MHS; they truncate and round."""
+    assert [group.group for group in instrument(name).swaths] == list(published)
+    for group in instrument(name).swaths:
+        for channel, said in zip(group.channels, published[group.group].split(), strict=True):
+            frequency, sideband, polarisation = re.fullmatch(r"([\d.]+)(?:\+-([\d.]+))?([VH])", said).groups()
+            assert channel.frequency_ghz == pytest.approx(float(frequency), abs=0.7), said
+            assert channel.sideband_ghz == pytest.approx(float(sideband or 0), abs=0.45), said
+            assert channel.polarisation in ("", polarisation), said
 
 
 @pytest.mark.realdata
