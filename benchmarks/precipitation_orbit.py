@@ -2,7 +2,7 @@
 
 `python benchmarks/precipitation_orbit.py` writes an orbit of GMI's size (2963 x 221 x 13, made values) into a cube, takes a
 quantile U-Net with random weights, drier than not as rain is, and times in turn, `--repeats` times,
-  network    the forward pass up to the head's raw output, tile after tile, in torch's own threads
+  network    the forward pass up to the head's raw output, as many tiles at a time as torch has threads, one thread each
   quantiles  the whole forward pass: the 99 quantiles of every pixel
   predict    everything `vigie` does: read the cube, standardise, network, quantiles, mean, probabilities, distance, write Zarr
 Ratios are medians over the repeats, by clock and by processor time; the latter is what other programs on the machine disturb
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -46,6 +46,7 @@ from vigie.learn.retrieval import RetrievalSettings, build
 from vigie.learn.retrieval_inputs import Inputs
 from vigie.learn.retrieval_model import Familiar, Member, Reference, RetrievalModel, load
 from vigie.learn.swaths import ChannelScaling, standardised
+from vigie.predict.forward import processor_streams
 from vigie.predict.swath import Kept, SwathPrediction, template
 from vigie.verify.drift import FITS
 
@@ -104,8 +105,8 @@ def timings(wanted: argparse.Namespace) -> dict[str, object]:
     model, work = load(wanted.folder / "model"), Prediction(wanted)
     tiles = in_memory(model, work.work)
     modes: dict[str, Callable[[], object]] = {
-        "network": lambda: [model.raw(*tile) for tile in tiles],
-        "quantiles": lambda: [model.distribution(*tile, LEVELS) for tile in tiles],
+        "network": lambda: through(lambda tile: model.raw(*tile), tiles),
+        "quantiles": lambda: through(lambda tile: model.distribution(*tile, LEVELS), tiles),
         "predict": work,
     }
     modes["network"]()
@@ -115,13 +116,13 @@ def timings(wanted: argparse.Namespace) -> dict[str, object]:
     def ratio(to: str, clock: int) -> float:
         return round(statistics.median(run[to][clock] / run["predict"][clock] for run in runs), 3)
 
-    through = sum(tile[0].shape[-2] for tile in tiles)
+    scans = sum(tile[0].shape[-2] for tile in tiles)
     return {
         "orbit": f"{wanted.length} x {wanted.pixels} x {len(CHANNELS)}, {len(tiles)} tiles of {wanted.scans} scans",
         "doubt": wanted.doubt,
         "network": f"unet {tuple(wanted.widths)}, {len(LEVELS)} quantiles",
         "threads": torch.get_num_threads(),
-        "overlap": round(through / wanted.length, 3),
+        "overlap": round(scans / wanted.length, 3),
         "seconds": {name: round(statistics.median(run[name][0] for run in runs), 2) for name in modes},
         "processor_seconds": {name: round(statistics.median(run[name][1] for run in runs), 2) for name in modes},
         "megapixels_a_second": round(pixels / statistics.median(run["predict"][0] for run in runs), 4),
@@ -130,6 +131,11 @@ def timings(wanted: argparse.Namespace) -> dict[str, object]:
         **{f"ratio_to_{to}_by_processor_time": ratio(to, 1) for to in ("network", "quantiles")},
         "throughput_met": ratio("quantiles", 0) >= BAR,
     }
+
+
+def through(forward: Callable[[Seen], object], tiles: Sequence[Seen]) -> int:
+    """Run tiles as predicting does, which is faster than all threads at one tile; what comes out is dropped."""
+    return sum(1 for _ in processor_streams().map(forward, tiles))
 
 
 def memory(wanted: argparse.Namespace) -> dict[str, object]:
