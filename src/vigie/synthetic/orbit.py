@@ -48,7 +48,7 @@ GMI = (
 """GMI's channels; footprints are means of the axes 19 x 32, 11 x 18, 10 x 16, 9 x 16, 4.4 x 7.2, 4.1 x 6.3, 3.8 x 5.8 km."""
 
 NEDT_K = (0.77, 0.78, 0.63, 0.60, 0.51, 0.41, 0.42, 0.32, 0.31, 0.70, 0.65, 0.56, 0.47)
-"""Noise of each in orbit, as public processing code has it; below what was required (NOAA: 0.96, 0.84, 1.05, 0.65, 0.57, 1.5 K)."""
+"""Noise of each in orbit, as public code has it; less than was required (NOAA: 0.96, 0.84, 1.05, 0.65, 0.57, 1.5 K)."""
 
 
 class Observe(Protocol):
