@@ -72,7 +72,9 @@ def empty(dims: Sequence[str], shape: Sequence[int], dtype: str, attrs: Mapping[
     """
     import dask.array
 
-    return xr.Variable(tuple(dims), dask.array.empty(tuple(shape), dtype=dtype, chunks=-1), dict(attrs or {}))
+    # Left to itself, dask would name it by a digest that takes longer than all else here.
+    lazy = dask.array.empty(tuple(shape), dtype=dtype, chunks=-1, name=f"empty-{uuid.uuid4().hex}")
+    return xr.Variable(tuple(dims), lazy, dict(attrs or {}))
 
 
 def write(path: Path, tile: Tile, data: xr.Dataset, group: str = "", content: Mapping[str, object] | None = None) -> None:
@@ -88,7 +90,8 @@ def write(path: Path, tile: Tile, data: xr.Dataset, group: str = "", content: Ma
             if set(map(str, variable.dims)) & set(tile.keep):
                 region = tuple(tile.keep.get(str(dim), slice(None)) for dim in variable.dims)
                 _check_region(path, str(name), arrays[str(name)], region, variable)
-                arrays[str(name)][region] = variable.values
+                # Every chunk is written: comparing each with its fill value takes as long as compressing it.
+                arrays[str(name)].with_config({"write_empty_chunks": True})[region] = variable.values
         mark(path, tile.name, group, content)
 
 

@@ -44,12 +44,13 @@ def distances(model: RetrievalModel, swath: xr.Dataset, channel_names: Sequence[
 
     A reference is left out where a pixel lacks what it compares; NaN where that leaves none.
     """
-    shape = swath["latitude"].shape
+    shape = swath["brightness_temperature"].shape[:2]
     found = [np.full(shape, np.nan)]
     for reference in model.familiar.references if model.familiar else ():
         if reference.method != SPREAD:
-            columns = [values_of(swath, name, channel_names) for name in reference.fields]
-            far = compared(model, reference).score(np.stack(columns, axis=-1).reshape(-1, len(columns)))
+            far = compared(model, reference).score(
+                values_of(swath, reference.fields, channel_names).reshape(-1, len(reference.fields))
+            )
             found.append(far.reshape(shape) / reference.scale)
     return np.asarray(np.fmax.reduce(found), dtype=np.float32)
 
@@ -60,13 +61,15 @@ def spread_scale(model: RetrievalModel) -> float:
     return next(reference.scale for reference in model.familiar.references if reference.method == SPREAD)
 
 
-def values_of(swath: xr.Dataset, name: str, channel_names: Sequence[str]) -> NDArray[np.float64]:
-    """A channel that is shown or an ancillary field (scan, pixel), NaN where a swath does not have it."""
-    if name in channel_names:
-        return swath["brightness_temperature"].sel(channel=name).values.astype(np.float64)
-    if name in swath.data_vars:
-        return swath[name].values.astype(np.float64)
-    return np.full(swath["latitude"].shape, np.nan)
+def values_of(swath: xr.Dataset, names: Sequence[str], channel_names: Sequence[str]) -> Floats:
+    """Channels that are shown, and ancillary fields (scan, pixel, F), NaN where a swath does not have them."""
+    temperature = swath["brightness_temperature"]
+    if set(names) <= set(channel_names):
+        return np.asarray(temperature.sel(channel=list(names)).values)
+    shown = {name: temperature.sel(channel=name) for name in names if name in channel_names}
+    nothing = np.full(temperature.shape[:2], np.nan, dtype=np.float32)
+    fields = [shown[name].values if name in shown else swath[name].values if name in swath else nothing for name in names]
+    return np.stack(fields, axis=-1).astype(np.float32)
 
 
 def compared(model: RetrievalModel, reference: Reference) -> Drift:

@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 NEIGHBOURS = 10
 """The distance is that to the tenth neighbour: a near-copy or two in training is no company."""
 
+BLOCK = 4096
+"""Rows that are looked at together: few enough to stay in a processor's cache."""
+
 SHRINKAGE = 1e-3
 """Of the covariances of `FITS`: channels that are nearly copies of each other do not make a departure infinite."""
 
@@ -45,8 +48,11 @@ class Mahalanobis:
 
     def score(self, features: NDArray[np.floating]) -> Floats:
         """Compute (x - mu)' C^-1 (x - mu) of rows (row, channel), (row,)."""
-        departure = _table(features, len(self.mean)) - self.mean
-        squared: Floats = ((departure @ self.precision) * departure).sum(axis=1)
+        table = _table(features, len(self.mean))
+        squared = np.empty(len(table))
+        for start in range(0, len(table), BLOCK):
+            departure = table[start : start + BLOCK] - self.mean
+            squared[start : start + BLOCK] = np.einsum("rc,rc->r", departure @ self.precision, departure)
         return squared
 
 
