@@ -89,9 +89,10 @@ def write(path: Path, tile: Tile, data: xr.Dataset, group: str = "", content: Ma
         for name, variable in data.data_vars.items():
             if set(map(str, variable.dims)) & set(tile.keep):
                 region = tuple(tile.keep.get(str(dim), slice(None)) for dim in variable.dims)
-                _check_region(path, str(name), arrays[str(name)], region, variable)
                 # Every chunk is written: comparing each with its fill value takes as long as compressing it.
-                arrays[str(name)].with_config({"write_empty_chunks": True})[region] = variable.values
+                array = arrays[str(name)].with_config({"write_empty_chunks": True})
+                _check_region(path, str(name), array, region, variable)
+                array[region] = variable.values
         mark(path, tile.name, group, content)
 
 

@@ -21,8 +21,8 @@ Floats = NDArray[np.float64]
 NEIGHBOURS = 10
 """The distance is that to the tenth neighbour: a near-copy or two in training is no company."""
 
-BLOCK = 4096
-"""Rows that are looked at together: few enough to stay in a processor's cache."""
+BLOCK = 1024
+"""Rows that are multiplied together: few enough that BLAS does it in the thread that asks, without waiting for others."""
 
 SHRINKAGE = 1e-3
 """Of the covariances of `FITS`: channels that are nearly copies of each other do not make a departure infinite."""
