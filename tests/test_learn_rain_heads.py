@@ -303,9 +303,7 @@ def test_raw_output_of_another_head_is_refused(head):
 
 
 def test_bad_settings_are_refused() -> None:
-    with pytest.raises(VigieError, match="did you mean 'quantile'"):
-        build(RainHeadSettings(name="quantil"))
-    for wrong in ({"levles": (0.5,)}, {"power": 2.0}, {"objective": "mse"}, {"ceiling_mm_h": 0.0}):
+    for wrong in ({"name": "quantil"}, {"levles": (0.5,)}, {"power": 2.0}, {"objective": "mse"}, {"ceiling_mm_h": 0.0}):
         with pytest.raises(ValidationError):
             RainHeadSettings(**wrong)
     with pytest.raises(ValidationError, match="weighs rain in mm/h"):

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from vigie.core.errors import VigieError, nearest
+from vigie.core.errors import VigieError
 from vigie.learn.rain_heads import generalised_pareto as gpd
 from vigie.learn.rain_heads.censored_gamma import CensoredShiftedGammaHead
 from vigie.learn.rain_heads.extended_gpd import ExtendedGpd
@@ -33,7 +33,7 @@ from vigie.learn.rain_heads.tweedie import TweedieHead
 class RainHeadSettings(BaseModel, extra="forbid", frozen=True):
     """What raw output means, and what it is trained on."""
 
-    name: str = Field(
+    name: Literal["quantile", "tail", "hurdle-gamma", "hurdle-lognormal", "hurdle-egpd", "csgd", "tweedie"] = Field(
         default="quantile",
         description="'quantile', 'tail' (quantiles and a generalised Pareto tail), 'hurdle-gamma', 'hurdle-lognormal', "
         "'hurdle-egpd', 'csgd' (censored-shifted gamma), or 'tweedie' (compound Poisson-gamma)",
@@ -87,21 +87,11 @@ def increasing(levels: tuple[float, ...]) -> tuple[float, ...]:
 def build(settings: RainHeadSettings) -> RainHead:
     """Build the head that the settings name.
 
-    Raises
-    ------
-    VigieError: there is no such head.
-
     Examples
     --------
     >>> build(RainHeadSettings(name="hurdle-gamma")).channels, build(RainHeadSettings(name="tail")).channels
     (3, 92)
     """
-    if settings.name not in HEADS:
-        raise VigieError(
-            f"there is no rain head '{settings.name}'",
-            expected=f"one of {', '.join(HEADS)}",
-            do=nearest(settings.name, list(HEADS)),
-        )
     return HEADS[settings.name](settings)
 
 
