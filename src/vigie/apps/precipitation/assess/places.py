@@ -18,7 +18,7 @@ from vigie.verify.extremes import Gev, Gpd, fit_gev, fit_gpd, return_interval
 from vigie.verify.indices import ROUNDING
 from vigie.verify.peaks import block_maxima
 from vigie.verify.scaling import Scaling, temperature_scaling
-from vigie.verify.trends import significant, trend
+from vigie.verify.trends import significant, trend_field
 
 Floats = NDArray[np.float64]
 
@@ -133,9 +133,8 @@ def trends(found: Series, level: float = 0.1) -> xr.Dataset:
         annual = (_annual_maxima(rain), _annual_totals(rain))
         spans[:, s] = annual[0]["year"].values[[0, -1]]
         for i, index in enumerate(annual):
-            for c in range(len(found.names)):
-                one = trend(index.isel(cell=c).values, index["year"].values)
-                values[:, s, i, c] = one.slope, one.p, one.p_corrected
+            field = trend_field(index)
+            values[:, s, i] = [field[name].values for name in names]
     if not np.isfinite(values[1]).any():
         raise VigieError("no record has the ten years that a trend needs")
     dims = ("source", "index", "cell")
