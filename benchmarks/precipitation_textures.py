@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from rich.table import Table
 
+from vigie.verify.bootstrap import resample
 from vigie.verify.fields import FieldSample, count_fractions, finish_fractions
 from vigie.verify.members import MEMBERS, MemberSample, spread_of_members
 from vigie.verify.spectra import (
@@ -22,7 +23,9 @@ from vigie.verify.spectra import (
 )
 from vigie.verify.spread import SPREAD
 from vigie.verify.tails import tail_statistics
-from vigie.verify.tally import add_all
+from vigie.verify.tally import Tally, add_all
+
+Good = NDArray[np.bool_]
 
 Fields = Sequence[NDArray[np.float32]]
 """Fields (member, scan, pixel) mm h-1 of each orbit; a mean is one member."""
@@ -33,6 +36,9 @@ SLOPE_PX = (4.0, 32.0)
 SHOWN_PX = (32.0, 16.0, 8.0, 4.0, 64 / 31)
 """Wavelengths whose power is printed."""
 
+REPLICATES, SURE = 1000, 0.9
+"""Resamples of orbits, and the share of them that an interval holds."""
+
 TEXTURE_THRESHOLDS_MM_H = (1.0, 5.0)
 NEIGHBOURHOODS_PX = (1, 5)
 
@@ -41,10 +47,12 @@ NEIGHBOURHOODS_PX = (1, 5)
 class Texture:
     """Scores of single fields, each against the truth, and of all together where they are members.
 
-    spectra: `coherence` and `power_ratio` by wavenumber, pooled over members; tails: `tail_statistics`, mean over members; fss
-    (threshold_mm_h, size_px); slope and truth_slope of power; together: CRPS, spread and coherence of members, None for a mean.
+    products: what `COHERENCE` counts, pooled over members, by orbit; spectra: `coherence` and `power_ratio` by wavenumber, of
+    all orbits; tails: `tail_statistics`, mean over members; fss (threshold_mm_h, size_px); slope and truth_slope of power;
+    together: CRPS, spread and coherence of members, None for a mean.
     """
 
+    products: Tally
     spectra: xr.Dataset
     tails: xr.Dataset
     fss: xr.DataArray
@@ -52,45 +60,55 @@ class Texture:
     truth_slope: float
     together: xr.Dataset | None
 
-    @property
-    def sharp(self) -> NDArray[np.bool_]:
-        """Whether power is near that of the truth, by wavenumber."""
-        low, high = POWER_WITHIN
-        ratio = self.spectra["power_ratio"].values
-        near: NDArray[np.bool_] = (ratio >= low) & (ratio <= high)
-        return near
-
-    @property
-    def coherent(self) -> NDArray[np.bool_]:
-        """Whether coherence with the truth exceeds sqrt(1/2), by wavenumber."""
-        above: NDArray[np.bool_] = self.spectra["coherence"].values > COHERENT
-        return above
-
     def tail(self, name: str) -> float:
         """A ratio of tails."""
         return float(self.tails[name])
 
 
-def shortest_px(good: NDArray[np.bool_]) -> float:
-    """The shortest wavelength, pixels, that is good together with all longer ones; infinite where not even the longest is.
+def sharp(spectra: xr.Dataset) -> Good:
+    """Whether power is near that of the truth, by wavenumber (last)."""
+    low, high = POWER_WITHIN
+    ratio = spectra["power_ratio"].transpose(..., "wavenumber").values
+    return np.asarray((ratio >= low) & (ratio <= high))
+
+
+def coherent(spectra: xr.Dataset) -> Good:
+    """Whether coherence with the truth exceeds sqrt(1/2), by wavenumber (last)."""
+    return np.asarray(spectra["coherence"].transpose(..., "wavenumber").values > COHERENT)
+
+
+def both(spectra: xr.Dataset) -> Good:
+    """Whether fields are sharp and coherent, by wavenumber (last)."""
+    return sharp(spectra) & coherent(spectra)
+
+
+def resolved(good: Good) -> NDArray[np.int64]:
+    """The highest wavenumber that is good together with all lower ones; 0 where not even the first is.
 
     Parameters
     ----------
-    good: by wavenumber, 1 first.
+    good: (..., wavenumber), 1 first.
     """
-    resolved = int(np.cumprod(good).sum())
-    return 2 * COHERENCE_WINDOW_PX / resolved if resolved else float("inf")
+    return np.asarray(np.cumprod(good, axis=-1).sum(axis=-1))
+
+
+def shortest_px(good: Good) -> float:
+    """The shortest wavelength, pixels, that is good together with all longer ones; infinite where not even the longest is."""
+    highest = int(resolved(good))
+    return 2 * COHERENCE_WINDOW_PX / highest if highest else float("inf")
 
 
 def texture(fields: Fields, truth: Sequence[NDArray[np.float32]]) -> Texture:
     """Score fields (member, scan, pixel) of each orbit against its truth (scan, pixel)."""
-    samples = [FieldSample(one, known) for many, known in zip(fields, truth, strict=True) for one in many]
-    tally = add_all(map(COHERENCE.count, samples))
+    orbits = [[FieldSample(one, known) for one in many] for many, known in zip(fields, truth, strict=True)]
+    products = add_all(add_all(map(COHERENCE.count, orbit)).at(orbit=f"{k:03d}") for k, orbit in enumerate(orbits))
+    tally = products.sum("orbit")
     spectra = COHERENCE.finish(tally)
     power = tally.mean().assign_coords(wavelength_px=spectra["wavelength_px"])
-    fractions = add_all(count_fractions(one, TEXTURE_THRESHOLDS_MM_H, NEIGHBOURHOODS_PX) for one in samples)
+    fractions = add_all(count_fractions(one, TEXTURE_THRESHOLDS_MM_H, NEIGHBOURHOODS_PX) for orbit in orbits for one in orbit)
     stacked, known = np.concatenate(fields, axis=1), np.concatenate(truth)
     return Texture(
+        products=products,
         spectra=spectra,
         tails=tail_statistics(stacked, known).mean("draw"),
         fss=finish_fractions(fractions)["fss"],
@@ -120,9 +138,17 @@ def field_table(found: Mapping[str, Texture], title: str) -> Table:
     table = Table("field", *heads, title=f"{title}: power over the truth's, and how fine fields are, px")
     table.add_row("truth", *["1"] * len(SHOWN_PX), f"{next(iter(found.values())).truth_slope:.2f}", *["2.06"] * 3)
     for name, one in found.items():
-        lengths = [shortest_px(good) for good in (one.sharp, one.coherent, one.sharp & one.coherent)]
+        lengths = [shortest_px(good(one.spectra)) for good in (sharp, coherent, both)]
         ratios = [f"{ratio:.2f}" for ratio in at_shown(one.spectra)["power_ratio"].values]
         table.add_row(name, *ratios, f"{one.slope:.2f}", *[f"{px:.3g}" for px in lengths])
+    return table
+
+
+def coherence_table(found: Mapping[str, Texture], title: str) -> Table:
+    """Single fields: coherence with the truth."""
+    table = Table("field", *(f"{px:.3g} px" for px in SHOWN_PX), title=f"{title}: coherence with the truth")
+    for name, one in found.items():
+        table.add_row(name, *[f"{value:.3f}" for value in at_shown(one.spectra)["coherence"].values])
     return table
 
 
@@ -152,35 +178,46 @@ def member_table(found: Mapping[str, Texture], title: str) -> Table:
     return table
 
 
-def verdicts(way: str, members: Texture, mean: Texture, reference: Texture) -> list[tuple[str, bool]]:
-    """Hold the members of one way, and their mean, against the reference's mean: what the bar asks, and whether it is so."""
+def verdicts(way: str, members: Texture, mean: Texture, reference: Texture) -> list[tuple[str, str]]:
+    """Hold the members of one way, and their mean, against the reference's mean: what the bar asks, and whether it is so.
+
+    Returns
+    -------
+    list
+        Lines with 'met', 'MISS', or, where orbits are too few to tell, 'LEVEL'.
+    """
+    theirs = ("the reference's mean", reference)
     return [
-        *(spectrum(f"{way}, a member", members, True), spectrum("the reference's mean", reference, False)),
-        *(tail(f"{way}, a member", members, True), tail("the reference's mean", reference, False)),
-        finer(f"{way}, a member is sharp", members.sharp, reference.sharp),
-        finer(f"{way}, the mean of members is coherent", mean.coherent, reference.coherent),
-        finer(f"{way}, a member is both", members.sharp & members.coherent, reference.sharp & reference.coherent),
+        *(spectrum(f"{way}, a member", members, True), spectrum(*theirs, False)),
+        *(tail(f"{way}, a member", members, True), tail(*theirs, False)),
+        finer(f"{way}, a member is sharp", members, reference, sharp),
+        finer(f"{way}, the mean of members is coherent", mean, reference, coherent),
+        finer(f"{way}, a member is both", members, reference, both),
     ]
 
 
-def spectrum(what: str, one: Texture, wanted: bool) -> tuple[str, bool]:
+def spectrum(what: str, one: Texture, wanted: bool) -> tuple[str, str]:
     """Whether power is that of the truth at all wavelengths up to 32 pixels, and should be."""
     short = one.spectra["wavelength_px"].values <= SHOWN_PX[0]
     ratio = one.spectra["power_ratio"].values[short]
     asked = f"{'' if wanted else 'not '}within {POWER_WITHIN[0]:g} to {POWER_WITHIN[1]:g}"
     told = f"{what}: power {ratio.min():.2f} to {ratio.max():.2f} of the truth's up to 32 px, asked {asked}"
-    return told, bool(one.sharp[short].all()) == wanted
+    return told, "met" if bool(sharp(one.spectra)[short].all()) == wanted else "MISS"
 
 
-def tail(what: str, one: Texture, wanted: bool) -> tuple[str, bool]:
+def tail(what: str, one: Texture, wanted: bool) -> tuple[str, str]:
     """Whether p99.9 is that of the truth, and should be."""
     low, high = TAIL_WITHIN
     ratio = one.tail("p999_ratio")
     asked = f"{'' if wanted else 'not '}within {low:g} to {high:g}"
-    return f"{what}: p99.9 {ratio:.2f} of the truth's, asked {asked}", (low <= ratio <= high) == wanted
+    return f"{what}: p99.9 {ratio:.2f} of the truth's, asked {asked}", "met" if (low <= ratio <= high) == wanted else "MISS"
 
 
-def finer(what: str, ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple[str, bool]:
-    """Whether we are good down to a shorter wavelength than the reference's mean."""
-    here, there = shortest_px(ours), shortest_px(theirs)
-    return f"{what} to {here:.3g} px, the reference's mean to {there:.3g} px, asked shorter", here < there
+def finer(what: str, ours: Texture, theirs: Texture, good: Callable[[xr.Dataset], Good]) -> tuple[str, str]:
+    """Whether we are good to a shorter wavelength than the reference's mean; orbits are resampled to tell that from chance."""
+    here, there = (shortest_px(good(one.spectra)) for one in (ours, theirs))
+    many = [resolved(good(COHERENCE.finish(resample(one.products, "orbit", REPLICATES)))) for one in (ours, theirs)]
+    low, high = np.quantile(many[0] - many[1], [(1 - SURE) / 2, (1 + SURE) / 2])
+    told = f"{what} to {here:.3g} px, the reference's mean to {there:.3g} px, asked shorter"
+    sure = f"({low:+.0f} to {high:+.0f} of {COHERENCE_WINDOW_PX - 1} wavenumbers in {SURE:.0%} of resampled orbits)"
+    return f"{told} {sure}", "met" if here < there and low > 0 else "MISS" if here > there and high < 0 else "LEVEL"
