@@ -306,6 +306,9 @@ def test_bad_settings_are_refused() -> None:
     for wrong in ({"name": "quantil"}, {"levles": (0.5,)}, {"power": 2.0}, {"objective": "mse"}, {"ceiling_mm_h": 0.0}):
         with pytest.raises(ValidationError):
             RainHeadSettings(**wrong)
+    for idle in ({"name": "csgd", "objective": "tail-weighted"}, {"tail_from": 0.8}, {"name": "tail", "power": 1.2}):
+        with pytest.raises(ValidationError, match="leave it out"):
+            RainHeadSettings(**idle)
     with pytest.raises(ValidationError, match="weighs rain in mm/h"):
         RainHeadSettings(objective="rain-weighted", scale="log-linear")
     with pytest.raises(VigieError, match="Tweedie power"):

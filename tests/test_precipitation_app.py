@@ -136,13 +136,15 @@ def test_a_pixel_network_beats_the_climatology(run):
     assert float(scores.sel(model="model")) < 0.9 * float(scores.sel(model="climatology"))
 
 
-def test_the_climatology_counts_every_retrieval_that_is_trusted(run):
+def test_the_climatology_counts_every_retrieval_and_tells_which_are_doubtful(run):
     found = xr.load_dataset(run.artefact("publish") / "climatology" / "all.nc", engine="h5netcdf")
-    trusted = 0
+    made = doubtful = 0
     for number in range(4):
         flags = xr.load_dataset(run.artefact("publish") / f"orbit-{number}" / "rain.nc", engine="h5netcdf")["quality_flag"]
-        trusted += int((flags.values < QUALITY["out_of_distribution"]).sum())
-    assert int(found["count"].sum()) == trusted
+        made += int((flags.values < QUALITY["no_retrieval"]).sum())
+        doubtful += int((flags.values == QUALITY["out_of_distribution"]).sum())
+    assert int(found["count"].sum()) == made
+    assert float((found["doubtful_fraction"] * found["count"]).sum()) == pytest.approx(doubtful, rel=1e-5) and doubtful
 
 
 def retrievals(run):

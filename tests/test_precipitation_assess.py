@@ -187,6 +187,29 @@ def test_a_swath_and_a_grid_meet_in_averages(assess, tmp_path):
     assert "distributions are not averaged" in page
 
 
+def test_steps_of_other_lengths_do_not_meet_as_if_they_were_one(assess, tmp_path):
+    months = pd.date_range("2022-06-01", periods=3, freq="MS").to_numpy()
+    days = pd.date_range("2022-06-01", periods=90, freq="D").to_numpy()
+    grid(rain((3, 5, 5)), time=months).to_netcdf(tmp_path / "months.nc")
+    grid(rain((90, 5, 5)), time=days).to_netcdf(tmp_path / "days.nc")
+    grid(rain((48, 5, 5)), time=HOURS).to_netcdf(tmp_path / "hours.nc")
+    code, error, _ = assess([{"files": "hours.nc"}], {"files": "days.nc"})
+    assert code == 2 and "'truth' has steps of 24 h" in error and "set pairing.hours = 24" in error
+    code, error, _ = assess([{"files": "months.nc"}], {"files": "days.nc"}, "[pairing]\nhours = 24\n")
+    assert code == 2 and "bring both to steps of one length" in error
+
+
+def test_files_that_say_too_much_or_nothing_are_refused(assess, tmp_path):
+    two = daily(rain((800, 1)))
+    two.assign(rainfall=two["pr"]).to_netcdf(tmp_path / "two.nc")
+    daily(rain((800, 1))).to_netcdf(tmp_path / "truth.nc")
+    (tmp_path / "folder").mkdir()
+    code, error, _ = assess([{"files": "two.nc"}], {"files": "truth.nc"})
+    assert code == 2 and "several rain variables; found pr, rainfall" in error
+    code, error, _ = assess([{"files": "folder"}], {"files": "truth.nc"})
+    assert code == 2 and "is a folder" in error
+
+
 def test_calendars_meet_day_by_day(assess, tmp_path):
     values = rain((4 * 365, 2), seed=7) * 4
     daily(values, names=("A", "B"), calendar="noleap").to_netcdf(tmp_path / "model.nc")

@@ -9,11 +9,13 @@ import pytest
 import xarray as xr
 
 from vigie.apps.precipitation import app
+from vigie.apps.precipitation.counted import taught
 from vigie.apps.precipitation.material import material
 from vigie.apps.precipitation.swaths import catalogued, labelled, opened
 from vigie.core.errors import VigieError
 from vigie.learn.folds import NEVER
 from vigie.learn.retrieval_model import load
+from vigie.learn.swaths import learnt_from
 from vigie.physics.antenna import observe
 from vigie.predict.quality import QUALITY
 from vigie.predict.swath import Kept, retrieved
@@ -133,18 +135,48 @@ def test_simulated_labels_are_matched_and_carried_to_the_observed_ones(orbits, t
     run = prepared(orbits, tmp_path, hybrid=hybrid, channels=["36.64V", "89.00V", "89.00H"])
     swaths = labelled(run)
     as_it_is = opened(run, next(g for g in catalogued(run) if g.label_source == "era5"))({})
-    taught = material(run, swaths, NEVER)
-    part = next(part for part in taught.parts if part.source == "era5")
-    observed = [p for p in taught.parts if p.source == "dpr"]
+    made = material(run, swaths, NEVER)
+    part = next(part for part in made.parts if part.source == "era5")
+    observed = [p for p in made.parts if p.source == "dpr"]
     goals = np.concatenate([p.y[p.y > 0] for p in observed])
     np.testing.assert_allclose(np.median(part.y[part.y > 0]), np.median(goals), rtol=0.1)
     assert np.median(as_it_is["truth"].values[as_it_is["truth"].values > 0]) < 0.8 * np.median(goals)
     whole = np.isfinite(part.x).all(axis=-1) & np.isfinite(part.y)
     goal = np.concatenate([p.x[p.dry & np.isfinite(p.x).all(axis=-1)] for p in observed]).mean(axis=0)
     here = whole & part.dry
-    before = as_it_is["brightness_temperature"].sel(channel=list(taught.inputs.channels)).values[here].mean(axis=0)
+    before = as_it_is["brightness_temperature"].sel(channel=list(made.inputs.channels)).values[here].mean(axis=0)
     after = part.x[here].mean(axis=0)
     assert np.abs(after - goal).sum() < 0.3 * np.abs(before - goal).sum(), "temperatures come nearer to those observed"
+
+
+def test_simulated_labels_calibrate_nothing_test_nothing_and_teach_no_reference(orbits, tmp_path):
+    hybrid = {"observed": ["dpr"], "temperatures": "translated"}
+    intervals, names = {"levels": [0.1, 0.9]}, ["36.64V", "89.00V", "89.00H"]
+    run = prepared(
+        orbits, tmp_path, "orbit-[0-6].nc", hybrid=hybrid, intervals=intervals, ancillary=["observed_label"], channels=names
+    )
+    swaths = labelled(run)
+    taught_here = material(run, swaths, 0)
+    made_up = next(part for part in taught_here.parts if part.source == "era5")
+    assert not taught_here.aside(made_up).any() and any(taught_here.aside(part).any() for part in taught_here.parts)
+    flag = made_up.x[..., made_up.names.index("observed_label")]
+    assert (flag == 0).all(), "which labels are observed is told as it is, whatever becomes of temperatures"
+    perform(app, run, STAGES[:5])
+    with xr.open_datatree(run.artefact("verify"), engine="h5netcdf") as scores:
+        assert list(scores.children) == ["dpr"]
+    rows = [int((learnt_from(part, 0) & (part.source == "dpr")).sum()) for part in taught_here.parts]
+    assert len(taught(run, swaths, 0)[1]) == sum(rows)
+
+
+def test_swaths_that_are_adapted_to_have_the_channels_that_are_learnt_from(orbits, tmp_path):
+    bare = xr.load_dataset(orbits / f"orbit-{ORBITS + 1}.nc", engine="h5netcdf")
+    folder = tmp_path / "other"
+    folder.mkdir()
+    for number in range(2):
+        (folder / f"orbit-{number}.nc").symlink_to(orbits / f"orbit-{number}.nc")
+    save_swath(folder / "narrow.nc", bare.isel(channel=slice(0, 3)).assign_attrs(swath="narrow"))
+    with pytest.raises(VigieError, match="'narrow' cannot be adapted to: it lacks channels"):
+        trained(prepared(folder, tmp_path, adapt={"method": "deep-coral"}, folds=NONE))
 
 
 def test_hybrid_training_weighs_sources_or_starts_with_simulated_ones(orbits, tmp_path):
@@ -224,6 +256,7 @@ def test_regimes_are_minded_and_intervals_are_calibrated_in_each(orbits, tmp_pat
         ({"intervals": {"levels": [0.9, 0.1]}}, "increasing levels within"),
         ({"more": [{"network": {"name": "unet"}}]}, "windows.size"),
         ({"familiar": {"methods": ["spread"]}}, "set members to 2"),
+        ({"intervals": {"levels": [0.001, 0.9]}}, "nothing is said beyond"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(orbits, tmp_path, train, words):

@@ -48,3 +48,8 @@ def test_ticks_are_round_few_and_within(decade, width):
     ticks = round_ticks(low, high)
     assert 1 <= len(ticks) <= 8 and low * 0.999 <= ticks[0] and ticks[-1] <= high * 1.001
     assert all(f"{tick:.1e}"[:3] in {"1.0", "1.5", "2.0", "3.0", "4.0", "5.0", "6.0", "8.0"} for tick in ticks)
+
+
+def test_what_has_no_logarithm_is_left_out_of_logarithmic_axes():
+    chart = curve_chart({"a": Curve([0.0, 0.1, 1.0], [0.5, 0.0, 2.0])}, Frame("Q-Q", ("x", "y"), ("log", "log")))
+    assert chart.axes[0].get_lines()[0].get_xydata().tolist() == [[1.0, 2.0]]

@@ -46,6 +46,10 @@ class HybridSettings(BaseModel):
         description="simulated temperatures: as they are, or carried to the observed ones by a learnt flow ('translated')",
     )
 
+    def simulates(self, source: str) -> bool:
+        """Say whether labels of a source count as simulated."""
+        return bool(self.observed) and source not in self.observed
+
 
 LEVELS = 200
 """Quantiles at which two label distributions are matched."""

@@ -58,7 +58,7 @@ def curve_chart(curves: Mapping[str, Curve], frame: Frame, theme: Theme = LIGHT)
     FigureCanvasAgg(figure)
     axes: Axes = figure.add_axes((0.125, 0.125, 0.855, 0.775), facecolor=theme.paper)
     for number, (name, curve) in enumerate(curves.items()):
-        _draw(axes, name, curve, (colours(theme)[number % len(colours(theme))], MARKS[number % len(MARKS)]))
+        _draw(axes, name, curve, (colours(theme)[number % len(colours(theme))], MARKS[number % len(MARKS)]), frame.scales)
     axes.set(xscale=frame.scales[0], yscale=frame.scales[1])
     _guide(axes, curves, frame, theme)
     style(axes, frame.title, frame.labels, theme)
@@ -96,10 +96,12 @@ def round_ticks(low: float, high: float, most: int = 8) -> list[float]:
     return within
 
 
-def _draw(axes: Axes, name: str, curve: Curve, look: tuple[str, str]) -> None:
+def _draw(axes: Axes, name: str, curve: Curve, look: tuple[str, str], scales: tuple[Scale, Scale]) -> None:
     x, y = (np.asarray(values, np.float64) for values in (curve.x, curve.y))
     colour, mark = look
     good = np.isfinite(x) & np.isfinite(y)
+    for values, scale in zip((x, y), scales, strict=True):
+        good &= (values > 0) | (scale == "linear")
     if curve.interval is not None:
         low, high = (np.asarray(end, np.float64) for end in curve.interval)
         sure = good & np.isfinite(low) & np.isfinite(high)

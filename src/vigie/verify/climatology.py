@@ -126,15 +126,23 @@ class GridCounts:
     cells: Cells
     histogram: NDArray[np.uint32] = field(init=False)
     total: NDArray[np.float64] = field(init=False)
+    doubtful: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with nothing."""
         cells = self.cells.rows * self.cells.columns
         object.__setattr__(self, "histogram", np.zeros((cells, EDGES.size), COUNT))
         object.__setattr__(self, "total", np.zeros(cells))
+        object.__setattr__(self, "doubtful", np.zeros(cells, np.int64))
 
-    def add(self, rain: NDArray[np.floating], latitude: NDArray[np.floating], longitude: NDArray[np.floating]) -> None:
-        """Count samples of one shape; those with NaN, or outside the grid, are not counted.
+    def add(
+        self,
+        rain: NDArray[np.floating],
+        latitude: NDArray[np.floating],
+        longitude: NDArray[np.floating],
+        doubtful: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Count samples of one shape, and which are doubtful; those with NaN, or outside the grid, are not counted.
 
         Raises
         ------
@@ -152,6 +160,8 @@ class GridCounts:
         cell, values = y[inside] * grid.columns + x[inside], values[inside]
         np.add.at(self.histogram, (cell, np.searchsorted(EDGES, values, side="right") - 1), 1)
         np.add.at(self.total, cell, values)
+        if doubtful is not None:
+            np.add.at(self.doubtful, cell, doubtful[valid][inside])
 
     def tally(self) -> Tally:
         """Give what was counted, (latitude, longitude), as `finish_climatology` takes it."""
@@ -160,9 +170,10 @@ class GridCounts:
         number = (dims, self.histogram.sum(axis=-1, dtype=np.int64).reshape(shape))
         totals = {
             "rain": (dims, self.total.reshape(shape)),
+            "doubtful": (dims, self.doubtful.reshape(shape)),
             "histogram": ((*dims, "intensity"), self.histogram.reshape(*shape, EDGES.size)),
         }
-        weights = {"rain": number, "histogram": number}
+        weights = {"rain": number, "doubtful": number, "histogram": number}
         return Tally(xr.Dataset(totals, coords={**coords, "intensity": EDGES}), xr.Dataset(weights, coords=coords))
 
 
@@ -224,6 +235,8 @@ def count_distribution(rain: NDArray[np.floating]) -> Tally:
 def finish_climatology(tally: Tally, wet: float, quantiles: Sequence[float] = QUANTILES) -> xr.Dataset:
     """Turn counts into `count`, `mean`, `wet_fraction` and `rain_quantile` of all samples, dry ones included.
 
+    Also `doubtful_fraction`, the share of samples that were called doubtful, where these were counted.
+
     Parameters
     ----------
     tally: of `count_field` or `count_samples`, pooled over any dimensions.
@@ -248,6 +261,8 @@ def finish_climatology(tally: Tally, wet: float, quantiles: Sequence[float] = QU
             "rain_quantile": histogram_quantiles(tally, quantiles),
         }
     )
+    if "doubtful" in tally.total:
+        found["doubtful_fraction"] = tally.total["doubtful"] / number.where(number > 0)
     return found.assign_attrs(wet=wet, quantile_relative_error=QUANTILE_ERROR)
 
 

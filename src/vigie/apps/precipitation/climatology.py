@@ -47,6 +47,11 @@ VARIABLES: Mapping[str, tuple[tuple[str, ...], str, Mapping[str, str]]] = {
     "count": ((), "int32", {"long_name": "samples: one a footprint", "units": "1", "cell_methods": OVER + "sum"}),
     "mean": ((), "float32", {**named("climatology_mean").attributes, "cell_methods": OVER + "mean"}),
     "wet_fraction": ((), "float32", {**named("wet_fraction").attributes, "cell_methods": OVER + "mean"}),
+    "doubtful_fraction": (
+        (),
+        "float32",
+        {"long_name": "share of samples that are out of distribution", "units": "1", "cell_methods": OVER + "mean"},
+    ),
     "rain_quantile": (
         ("quantile",),
         "float32",
@@ -147,20 +152,22 @@ def write_climatology(
 
 
 def counted(period: Period, files: Sequence[tuple[Granule, Path]], cells: Cells) -> xr.Dataset:
-    """Count the samples of one period; footprints that are out of distribution do not count."""
+    """Count the samples of one period, and how many of them are out of distribution.
+
+    These count like others: heavy rain is rarely like what was learnt from, and a climatology without it is too dry.
+    """
     counts = GridCounts(cells)
     for granule, path in files:
         if period.meets(granule):
             with xr.open_dataset(path, engine="h5netcdf", cache=False) as file:
                 for tile in tiles({"scan": file.sizes["scan"]}, {"scan": BLOCK}):
                     block = file[["rainfall_rate_sample", "quality_flag"]].isel(tile.keep)
-                    usable = (block["quality_flag"].values < QUALITY["out_of_distribution"]) & period.holds(times(block))[
-                        :, None
-                    ]
+                    flag = block["quality_flag"].values
+                    usable = (flag < QUALITY["no_retrieval"]) & period.holds(times(block))[:, None]
                     rain, latitude, longitude = (
                         block[name].values[usable] for name in ("rainfall_rate_sample", "latitude", "longitude")
                     )
-                    counts.add(rain, latitude, longitude)
+                    counts.add(rain, latitude, longitude, flag[usable] == QUALITY["out_of_distribution"])
     return finish_climatology(counts.tally(), WET_MM_H)
 
 
@@ -188,7 +195,7 @@ def template_of(periods: Sequence[Period], cells: Cells) -> xr.Dataset:
         attrs={
             "wet_mm_h": WET_MM_H,
             "quantile_relative_error": QUANTILE_ERROR,
-            "samples": "rainfall_rate_sample of each footprint; those flagged as out of distribution are left out",
+            "samples": "rainfall_rate_sample of each footprint; doubtful_fraction tells how many are out of distribution",
         },
     )
     half = cells.cell_deg / 2

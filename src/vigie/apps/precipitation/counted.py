@@ -85,8 +85,11 @@ def held_out_blocks(run: Run, swath: LabelledSwath, fold: int) -> Iterator[Block
 def taught(run: Run, swaths: Sequence[LabelledSwath], fold: int) -> tuple[Floats, Floats]:
     """Take what a fold's reference methods learn from: temperatures (row, channel) and rain rates (row,).
 
-    It is what the fold's model learnt from, every n-th row of it where there are more than `LEARNT_ROWS`.
+    It is what the fold's model learnt from, every n-th row of it where there are more than `LEARNT_ROWS`; of hybrid training
+    what was observed alone, which is what they are held against.
     """
+    hybrid = settings_of(run).train.hybrid
+    swaths = [swath for swath in swaths if not hybrid.simulates(swath.granule.label_source)]
     count = sum(int(learnt_from(block.part, fold).sum()) for swath in swaths for block in blocks(run, swath, fold))
     step, seen, x, y = max(1, -(-count // LEARNT_ROWS)), 0, [], []
     for swath in swaths:

@@ -132,12 +132,17 @@ def mapped(part: Footprints, folder: Path) -> Footprints:
 
 
 def choices(settings: TrainSettings, parts: Sequence[Footprints], fold: int) -> tuple[Choice, Choice]:
-    """Say which pixels are learnt from, and which are set aside: whole groups, where intervals are calibrated."""
-    units = np.unique(np.concatenate([part.unit[learnt_from(part, fold).any(axis=1)] for part in parts]))
+    """Say which pixels are learnt from, and which are set aside: whole groups, where intervals are calibrated.
+
+    Simulated labels calibrate nothing.
+    """
+    real = [part for part in parts if not simulated(settings, part)]
+    units = np.unique(np.concatenate([part.unit[learnt_from(part, fold).any(axis=1)] for part in real]))
     kept = units[::CALIBRATION_SHARE]
 
     def aside(part: Footprints) -> NDArray[np.bool_]:
-        return learnt_from(part, fold) & np.isin(part.unit, kept)[:, None]
+        chosen = np.isin(part.unit, kept) & (not simulated(settings, part))
+        return learnt_from(part, fold) & chosen[:, None]
 
     def learnt(part: Footprints) -> NDArray[np.bool_]:
         return learnt_from(part, fold) & ~aside(part) if settings.sets_aside else learnt_from(part, fold)
@@ -156,6 +161,14 @@ def adapted_to(run: Run, parts: Sequence[Footprints], inputs: Inputs, fold: int,
         bare = [granule for granule in catalogued(run) if not granule.label_source]
         found = []
         for granule in bare:
+            missing = sorted(set(inputs.channels) - set(granule.channels))
+            if missing:
+                raise VigieError(
+                    f"swath '{granule.id}' cannot be adapted to: it lacks channels that are learnt from",
+                    found=f"no {', '.join(missing)}; it has {', '.join(granule.channels)}",
+                    expected="the channels of the labelled swaths",
+                    do="name in train.channels those that all have, or leave the swath out",
+                )
             data = opened(run, granule)({})
             made = footprints(data, inputs, np.full(data["latitude"].shape, NEVER, dtype=np.int16))
             found.append(replace(made, y=np.zeros(made.fold.shape, dtype=np.float32)))
@@ -172,7 +185,7 @@ def adapted_to(run: Run, parts: Sequence[Footprints], inputs: Inputs, fold: int,
 
 def simulated(settings: TrainSettings, part: Footprints) -> bool:
     """Say whether the labels of a swath are simulated."""
-    return bool(settings.hybrid.observed) and part.source not in settings.hybrid.observed
+    return settings.hybrid.simulates(part.source)
 
 
 def matched(settings: TrainSettings, learnt: Choice) -> Change:
@@ -190,28 +203,42 @@ def matched(settings: TrainSettings, learnt: Choice) -> Change:
 
 
 def translated(settings: TrainSettings, learnt: Choice) -> Change:
-    """Carry simulated inputs to where observed ones of the same rain are; rows with gaps teach nothing afterwards."""
+    """Carry simulated temperatures to where observed ones of the same rain are; rows with gaps teach nothing afterwards.
+
+    Ancillary fields, and the one that tells which labels are observed, stay as they are.
+    """
 
     def change(parts: Sequence[Footprints]) -> list[Footprints]:
         if settings.hybrid.temperatures == "as-they-are":
             return list(parts)
-        scaling = measure(parts, learnt)
-        sides = [[part for part in parts if simulated(settings, part) is wanted] for wanted in (True, False)]
+        carried = [k for k, name in enumerate(parts[0].names) if name not in settings.seen.ancillary]
+        narrow = [seen_as(part, carried) for part in parts]
+        scaling = measure(narrow, learnt)
+        sides = [[part for part in narrow if simulated(settings, part) is wanted] for wanted in (True, False)]
         drawn = [rows_of(side, learnt, scaling) for side in sides]
         edges = wet_edges(torch.from_numpy(np.concatenate([y for _, y in drawn])), WET_MM_H, CLASSES)
         source, target = (Domain(torch.from_numpy(z), rain_classes(torch.from_numpy(y), edges)) for z, y in drawn)
         network = fit_translation(source, target)
 
         def moved(part: Footprints) -> Footprints:
-            z = standardised(part.x, part.names, scaling).numpy().astype(np.float32)
+            seen = seen_as(part, carried)
+            z = standardised(seen.x, seen.names, scaling).numpy().astype(np.float32)
             whole = np.isfinite(z).all(axis=-1) & np.isfinite(part.y)
             rows = Domain(torch.from_numpy(z[whole]), rain_classes(torch.from_numpy(part.y[whole]), edges))
             z[whole] = translate(network, rows, int(source.classes.max()) + 1).numpy()
-            return replace(part, x=unstandardised(z, part.names, scaling), y=np.where(whole, part.y, np.nan).astype(np.float32))
+            x = np.array(part.x)
+            x[..., carried] = unstandardised(z, seen.names, scaling)
+            return replace(part, x=x, y=np.where(whole, part.y, np.nan).astype(np.float32))
 
         return [moved(part) if simulated(settings, part) else part for part in parts]
 
     return change
+
+
+def seen_as(part: Footprints, columns: Sequence[int]) -> Footprints:
+    """Leave some columns of what is seen."""
+    chosen = list(columns)
+    return replace(part, x=part.x[..., chosen], names=tuple(part.names[k] for k in chosen), bands=part.bands[chosen])
 
 
 def recoloured(settings: TrainSettings, others: Sequence[Footprints], learnt: Choice) -> Change:

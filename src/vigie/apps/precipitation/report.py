@@ -121,7 +121,8 @@ def rain_section(shown: Sequence[Shown]) -> Section:
             figures.append(map_figure(f"{item.granule.id}, where it rained most, scans {item.begins} to {last}", item.rainiest))
     text = (
         "Each footprint where it was seen; what folds hold out is retrieved by the model that did not learn from it, "
-        "everything else by the final model. Where it is dry the map is left blank, grey was not observed. "
+        "swaths of which nothing is held out by the final model, and the rest of what folds learnt from by none. "
+        "Where it is dry the map is left blank, grey was not observed. "
         "Maps of whole orbits show every so many scans and pixels; the files hold all. "
         "Distances are those from what was learnt from; few familiar footprints are further away than 1."
     )
@@ -267,7 +268,8 @@ def climatology_sections(run: Run) -> Iterator[Section]:
         return
     with xr.open_dataset(path, engine="h5netcdf") as file:
         maps = [map_of(file, name).isel(time=0).load() for name in MAPPED]
-        count, mean, wet = (file[name].isel(time=0).values for name in ("count", "mean", "wet_fraction"))
+        names = ("count", "mean", "wet_fraction", "doubtful_fraction")
+        count, mean, wet, doubtful = (file[name].isel(time=0).values for name in names)
     # What is drawn is the box of cells that have samples.
     rows, columns = (slice(at.min(initial=0), at.max(initial=1) + 1) for at in np.nonzero(count))
     maps = [one.isel(latitude=rows, longitude=columns) for one in maps]
@@ -282,9 +284,11 @@ def climatology_sections(run: Run) -> Iterator[Section]:
         ("retrievals that count", f"{int(count.sum()):,}"),
         ("mean rain, mm/h", f"{float(np.nansum(mean * weights) / max(weights.sum(), 1)):.3f}"),
         ("wet fraction", f"{float(np.nansum(wet * weights) / max(weights.sum(), 1)):.3f}"),
+        ("share out of distribution", f"{float(np.nansum(doubtful * weights) / max(weights.sum(), 1)):.3f}"),
     )
     text = (
-        "One sample of every footprint's distribution is counted; footprints flagged as out of distribution are left out. "
+        "One sample of every footprint's distribution is counted, of those flagged as out of distribution, too: without them, "
+        "heavy rain would be missing. "
         "A cell has a 99th percentile from a hundred samples on."
     )
     figures = (ReportFigure(partial(_themed, draw), f"{told.capitalize()}.", told),)

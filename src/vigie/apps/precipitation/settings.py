@@ -19,6 +19,7 @@ from vigie.learn.retrieval_inputs import Layer, View, union
 from vigie.learn.retrieval_model import SPREAD, DoubtMethod
 from vigie.learn.swath_folds import SwathFoldSettings
 from vigie.learn.swaths import SwathWindowSettings
+from vigie.predict.swath import TAIL_LEVELS
 from vigie.story.experiment import Experiment, Settings
 
 LEVELS = tuple(k / 100 for k in range(1, 100))
@@ -220,3 +221,12 @@ class PrecipitationExperiment(Experiment):
     predict: PredictSettings = Field(default_factory=PredictSettings, description="how the model runs")
     verify: VerifySettings = Field(default_factory=VerifySettings, description="what retrievals are held against")
     publish: PublishSettings = Field(default_factory=PublishSettings, description="what is written")
+
+    @model_validator(mode="after")
+    def _intervals_lie_within_what_is_said(self) -> PrecipitationExperiment:
+        if self.train.intervals.levels:
+            low, high = self.train.intervals.levels
+            least, most = self.predict.levels[0], max(self.predict.levels[-1], TAIL_LEVELS[-1])
+            if low < least or high > most:
+                raise ValueError(f"train.intervals.levels within {least:g} and {most:g}: nothing is said beyond these levels")
+        return self

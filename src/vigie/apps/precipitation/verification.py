@@ -84,9 +84,9 @@ def verify(run: Run) -> None:
 
 def judged(run: Run) -> dict[str, Judged]:
     """Count all that was held out, by source of its rain rates, fold by fold and swath by swath."""
-    swaths, found = labelled(run), dict[str, Judged]()
+    swaths, found, hybrid = labelled(run), dict[str, Judged](), settings_of(run).train.hybrid
     tested = [(fold, swath) for fold in sorted({fold for one in swaths for fold in one.folds}) for swath in swaths]
-    tested = [(fold, swath) for fold, swath in tested if fold in swath.folds]
+    tested = [(f, s) for f, s in tested if f in s.folds and not hybrid.simulates(s.granule.label_source)]
     methods: tuple[int | None, dict[str, Fitted]] = (None, {})
     with run.progress.task("verify", len(tested)) as advance:
         for fold, swath in tested:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -28,6 +28,11 @@ from vigie.learn.rain_heads.quantile import LEVELS, QuantileHead
 from vigie.learn.rain_heads.tail import TailHead
 from vigie.learn.rain_heads.transforms import SCALES
 from vigie.learn.rain_heads.tweedie import TweedieHead
+
+QUANTILES = {"levels", "objective", "scale"}
+"""Settings of heads that are made of quantiles."""
+TAIL = {"tail_from", "excess", "ceiling_mm_h"}
+"""Settings of a tail."""
 
 
 class RainHeadSettings(BaseModel, extra="forbid", frozen=True):
@@ -64,10 +69,19 @@ class RainHeadSettings(BaseModel, extra="forbid", frozen=True):
         return increasing(levels)
 
     @model_validator(mode="after")
-    def _rain_is_weighed_in_mm_h(self) -> RainHeadSettings:
+    def _settings_fit_together(self) -> RainHeadSettings:
+        own = {"quantile": QUANTILES, "tail": {*QUANTILES, *TAIL}, "tweedie": {"power"}}.get(self.name, set[str]())
+        idle = [name for name in sorted({*QUANTILES, *TAIL, "power"} - own) if getattr(self, name) != self.default(name)]
+        if idle:
+            raise ValueError(f"head '{self.name}' takes no {', '.join(idle)}: leave it out")
         if self.objective == "rain-weighted" and self.scale != "linear":
             raise ValueError("objective 'rain-weighted' weighs rain in mm/h: leave out 'scale'")
         return self
+
+    @classmethod
+    def default(cls, name: str) -> Any:
+        """Give what a setting is where nobody says."""
+        return cls.model_fields[name].default
 
 
 def increasing(levels: tuple[float, ...]) -> tuple[float, ...]:

@@ -65,6 +65,8 @@ def kind_of(path: Path) -> str:
     ------
     VigieError: none does.
     """
+    if path.is_dir():
+        raise VigieError(f"{path} is a folder", expected="files", do=f"write {path.name}/*.nc, or the like")
     if path.name.lower().endswith((".csv", ".csv.gz")):
         return "CSV tables"
     if path.name.lower().endswith((".asc", ".tar", ".tar.gz", ".tgz")):

@@ -160,7 +160,9 @@ def _series(product: Record, reference: Record, cells: Cells, own: bool) -> Pair
             yield _match(ours, theirs, group, scale, product.geometry == "grid" and not own)
 
     how = f"{cells.how}, at the {counted(int(starts[-1]), 'time')} that both have"
-    notes = ("Days of its own weather: only climates are compared, not days.",) if own else ()
+    notes: tuple[str, ...] = ("Days of its own weather: only climates are compared, not days.",) if own else ()
+    if product.geometry == "grid":
+        notes += ("Cells count alike, whatever their area: of a grid of degrees, those near the poles weigh too much.",)
     return Pairing(product, reference, how, units, grouped, matches, cells, product.cell_km, own, notes)
 
 
@@ -200,6 +202,14 @@ def _follows(one: tuple[int, Part, int], following: tuple[int, Part, int]) -> bo
 def _averages(product: Record, reference: Record, settings: AssessmentSettings) -> Pairing:
     """Average both over cells and intervals, and pair the averages."""
     pairing = settings.pairing
+    for record in (product, reference):
+        if record.step_h > pairing.hours * (1 + 1e-6):
+            raise VigieError(
+                f"'{record.name}' has steps of {record.step_h:g} h, which are longer than what is averaged",
+                found=f"intervals of {pairing.hours:g} h",
+                expected="intervals that hold whole steps of both",
+                do=f"set pairing.hours = {record.step_h:g}" if record.step_h <= DAY_H else "bring both to steps of one length",
+            )
     found = averages(product, reference, pairing.cell_deg, pairing.hours)
     if found is None:
         raise no_overlap(product, reference)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vigie.apps.precipitation.assess.climate import SOURCES, Period, common_period, daily
 from vigie.apps.precipitation.assess.pairing import Pairing
-from vigie.apps.precipitation.assess.settings import AssessmentSettings, ExtremesSettings
+from vigie.apps.precipitation.assess.settings import AssessmentSettings
 from vigie.core.errors import VigieError
 from vigie.verify.bootstrap import BOUNDS
 from vigie.verify.extremes import Gev, Gpd, fit_gev, fit_gpd, return_interval
@@ -65,7 +65,7 @@ def series(pairing: Pairing, settings: AssessmentSettings) -> Series:
     return Series(points.names, (product, reference), (warm, warm_reference), period)
 
 
-def extremes(found: Series, settings: ExtremesSettings, seed: int) -> xr.Dataset:
+def extremes(found: Series, settings: AssessmentSettings) -> xr.Dataset:
     """Fit annual maxima (GEV) and excesses (GPD) of the years that both have, place by place.
 
     Returns
@@ -74,7 +74,7 @@ def extremes(found: Series, settings: ExtremesSettings, seed: int) -> xr.Dataset
     bootstrap; `parameter` (source, fit, cell, name: location or threshold, scale, shape); `annual_maximum` (source, cell,
     year). NaN where there are too few values; `missing` says why.
     """
-    years = np.asarray(settings.years)
+    years = np.asarray(settings.extremes.years)
     shape = (len(SOURCES), len(METHODS), len(found.names))
     level, parameter = np.full((*shape, years.size), np.nan), np.full((*shape, 3), np.nan)
     bounds = np.full((2, *shape, years.size), np.nan)
@@ -90,7 +90,7 @@ def extremes(found: Series, settings: ExtremesSettings, seed: int) -> xr.Dataset
                     missing.append(str(error))
                     continue
                 level[s, m, c] = fitted.return_level(years)
-                bounds[:, s, m, c] = return_interval(fitted, years, INTERVAL, settings.bootstrap, seed)
+                bounds[:, s, m, c] = return_interval(fitted, years, INTERVAL, settings.extremes.bootstrap, settings.seed)
                 first = fitted.location if isinstance(fitted, Gev) else fitted.threshold
                 parameter[s, m, c] = first, fitted.scale, fitted.shape
     dims = ("source", "fit", "cell")
@@ -198,22 +198,22 @@ def _scaled(found: Series, settings: AssessmentSettings, reasons: list[str]) -> 
                 reasons.append(f"{error} ({found.names[c]})")
 
 
-def _gev(rain: xr.DataArray, settings: ExtremesSettings) -> Gev:
+def _gev(rain: xr.DataArray, settings: AssessmentSettings) -> Gev:
     return fit_gev(_annual_maxima(rain.expand_dims("cell", axis=-1)).values)
 
 
-def _gpd(rain: xr.DataArray, settings: ExtremesSettings) -> Gpd:
+def _gpd(rain: xr.DataArray, settings: AssessmentSettings) -> Gpd:
     values = rain.values
-    threshold = settings.threshold_mm
+    threshold = settings.extremes.threshold_mm
     if threshold is None:
-        wet = values[values >= 1 - ROUNDING]
+        wet = values[values >= settings.wet_mm_day * (1 - ROUNDING)]
         if not wet.size:
             raise VigieError("no day is wet", found="0 wet days")
-        threshold = float(np.quantile(wet, settings.threshold_quantile))
+        threshold = float(np.quantile(wet, settings.extremes.threshold_quantile))
     return fit_gpd(values, threshold, float(np.isfinite(values).sum()) / YEAR_DAYS)
 
 
-FITS: tuple[Callable[[xr.DataArray, ExtremesSettings], Gev | Gpd], ...] = (_gev, _gpd)
+FITS: tuple[Callable[[xr.DataArray, AssessmentSettings], Gev | Gpd], ...] = (_gev, _gpd)
 
 
 def _annual_maxima(rain: xr.DataArray) -> xr.DataArray:

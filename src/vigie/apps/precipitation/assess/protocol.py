@@ -127,7 +127,7 @@ def _climate(
         missing |= dict.fromkeys(CLIMATE, str(error))
         return words
     steps: dict[str, Callable[[places.Series], xr.Dataset]] = {
-        "extremes": lambda found: places.extremes(found, settings.extremes, settings.seed),
+        "extremes": lambda found: places.extremes(found, settings),
         "trends": places.trends,
         "scaling": scaled,
     }

@@ -143,7 +143,14 @@ def _opened(path: Path) -> xr.Dataset:
 
 def _rain_name(file: xr.Dataset, path: Path, settings: RecordSettings) -> str:
     found = [str(n) for n, v in file.data_vars.items() if n in RAIN or v.attrs.get("standard_name") in RAIN_STANDARD]
-    name = settings.variable or next((n for n in RAIN if n in found), found[0] if found else "")
+    if not settings.variable and len(found) > 1:
+        raise VigieError(
+            f"{path.name} holds several rain variables",
+            found=joined(found, 8),
+            expected="one, or its name",
+            do=f"name the variable of '{settings.name}'",
+        )
+    name = settings.variable or next(iter(found), "")
     if not name or name not in file:
         known = [str(n) for n in file.data_vars]
         raise VigieError(
