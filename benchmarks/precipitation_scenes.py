@@ -58,7 +58,7 @@ def observe_loosely(
     """See a state whose cloud, ice and falling water are only loosely tied to rain at the ground; factors have median 1."""
     rng, loose = np.random.default_rng([seed, 97]), dict(state)
     for name, spread in LOOSE.items():
-        field = gaussian_field(state[name].shape, spacing_km[0], LOOSE_SLOPE, LOOSE_KM, rng)  # type: ignore[arg-type]
+        field = gaussian_field(state[name].shape, spacing_km[0], LOOSE_SLOPE, LOOSE_KM, rng)
         loose[name] = state[name] * np.exp(spread * field)
     return observe(loose, channels, spacing_km, nedt_k, seed)
 
