@@ -150,22 +150,31 @@ def test_simulated_labels_are_matched_and_carried_to_the_observed_ones(orbits, t
 
 
 def test_simulated_labels_calibrate_nothing_test_nothing_and_teach_no_reference(orbits, tmp_path):
-    hybrid = {"observed": ["dpr"], "temperatures": "translated"}
-    intervals, names = {"levels": [0.1, 0.9]}, ["36.64V", "89.00V", "89.00H"]
-    run = prepared(
-        orbits, tmp_path, "orbit-[0-6].nc", hybrid=hybrid, intervals=intervals, ancillary=["observed_label"], channels=names
-    )
-    swaths = labelled(run)
-    taught_here = material(run, swaths, 0)
-    made_up = next(part for part in taught_here.parts if part.source == "era5")
-    assert not taught_here.aside(made_up).any() and any(taught_here.aside(part).any() for part in taught_here.parts)
-    flag = made_up.x[..., made_up.names.index("observed_label")]
-    assert (flag == 0).all(), "which labels are observed is told as it is, whatever becomes of temperatures"
+    intervals = {"levels": [0.1, 0.9]}
+    run = prepared(orbits, tmp_path, "orbit-[0-6].nc", hybrid={"observed": ["dpr"]}, intervals=intervals, final=False)
     perform(app, run, STAGES[:5])
+    swaths = labelled(run)
+    (fold,) = {0, 1} - set(next(swath for swath in swaths if swath.granule.label_source == "era5").folds)
+    made = material(run, swaths, fold)
+    made_up = next(part for part in made.parts if part.source == "era5")
+    assert learnt_from(made_up, fold).any() and not made.aside(made_up).any()
+    assert any(made.aside(part).any() for part in made.parts)
     with xr.open_datatree(run.artefact("verify"), engine="h5netcdf") as scores:
         assert list(scores.children) == ["dpr"]
-    rows = [int((learnt_from(part, 0) & (part.source == "dpr")).sum()) for part in taught_here.parts]
-    assert len(taught(run, swaths, 0)[1]) == sum(rows)
+    rows = sum(int(learnt_from(part, fold).sum()) for part in made.parts if part.source == "dpr")
+    assert len(taught(run, swaths, fold)[1]) == rows
+
+
+def test_translation_carries_temperatures_and_not_what_tells_labels_apart(orbits, tmp_path):
+    hybrid, names = {"observed": ["dpr"], "temperatures": "translated"}, ["36.64V", "89.00V", "89.00H"]
+    run = prepared(orbits, tmp_path, "orbit-[0-6].nc", hybrid=hybrid, ancillary=["observed_label"], channels=names)
+    swaths = labelled(run)
+    made = material(run, swaths, NEVER)
+    made_up = next(part for part in made.parts if part.source == "era5")
+    assert (made_up.x[..., made_up.names.index("observed_label")] == 0).all()
+    (fold,) = next(swath for swath in swaths if swath.granule.label_source == "era5").folds
+    with pytest.raises(VigieError, match="nothing to carry"):
+        material(run, swaths, fold)
 
 
 def test_swaths_that_are_adapted_to_have_the_channels_that_are_learnt_from(orbits, tmp_path):

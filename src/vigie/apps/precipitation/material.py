@@ -215,6 +215,13 @@ def translated(settings: TrainSettings, learnt: Choice) -> Change:
         narrow = [seen_as(part, carried) for part in parts]
         scaling = measure(narrow, learnt)
         sides = [[part for part in narrow if simulated(settings, part) is wanted] for wanted in (True, False)]
+        if not all(any(learnt(part).any() for part in side) for side in sides):
+            raise VigieError(
+                "there is nothing to carry from simulated to observed temperatures",
+                found="a fold that holds out all labels of one of the two",
+                expected="simulated and observed labels to learn from in every fold",
+                do="hold out by something else in train.folds, or set train.hybrid.temperatures = 'as-they-are'",
+            )
         drawn = [rows_of(side, learnt, scaling) for side in sides]
         edges = wet_edges(torch.from_numpy(np.concatenate([y for _, y in drawn])), WET_MM_H, CLASSES)
         source, target = (Domain(torch.from_numpy(z), rain_classes(torch.from_numpy(y), edges)) for z, y in drawn)
