@@ -120,7 +120,7 @@ def test_the_climatology_of_all_is_a_count_by_hand(run):
     found = product(run, "climatology/all.nc").isel(time=0)
     rain, cell = [], []
     for one in orbits(run):
-        good = one["quality_flag"].values < QUALITY["out_of_distribution"]
+        good = one["quality_flag"].values < QUALITY["no_retrieval"]
         rain.append(one["rainfall_rate_sample"].values[good])
         cell.append(np.stack([np.floor(one[axis].values[good] * 2) / 2 + 0.25 for axis in ("latitude", "longitude")], axis=-1))
     samples, cells = np.concatenate(rain), np.concatenate(cell)

@@ -228,6 +228,8 @@ def distribution_figures(scores: xr.Dataset) -> Iterator[ReportFigure]:
     Methods that say one number have none: the truth is below all of their quantiles, or above all.
     """
     scores = scores.sel(model=(scores["coverage"].max("level") > scores["coverage"].min("level")).values)
+    if not scores.sizes["model"]:
+        return
     yield coverage_figure(by_method(scores, lambda of: Curve(of["level"].values, of["coverage"].values)))
     yield pit_figure(by_method(scores, lambda of: Curve(of["bin"].values, of["pit"].values)))
     for threshold in SHOWN_MM_H:
