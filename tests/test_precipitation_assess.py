@@ -206,6 +206,10 @@ def test_files_that_say_too_much_or_nothing_are_refused(assess, tmp_path):
     (tmp_path / "folder").mkdir()
     code, error, _ = assess([{"files": "two.nc"}], {"files": "truth.nc"})
     assert code == 2 and "several rain variables; found pr, rainfall" in error
+    once = daily(rain((800, 1)))
+    xr.concat([once, once.isel(time=[5])], "time").to_netcdf(tmp_path / "again.nc")
+    code, error, _ = assess([{"files": "again.nc"}], {"files": "truth.nc"})
+    assert code == 2 and "is there twice; found 1990-01-06 in again.nc; expected each time once" in error
     code, error, _ = assess([{"files": "folder"}], {"files": "truth.nc"})
     assert code == 2 and "is a folder" in error
 

@@ -173,8 +173,12 @@ def test_translation_carries_temperatures_and_not_what_tells_labels_apart(orbits
     made_up = next(part for part in made.parts if part.source == "era5")
     assert (made_up.x[..., made_up.names.index("observed_label")] == 0).all()
     (fold,) = next(swath for swath in swaths if swath.granule.label_source == "era5").folds
-    with pytest.raises(VigieError, match="nothing to carry"):
-        material(run, swaths, fold)
+    for way in ({"temperatures": "translated"}, {"labels": "matched"}):
+        other = prepared(
+            orbits, tmp_path / "-".join(way), "orbit-[0-6].nc", hybrid={"observed": ["dpr"], **way}, channels=names
+        )
+        with pytest.raises(VigieError, match="nothing to carry"):
+            material(other, labelled(other), fold)
 
 
 def test_swaths_that_are_adapted_to_have_the_channels_that_are_learnt_from(orbits, tmp_path):

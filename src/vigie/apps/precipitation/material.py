@@ -188,13 +188,31 @@ def simulated(settings: TrainSettings, part: Footprints) -> bool:
     return settings.hybrid.simulates(part.source)
 
 
+def simulated_and_observed(settings: TrainSettings, parts: Sequence[Footprints], learnt: Choice) -> list[list[Footprints]]:
+    """Tell apart swaths with simulated labels and those with observed ones.
+
+    Raises
+    ------
+    VigieError: nothing is learnt from one of the two.
+    """
+    sides = [[part for part in parts if simulated(settings, part) is wanted] for wanted in (True, False)]
+    if not all(any(learnt(part).any() for part in side) for side in sides):
+        raise VigieError(
+            "there is nothing to carry simulated labels to, or none to carry",
+            found="a fold that holds out all simulated or all observed labels",
+            expected="labels of both to learn from in every fold",
+            do="hold out by something else in train.folds, or leave labels and temperatures of train.hybrid as they are",
+        )
+    return sides
+
+
 def matched(settings: TrainSettings, learnt: Choice) -> Change:
     """Give simulated rain rates the distribution of observed ones, of what is learnt from."""
 
     def change(parts: Sequence[Footprints]) -> list[Footprints]:
         if settings.hybrid.labels == "as-they-are":
             return list(parts)
-        sides = [[part for part in parts if simulated(settings, part) is wanted] for wanted in (True, False)]
+        sides = simulated_and_observed(settings, parts, learnt)
         made_up, real = (np.concatenate([part.y[learnt(part)] for part in side]) for side in sides)
         found = fit_label_map(made_up, real)
         return [replace(p, y=found(p.y).astype(np.float32)) if simulated(settings, p) else p for p in parts]
@@ -214,14 +232,7 @@ def translated(settings: TrainSettings, learnt: Choice) -> Change:
         carried = [k for k, name in enumerate(parts[0].names) if name not in settings.seen.ancillary]
         narrow = [seen_as(part, carried) for part in parts]
         scaling = measure(narrow, learnt)
-        sides = [[part for part in narrow if simulated(settings, part) is wanted] for wanted in (True, False)]
-        if not all(any(learnt(part).any() for part in side) for side in sides):
-            raise VigieError(
-                "there is nothing to carry from simulated to observed temperatures",
-                found="a fold that holds out all labels of one of the two",
-                expected="simulated and observed labels to learn from in every fold",
-                do="hold out by something else in train.folds, or set train.hybrid.temperatures = 'as-they-are'",
-            )
+        sides = simulated_and_observed(settings, narrow, learnt)
         drawn = [rows_of(side, learnt, scaling) for side in sides]
         edges = wet_edges(torch.from_numpy(np.concatenate([y for _, y in drawn])), WET_MM_H, CLASSES)
         source, target = (Domain(torch.from_numpy(z), rain_classes(torch.from_numpy(y), edges)) for z, y in drawn)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -71,17 +71,13 @@ class RainHeadSettings(BaseModel, extra="forbid", frozen=True):
     @model_validator(mode="after")
     def _settings_fit_together(self) -> RainHeadSettings:
         own = {"quantile": QUANTILES, "tail": {*QUANTILES, *TAIL}, "tweedie": {"power"}}.get(self.name, set[str]())
-        idle = [name for name in sorted({*QUANTILES, *TAIL, "power"} - own) if getattr(self, name) != self.default(name)]
+        others = sorted({*QUANTILES, *TAIL, "power"} - own)
+        idle = [name for name in others if getattr(self, name) != type(self).model_fields[name].default]
         if idle:
             raise ValueError(f"head '{self.name}' takes no {', '.join(idle)}: leave it out")
         if self.objective == "rain-weighted" and self.scale != "linear":
             raise ValueError("objective 'rain-weighted' weighs rain in mm/h: leave out 'scale'")
         return self
-
-    @classmethod
-    def default(cls, name: str) -> Any:
-        """Give what a setting is where nobody says."""
-        return cls.model_fields[name].default
 
 
 def increasing(levels: tuple[float, ...]) -> tuple[float, ...]:

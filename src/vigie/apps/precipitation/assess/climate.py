@@ -123,14 +123,6 @@ def daily(record: Record, cells: Cells | Points, which: int, seed: int = 0, vari
     values, days = np.concatenate(pieces), np.concatenate(dates)
     if not record.daily:
         values, days = _by_day(values, days, max(1, round(DAY_H / record.step_h)))
-    names, times = np.unique(days, return_counts=True)
-    if (times > 1).any():
-        raise VigieError(
-            f"'{record.name}' holds times twice",
-            found=", ".join(names[times > 1][:3].tolist()),
-            expected="each day once",
-            do="leave the second out",
-        )
     made = xr.DataArray(values * (DAY_H if variable == "rain" else 1.0), dims=("time", "cell"), name=variable)
     made = made.assign_coords(time=_index(days, record.parts[0])).sortby("time")
     whole = xr.date_range(made["time"].values[0], made["time"].values[-1], freq="D", use_cftime=made["time"].dtype == object)

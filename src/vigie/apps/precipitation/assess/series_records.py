@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,6 +86,7 @@ def csv_record(paths: Sequence[Path], settings: RecordSettings) -> Record:
         rate = _not_negative(data * factor, path)
         time = table.index.to_numpy()
         parts.append(Part(path.name, time, days_of(stamps_of(time)), {"place": len(names)}, partial(_cut, rate)))
+    _refuse_twice(parts, abs(step_h - 24) < 1e-6, settings.name)
     unknown = np.full(len(names), np.nan)
     place = xr.Dataset({"latitude": ("place", unknown), "longitude": ("place", unknown), "name": ("place", np.array(names))})
     return Record(settings.name, "places", tuple(parts), step_h, place)
@@ -263,12 +263,14 @@ def _not_negative(data: xr.Dataset, path: Path) -> xr.Dataset:
 
 
 def _refuse_twice(parts: Sequence[Part], daily: bool, name: str) -> None:
-    keys: dict[str, Any] = {}
+    where: dict[str, str] = {}
     for part in parts:
-        for key in part.keys(daily):
-            if keys.setdefault(str(key), part) is not part:
+        for key in map(str, part.keys(daily)):
+            if key and key in where:
                 raise VigieError(
-                    f"a time of '{name}' is in two files",
-                    found=f"{key} in {keys[str(key)].name} and {part.name}",
-                    do="give it once",
+                    f"a time of '{name}' is there twice",
+                    found=f"{key} in {' and '.join(dict.fromkeys((where[key], part.name)))}",
+                    expected="each time once",
+                    do="leave one out",
                 )
+            where[key] = part.name
