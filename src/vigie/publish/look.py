@@ -36,6 +36,7 @@ TITLE_POINTS, TEXT_POINTS, SMALL_POINTS = 10.5, 8.5, 7.5
 
 RAMPS: Mapping[str, tuple[str, ...]] = {
     "viridis": ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"),
+    "ice": ("#0b1f3f", "#123a6b", "#1f5a92", "#3f7fb3", "#6fa3c9", "#9fc3dc", "#c7dcea", "#e6f0f6", "#ffffff"),
     "magma": ("#000004", "#1d1147", "#51127c", "#832681", "#b73779", "#e75263", "#fc8961", "#fec488", "#fcfdbf"),
 }
 """Colours from low to high; the vocabulary says which ramp shows a variable."""
