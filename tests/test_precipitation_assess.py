@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import lognorm
+from scipy.stats import genpareto, lognorm
 
 from vigie.apps.precipitation.assess.matching import _shared
 from vigie.apps.precipitation.assess.record import groups_of, step_length_h
@@ -250,6 +250,33 @@ def test_gauges_in_csv_and_their_annual_figures(assess, tmp_path):
     low, high = (extremes["return_level_interval"].sel(fit="gev", bound=bound) for bound in ("low", "high"))
     assert (low < level).all() and (level < high).all()
     assert "the highest day of a year has 0.70 of the reference" in (out / "assessment.html").read_text()
+
+
+STORM = (0, 0, 20, 30, 0, 25, 0, 0, 40, 0, np.nan, 35, *[0] * 33)
+"""Days of a storm season, mm: above 10 mm are a pair, one a dry day later, one two dry days later, one after a dry day and an unknown one."""
+
+
+@pytest.mark.parametrize(("separation", "peaks"), [(0, (2, 3, 5, 8, 11)), (1, (3, 5, 8, 11)), (2, (3, 8, 11)), (3, (8,))])
+def test_days_of_one_storm_are_one_excess(assess, tmp_path, separation, peaks):
+    seasons = 150
+    growth = np.random.default_rng(0).exponential(1, (seasons, 1)) + 1  # all days of a season alike: orders within it stay
+    values = (np.array(STORM) * growth).reshape(-1, 1)
+    daily(values).to_netcdf(tmp_path / "truth.nc")
+    keys = f"[extremes]\nthreshold_mm = 10\nbootstrap = 20\nseparation_days = {separation}\n"
+    code, _, out = assess([{"files": "truth.nc"}], {"files": "truth.nc"}, keys)
+    assert code == 0
+    found = group(out, "extremes").isel(product=0, cell=0).sel(source="reference")
+    assert (found["excess_days"], found["clusters"]) == (5 * seasons, len(peaks) * seasons)
+    assert float(found["extremal_index"]) == len(peaks) / 5
+    excesses = values.reshape(seasons, -1)[:, list(peaks)].ravel() - 10
+    shape, _, scale = genpareto.fit(excesses, floc=0)
+    np.testing.assert_allclose(found["parameter"].sel(fit="gpd", name=["scale", "shape"]), [scale, shape], rtol=0.01, atol=2e-3)
+    per_year = excesses.size / (44 * seasons / 365.25)  # of known days
+    level = 10 + genpareto.isf(1 / (50 * per_year), shape, 0, scale)
+    np.testing.assert_allclose(found["return_level"].sel(fit="gpd", return_period=50), level, rtol=0.01)
+    page = (out / "assessment.html").read_text()
+    told = "Every day above the threshold is fitted" if not separation else "The extremal index is clusters over days"
+    assert told in page and f">{len(peaks) / 5:.2f}<" in page
 
 
 def test_weather_of_its_own_is_compared_as_climate_alone(assess, tmp_path):

@@ -167,7 +167,7 @@ def test_the_gauge_of_fort_collins(data, tmp_path):
         tmp_path,
         [{"files": "halved.csv", "units": "inch"}],
         {"files": "gauge.csv", "units": "inch"},
-        extremes={"bootstrap": 20, "threshold_mm": 0.395 * INCH_MM, "years": (20, 100)},
+        extremes={"bootstrap": 20, "threshold_mm": 0.395 * INCH_MM, "years": (20, 100), "separation_days": 0},
     ).products[0]
     extremes = found.figures["extremes"].isel(cell=0).sel(source="reference")
     gpd, gev = (extremes.sel(fit=fit) for fit in ("gpd", "gev"))

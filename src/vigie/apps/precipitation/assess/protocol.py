@@ -9,7 +9,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from vigie.apps.precipitation.assess import climate, places, warming
+from vigie.apps.precipitation.assess import climate, places, return_levels, warming
 from vigie.apps.precipitation.assess.counters import COUNTERS, OF_OWN_WEATHER, protocol_of
 from vigie.apps.precipitation.assess.counting import counted, finished
 from vigie.apps.precipitation.assess.figures import described
@@ -127,7 +127,7 @@ def _climate(
         missing |= dict.fromkeys(CLIMATE, str(error))
         return words
     steps: dict[str, Callable[[places.Series], xr.Dataset]] = {
-        "extremes": lambda found: places.extremes(found, settings),
+        "extremes": lambda found: return_levels.extremes(found, settings),
         "trends": places.trends,
         "scaling": scaled,
     }

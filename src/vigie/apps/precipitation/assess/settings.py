@@ -58,6 +58,12 @@ class ExtremesSettings(Settings):
     threshold_quantile: float = Field(
         default=0.95, gt=0.5, lt=1, description="without threshold_mm: this quantile of the wet days of each record"
     )
+    separation_days: int = Field(
+        default=1,
+        ge=0,
+        description="days at or below the threshold that end a cluster of excesses, of which the highest is fitted (runs "
+        "declustering, Coles 2001, 5.3.2; 1 is what extRemes takes, Gilleland & Katz 2016); 0: every excess is fitted",
+    )
     bootstrap: int = Field(default=300, ge=20, description="parametric draws for the 90 % intervals of return levels")
 
     @field_validator("years")
