@@ -253,7 +253,7 @@ def test_gauges_in_csv_and_their_annual_figures(assess, tmp_path):
 
 
 STORM = (0, 0, 20, 30, 0, 25, 0, 0, 40, 0, np.nan, 35, *[0] * 33)
-"""Days of a storm season, mm: above 10 mm are a pair, one a dry day later, one two dry days later, one after a dry day and an unknown one."""
+"""Days, mm. Above 10 are a pair, one a dry day later, one two dry days later, one after a dry and an unknown day."""
 
 
 @pytest.mark.parametrize(("separation", "peaks"), [(0, (2, 3, 5, 8, 11)), (1, (3, 5, 8, 11)), (2, (3, 8, 11)), (3, (8,))])

@@ -177,49 +177,6 @@ class GridCounts:
         return Tally(xr.Dataset(totals, coords={**coords, "intensity": EDGES}), xr.Dataset(weights, coords=coords))
 
 
-def count_samples(
-    rain: NDArray[np.floating], latitude: NDArray[np.floating], longitude: NDArray[np.floating], cell_deg: float
-) -> Tally:
-    """Count samples of a swath into the cells of a grid of latitude and longitude that spans the Earth.
-
-    Only the rectangle of cells that holds samples is in the tally; adding takes the union, whatever granule comes first.
-
-    Parameters
-    ----------
-    rain, latitude, longitude: of one shape, degrees north and east (-180 to 180); samples with NaN are not counted.
-    cell_deg: size of a cell, a whole number of which make 180 degrees.
-
-    Raises
-    ------
-    VigieError: cells do not divide the Earth, positions are no degrees, rain is negative, or nothing is valid.
-
-    Examples
-    --------
-    >>> tally = count_samples(np.array([1.0, 3.0]), np.array([0.2, 0.3]), np.array([179.9, -180.0]), cell_deg=1.0)
-    >>> tally.weight["rain"].sel(latitude=0.5, longitude=[-179.5, 179.5]).values.tolist()
-    [1, 1]
-    """
-    rows = 180 / cell_deg
-    if abs(rows - round(rows)) > 1e-9:
-        raise VigieError(
-            "cells do not divide the Earth", found=f"{cell_deg} degrees", expected="180 is a whole number of cells"
-        )
-    valid = np.isfinite(rain) & np.isfinite(latitude) & np.isfinite(longitude)
-    if not valid.any():
-        raise VigieError("there is no rain to count", found=f"0 of {rain.size} samples valid", do="leave this swath out")
-    north, east = latitude[valid].astype(np.float64), longitude[valid].astype(np.float64)
-    if np.abs(north).max() > 90 or np.abs(east).max() > 180:
-        raise VigieError("positions are no degrees", found=f"up to {np.abs(north).max():g} N, {np.abs(east).max():g} E")
-    y = np.minimum((north + 90) // cell_deg, round(rows) - 1).astype(np.int64)
-    x = ((east + 180) // cell_deg).astype(np.int64) % (2 * round(rows))
-    height, width = int(np.ptp(y)) + 1, int(np.ptp(x)) + 1
-    coords = {
-        "latitude": (np.arange(y.min(), y.max() + 1) + 0.5) * cell_deg - 90,
-        "longitude": (np.arange(x.min(), x.max() + 1) + 0.5) * cell_deg - 180,
-    }
-    return _count(rain[valid], (y - y.min()) * width + x - x.min(), {"latitude": height, "longitude": width}, coords)
-
-
 def count_distribution(rain: NDArray[np.floating]) -> Tally:
     """Count samples of any shape, wherever they are, into the fine bins; NaN are not counted.
 
@@ -239,7 +196,7 @@ def finish_climatology(tally: Tally, wet: float, quantiles: Sequence[float] = QU
 
     Parameters
     ----------
-    tally: of `count_field` or `count_samples`, pooled over any dimensions.
+    tally: of `count_field` or `GridCounts`, pooled over any dimensions.
     wet: least rain of a wet sample; an edge of the histogram: 0.01, 0.1, 1, 10 and steps between.
     quantiles: shares; NaN where there are fewer samples than 1/(1 - share).
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vigie.apps.precipitation.assess.pairing import Match, Pairing
 from vigie.apps.precipitation.assess.settings import AssessmentSettings
-from vigie.verify.climatology import count_distribution, histogram_quantiles
+from vigie.verify.climatology import count_distribution, quantile_quantile
 from vigie.verify.events import count_events, reliability
 from vigie.verify.fields import FieldSample, count_fractions, finish_fractions
 from vigie.verify.indices import ROUNDING
@@ -131,15 +131,14 @@ def count_intensity(match: Match, protocol: Protocol) -> Tally:
 
 def finish_intensity(tally: Tally) -> xr.Dataset:
     """Turn histograms into wet fractions, quantiles (probability) and the ratios of p99, p99.9 and wet fraction."""
-    both = {name: _histogram(tally, name) for name in ("product", "reference")}
-    quantile = {name: histogram_quantiles(t, QQ).rename(quantile="probability") for name, t in both.items()}
-    wet = {name: tally.mean()[f"{name}_wet"] for name in both}
-    over = quantile["product"] / quantile["reference"].where(quantile["reference"] > 0)
+    quantile = quantile_quantile(_histogram(tally, "product"), _histogram(tally, "reference"), QQ)
+    quantile = quantile.rename(quantile="probability")
+    wet = {name: tally.mean()[f"{name}_wet"] for name in ("product", "reference")}
     return xr.Dataset(
         {
             "wet_ratio": wet["product"] / wet["reference"].where(wet["reference"] > 0),
-            "p99_ratio": over.sel(probability=0.99, drop=True),
-            "p999_ratio": over.sel(probability=0.999, drop=True),
+            "p99_ratio": quantile["ratio"].sel(probability=0.99, drop=True),
+            "p999_ratio": quantile["ratio"].sel(probability=0.999, drop=True),
             "wet_fraction": wet["product"],
             "reference_wet_fraction": wet["reference"],
             "quantile": quantile["product"],
