@@ -12,10 +12,16 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import genpareto, lognorm
+from scipy.stats import genpareto, kstest, lognorm
 
-from vigie.apps.precipitation.assess.matching import _shared
+from vigie.apps.precipitation.assess import record
+from vigie.apps.precipitation.assess.climate import daily as daily_rain
+from vigie.apps.precipitation.assess.counters import Protocol, samples
+from vigie.apps.precipitation.assess.matching import _shared, same_cells
+from vigie.apps.precipitation.assess.opening import open_record
+from vigie.apps.precipitation.assess.pairing import pair
 from vigie.apps.precipitation.assess.record import groups_of, step_length_h
+from vigie.apps.precipitation.assess.settings import AssessmentSettings, ProductSettings
 from vigie.cli import main
 from vigie.core.errors import VigieError
 from vigie.verify.members import crps_fair
@@ -277,6 +283,63 @@ def test_days_of_one_storm_are_one_excess(assess, tmp_path, separation, peaks):
     page = (out / "assessment.html").read_text()
     told = "Every day above the threshold is fitted" if not separation else "The extremal index is clusters over days"
     assert told in page and f">{len(peaks) / 5:.2f}<" in page
+
+
+LEVELS = np.linspace(0.005, 0.995, 100)
+
+
+@pytest.fixture
+def uniform_days(tmp_path):
+    """A product whose quantiles are their levels, on a grid in two files: what is drawn is what was random."""
+    days = np.arange("2001-01-01", "2003-01-01", dtype="datetime64[D]").astype("datetime64[ns]")
+    for number, part in enumerate((days[:500], days[500:])):
+        values = np.broadcast_to(LEVELS[:, None, None, None], (LEVELS.size, part.size, 4, 6))
+        made = grid(values, units="mm day-1", time=part, extra=("quantile",)).assign_coords(quantile=LEVELS)
+        made.to_netcdf(tmp_path / f"part{number}.nc")
+    said = ProductSettings(name="uniform", files=("part0.nc", "part1.nc"))
+    return said, open_record(said, tmp_path)
+
+
+def with_blocks(monkeypatch, kibibytes, do):
+    """Do something while so much rain is held at once."""
+    with monkeypatch.context() as patched:
+        patched.setattr(record, "BLOCK_BYTES", kibibytes * 2**10)
+        return do()
+
+
+def test_draws_do_not_depend_on_blocks_and_cells_and_do_not_repeat(uniform_days, monkeypatch):
+    _, product = uniform_days
+    cells = same_cells(product, product, 1.0)
+    whole = with_blocks(monkeypatch, 65536, lambda: daily_rain(product, cells, 0)).values
+    assert whole.shape == (730, 24) and len(record.blocks(product.parts[0], product.layers + 1)) == 1
+    for kibibytes in (512, 20):
+        np.testing.assert_array_equal(with_blocks(monkeypatch, kibibytes, lambda: daily_rain(product, cells, 0)), whole)
+    pieces = [daily_rain(product, piece, 0).values for piece in cells.pieces(6)]
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
+    points = cells.points(5)
+    np.testing.assert_array_equal(daily_rain(product, points, 0), whole[:, [0, 6, 12, 17, 23]])
+    # uniform, no row like another, and neither cells nor neighbouring days nor product and reference go together
+    inside = whole[(whole > LEVELS[0]) & (whole < LEVELS[-1])]
+    assert np.unique(inside).size == inside.size and kstest(whole.ravel(), "uniform").pvalue > 0.01
+    for other in (np.roll(whole, 1, axis=0), np.roll(whole, 1, axis=1), daily_rain(product, cells, 1).values):
+        assert abs(np.corrcoef(whole.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(whole.size)
+
+
+def test_samples_of_a_group_do_not_depend_on_blocks_and_do_not_repeat(uniform_days, monkeypatch):
+    said, product = uniform_days
+    asked = AssessmentSettings(
+        app="precipitation", name="page", reference=said, products=(said.model_copy(update={"name": "b"}),)
+    )
+    protocol = Protocol((1.0,), 0.1, draws=2, seed=0)
+
+    def drawn():
+        matches = pair(product, product, said, asked).matches()
+        return np.concatenate([np.stack(list(samples(match, protocol))) for match in matches], axis=1)
+
+    whole, cut = (with_blocks(monkeypatch, kibibytes, drawn) for kibibytes in (65536, 20))
+    np.testing.assert_array_equal(whole, cut)
+    inside = whole[(whole > LEVELS[0]) & (whole < LEVELS[-1])]
+    assert np.unique(inside).size == inside.size
 
 
 def test_weather_of_its_own_is_compared_as_climate_alone(assess, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from vigie.apps.precipitation.assess.chances import realisation, with_chances
 from vigie.apps.precipitation.assess.matching import Cells, Points
 from vigie.apps.precipitation.assess.pairing import Pairing
 from vigie.apps.precipitation.assess.record import DAY_H, Part, Record, blocks
@@ -15,7 +16,6 @@ from vigie.apps.precipitation.assess.settings import AssessmentSettings
 from vigie.core.errors import VigieError
 from vigie.verify.bootstrap import BOUNDS, interval
 from vigie.verify.indices import UNITS, etccdi
-from vigie.verify.quantiles import draw
 from vigie.verify.tally import Tally, add_all, field_tally
 
 Floats = NDArray[np.float64]
@@ -113,13 +113,15 @@ def daily(record: Record, cells: Cells | Points, which: int, seed: int = 0, vari
     Finer steps are averaged to days that have all of them; days without data are NaN. One realisation is taken of products
     with a distribution.
     """
-    dates, pieces = [], []
+    dates, pieces, before = [], [], 0
     for part in record.parts:
         for steps in blocks(part, record.layers + 1):
-            data = cells.pick(part.read(steps), which)
-            values = realisation(data, seed) if variable == "rain" else data[variable].values
+            numbers = before + np.arange(steps.start, steps.stop)
+            data = cells.pick(with_chances(part.read(steps), (seed, which), numbers), which)
+            values = realisation(data) if variable == "rain" else data[variable].values
             pieces.append(values.reshape(values.shape[0], -1))
             dates.append(part.keys(daily=True)[steps])
+        before += part.time.size
     values, days = np.concatenate(pieces), np.concatenate(dates)
     if not record.daily:
         values, days = _by_day(values, days, max(1, round(DAY_H / record.step_h)))
@@ -127,17 +129,6 @@ def daily(record: Record, cells: Cells | Points, which: int, seed: int = 0, vari
     made = made.assign_coords(time=_index(days, record.parts[0])).sortby("time")
     whole = xr.date_range(made["time"].values[0], made["time"].values[-1], freq="D", use_cftime=made["time"].dtype == object)
     return made.reindex(time=whole).assign_attrs(units="mm day-1" if variable == "rain" else "degC")
-
-
-def realisation(data: xr.Dataset, seed: int) -> Floats:
-    """Take one thing that could have fallen: the first member, a draw of the quantiles, or the one number there is."""
-    if "rain_member" in data:
-        return np.asarray(data["rain_member"].isel(member=0).values, np.float64)
-    if "rain_quantile" in data:
-        ordered = np.maximum.accumulate(data["rain_quantile"].values.astype(np.float64), axis=0)
-        drawn: Floats = draw(ordered, data["quantile"].values, draws=1, seed=seed)[0]
-        return drawn
-    return np.asarray(data["rain"].values, np.float64)
 
 
 def _by_day(values: np.ndarray, days: np.ndarray, expected: int) -> tuple[np.ndarray, np.ndarray]:

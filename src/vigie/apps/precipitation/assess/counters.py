@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from zlib import crc32
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from vigie.apps.precipitation.assess.chances import chances, drawn
 from vigie.apps.precipitation.assess.pairing import Match, Pairing
 from vigie.apps.precipitation.assess.settings import AssessmentSettings
 from vigie.verify.climatology import count_distribution, quantile_quantile
@@ -21,7 +21,7 @@ from vigie.verify.fields import FieldSample, count_fractions, finish_fractions
 from vigie.verify.indices import ROUNDING
 from vigie.verify.members import MemberSample, count_members, spread_of_members
 from vigie.verify.quantile_scores import COVERAGE_LEVELS, TAIL_MM_H, count_quantiles, finish_quantiles
-from vigie.verify.quantiles import QuantileSample, draw, exceedance_sample
+from vigie.verify.quantiles import QuantileSample, exceedance_sample
 from vigie.verify.rain import THRESHOLDS_MM_H, RainSample, count_detections, count_rates, finish_detections, finish_rates
 from vigie.verify.spectra import COHERENCE_WINDOW_PX, count_coherence, finish_coherence
 from vigie.verify.spread import count_spread, finish_spread, spread_of_quantiles
@@ -101,10 +101,10 @@ def samples(match: Match, protocol: Protocol) -> Iterator[Floats]:
         yield from match.members
     elif match.quantiles is not None and match.levels is not None:
         known = np.isfinite(match.quantiles).all(axis=0) & np.isfinite(match.truth)
-        ordered = np.maximum.accumulate(match.quantiles[:, known], axis=0)
-        seed = protocol.seed + crc32(f"{match.group[0]}".encode()) % 2**31
+        quantiles, cells = match.quantiles[:, known], int(np.prod(known.shape[1:]))
         for number in range(protocol.draws if known.any() else 0):
-            yield draw(ordered, match.levels, draws=1, seed=seed + number)[0]
+            chance = chances((protocol.seed, number), match.step, cells).reshape(known.shape)
+            yield drawn(quantiles, match.levels, chance[known])
     else:
         yield match.estimate
 

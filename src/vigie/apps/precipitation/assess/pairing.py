@@ -26,7 +26,7 @@ SAME_TIME = np.timedelta64(30, "m")
 
 @dataclass(frozen=True)
 class Match:
-    """Some steps of a product beside the reference, in the unit of the pairing, and the group of each step.
+    """Some steps of a product beside the reference, in the unit of the pairing, with the group and the number of each step.
 
     `quantiles` (level, step, ...) at `levels`, or `members` (member, step, ...), where the product has them; `fields` says
     whether (step, y, x) are images.
@@ -35,6 +35,7 @@ class Match:
     estimate: Floats
     truth: Floats
     group: Texts
+    step: NDArray[np.int64]
     quantiles: Floats | None = None
     levels: Floats | None = None
     members: Floats | None = None
@@ -44,7 +45,8 @@ class Match:
         """Keep some steps."""
         layers = (None if part is None else part[:, steps] for part in (self.quantiles, self.members))
         quantiles, members = layers
-        return Match(self.estimate[steps], self.truth[steps], self.group[steps], quantiles, self.levels, members, self.fields)
+        estimate, truth, group, step = self.estimate[steps], self.truth[steps], self.group[steps], self.step[steps]
+        return Match(estimate, truth, group, step, quantiles, self.levels, members, self.fields)
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def _footprints(product: Record, reference: Record) -> Pairing | None:
     notes = (f"{counted(left, 'granule')} of {product.name} without the same footprints in {reference.name} take no part.",)
 
     def matches() -> Iterator[Match]:
+        before = 0
         for part, other in pairs:
             steps = steps_at_once(part.sizes.values(), product.layers + 2)
             for start in range(0, part.time.size, steps):
@@ -114,7 +117,9 @@ def _footprints(product: Record, reference: Record) -> Pairing | None:
                 if not coincide(_positions(ours), _positions(theirs)):
                     raise VigieError(f"{part.name} and {other.name} have other footprints", do="give one granule once")
                 group = np.where(other.group[window] != "", other.group[window], part.group[window])
-                yield _match(ours, theirs, group, 1.0, min(part.time.size, *part.sizes.values()) > 1)
+                number = before + np.arange(window.start, window.stop)
+                yield _match(ours, theirs, (group, number), 1.0, min(part.time.size, *part.sizes.values()) > 1)
+            before += part.time.size
 
     how = f"footprint by footprint: {product.name} and {reference.name} have the same positions"
     return Pairing(
@@ -156,8 +161,8 @@ def _series(product: Record, reference: Record, cells: Cells, own: bool) -> Pair
                 cells.pick(part.read(steps), which)
                 for which, (part, steps) in enumerate(((run.part, run.steps), (run.other, run.other_steps)))
             )
-            group = groups[start : start + run.keys.size]
-            yield _match(ours, theirs, group, scale, product.geometry == "grid" and not own)
+            number = np.arange(start, start + run.keys.size)
+            yield _match(ours, theirs, (groups[number], number), scale, product.geometry == "grid" and not own)
 
     how = f"{cells.how}, at the {counted(int(starts[-1]), 'time')} that both have"
     notes: tuple[str, ...] = ("Days of its own weather: only climates are compared, not days.",) if own else ()
@@ -219,9 +224,8 @@ def _averages(product: Record, reference: Record, settings: AssessmentSettings) 
         f"{pairing.cell_deg:g} degrees and intervals of {pairing.hours:g} h; {found.key.size:,} averages that both have"
     )
     notes = ("Averages are weaker than what was averaged, in both; distributions are not averaged.",)
-    return Pairing(
-        product, reference, how, "mm h-1", grouped, lambda: iter((Match(found.product, found.reference, groups),)), notes=notes
-    )
+    match = Match(found.product, found.reference, groups, np.arange(found.key.size))
+    return Pairing(product, reference, how, "mm h-1", grouped, lambda: iter((match,)), notes=notes)
 
 
 def no_overlap(product: Record, reference: Record) -> VigieError:
@@ -239,10 +243,10 @@ def _span(record: Record) -> str:
     return f"{record.name} {known[0]} to {known[-1]}" if known else f"{record.name} without times"
 
 
-def _match(ours: xr.Dataset, theirs: xr.Dataset, group: Texts, scale: float, fields: bool) -> Match:
-    """Put data of the same steps and places side by side, in the unit wanted."""
+def _match(ours: xr.Dataset, theirs: xr.Dataset, steps: tuple[Texts, NDArray[np.int64]], scale: float, fields: bool) -> Match:
+    """Put data of the same steps, with their groups and numbers, and of the same places side by side, in the unit wanted."""
     quantiles = ours["rain_quantile"].values.astype(np.float64) * scale if "rain_quantile" in ours else None
     members = ours["rain_member"].values.astype(np.float64) * scale if "rain_member" in ours else None
     levels = ours["quantile"].values.astype(np.float64) if quantiles is not None else None
     estimate, truth = (data["rain"].values.astype(np.float64) * scale for data in (ours, theirs))
-    return Match(estimate, truth, group, quantiles, levels, members, fields)
+    return Match(estimate, truth, *steps, quantiles, levels, members, fields)
