@@ -342,6 +342,40 @@ def test_samples_of_a_group_do_not_depend_on_blocks_and_do_not_repeat(uniform_da
     assert np.unique(inside).size == inside.size
 
 
+def test_only_the_places_that_are_named_are_compared(assess, tmp_path):
+    values = rain((400, 3), seed=3) * 9
+    daily(values, names=("A", "B", "C")).to_netcdf(tmp_path / "truth.nc")
+    daily(2 * values[:, ::-1], names=("C", "B", "A")).to_netcdf(tmp_path / "product.nc")
+    code, error, out = assess([{"files": "product.nc"}], {"files": "truth.nc"}, '[pairing]\nonly = ["C", "A"]\n')
+    assert (code, error) == (0, "")
+    rates = group(out, "rates").isel(product=0)
+    assert float(rates["pairs"]) == 800
+    np.testing.assert_allclose(rates["mae"], values[:, [0, 2]].mean())
+    for only, said in (("D", "found C, B, A; expected D"), ("place A", "did you mean|name places")):
+        code, error, _ = assess([{"files": "product.nc"}], {"files": "truth.nc"}, f'[pairing]\nonly = ["{only}"]\n')
+        assert code == 2 and re.search(said, error)
+    grid(rain((48, 6, 6))).to_netcdf(tmp_path / "grid.nc")
+    code, error, _ = assess([{"files": "grid.nc"}], {"files": "grid.nc"}, '[pairing]\nonly = ["A"]\n')
+    assert code == 2 and "found no places with names" in error
+
+
+def test_temperatures_are_called_what_they_are(assess, tmp_path):
+    days, rng = 3000, np.random.default_rng(5)
+    warmth = 15 + 8 * np.sin(np.arange(days) / 58) + rng.normal(0, 1, days)
+    made = daily(rng.gamma(2, 6, (days, 1)))
+    made["tasmax"] = (("time", "place"), warmth[:, None], {"units": "degC"})
+    made.to_netcdf(tmp_path / "highest.nc")
+    made.rename(tasmax="tdps").to_netcdf(tmp_path / "dew.nc")
+    keys = "[scaling]\nbins = 5\nquantile = 0.9\n[extremes]\nbootstrap = 20\n"
+    code, _, out = assess([{"files": "highest.nc"}], {"files": "dew.nc"}, keys)
+    assert code == 0 and group(out, "scaling")["temperature"].values.ravel().tolist() == [
+        "daily maximum temperature",
+        "dew point",
+    ]
+    page = (out / "assessment.html").read_text()
+    assert page.count("<td>daily maximum temperature</td>") == 1 and page.count("<td>dew point</td>") == 1
+
+
 def test_weather_of_its_own_is_compared_as_climate_alone(assess, tmp_path):
     daily(rain((1100, 1), seed=1) * 5).to_netcdf(tmp_path / "model.nc")
     daily(rain((1100, 1), seed=2) * 5).to_netcdf(tmp_path / "gauge.nc")

@@ -128,7 +128,8 @@ def daily(record: Record, cells: Cells | Points, which: int, seed: int = 0, vari
     made = xr.DataArray(values * (DAY_H if variable == "rain" else 1.0), dims=("time", "cell"), name=variable)
     made = made.assign_coords(time=_index(days, record.parts[0])).sortby("time")
     whole = xr.date_range(made["time"].values[0], made["time"].values[-1], freq="D", use_cftime=made["time"].dtype == object)
-    return made.reindex(time=whole).assign_attrs(units="mm day-1" if variable == "rain" else "degC")
+    described = {"units": "mm day-1"} if variable == "rain" else {"units": "degC", "long_name": record.temperature}
+    return made.reindex(time=whole).assign_attrs(described)
 
 
 def _by_day(values: np.ndarray, days: np.ndarray, expected: int) -> tuple[np.ndarray, np.ndarray]:

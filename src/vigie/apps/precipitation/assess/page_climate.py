@@ -122,11 +122,13 @@ def scaling_section(assessment: Assessment) -> Section:
                 for source, name in zip(SOURCES, names(one, assessment), strict=True)
                 if bool(part["intensity"].sel(source=source).notnull().any())
             }
-            frame = Frame(f"{cell}: extremes by temperature", ("temperature, °C", "mm per day"), ("linear", "log"))
+            which = " or ".join(dict.fromkeys(str(name) for name in part["temperature"].values if name))
+            frame = Frame(f"{cell}: extremes by temperature", (f"{which}, °C", "mm per day"), ("linear", "log"))
             figures.append(chart(partial(curve_chart, curves, frame), f"{one.name} at {cell}.", f"scaling at {cell}"))
         whose = dict(zip(SOURCES, names(one, assessment), strict=True))
-        lines += [(whose[source], place, said) for (source, place), said in one.scaling.items()]
-    columns = tuple(map(Column, ("record", "place", "scaling with temperature")))
+        called = {source: str(found["temperature"].sel(source=source).item()) for source in SOURCES}
+        lines += [(whose[source], place, called[source], said) for (source, place), said in one.scaling.items()]
+    columns = tuple(map(Column, ("record", "place", "temperature", "scaling with it")))
     rows: tuple[tuple[Cell, ...], ...] = tuple(dict.fromkeys(lines))
     text = (
         "A high quantile of wet days by bins of temperature, beside the 6 to 7 % per kelvin by which air can hold more vapour."

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vigie.acquire.granules.colocate import coincide
 from vigie.apps.precipitation.assess.bins import averages
-from vigie.apps.precipitation.assess.matching import Cells, same_cells
+from vigie.apps.precipitation.assess.matching import Cells, chosen, same_cells
 from vigie.apps.precipitation.assess.record import DAY_H, Part, Record, Texts, groups_of, steps_at_once
 from vigie.apps.precipitation.assess.settings import AssessmentSettings, ProductSettings
 from vigie.core.errors import VigieError, counted
@@ -78,17 +78,21 @@ def pair(product: Record, reference: Record, said: ProductSettings, settings: As
 
     Raises
     ------
-    VigieError: they have no place or time in common, or weather of its own has no places in common.
+    VigieError: they have no place or time in common, or weather of its own has no places in common; places are named that they
+        do not share.
     """
     own = said.weather == "own"
+    cells = None
+    if product.geometry == reference.geometry != "swath" and abs(product.step_h - reference.step_h) < 1e-6:
+        cells = same_cells(product, reference, settings.pairing.within_km)
+    if settings.pairing.only:
+        cells = chosen(cells, settings.pairing.only)
+    if cells is not None:
+        return _series(product, reference, cells, own)
     if product.geometry == reference.geometry == "swath":
         found = _footprints(product, reference)
         if found is not None:
             return found
-    elif product.geometry == reference.geometry and abs(product.step_h - reference.step_h) < 1e-6:
-        cells = same_cells(product, reference, settings.pairing.within_km)
-        if cells is not None:
-            return _series(product, reference, cells, own)
     if own:
         raise VigieError(
             f"'{product.name}' has weather of its own, and no places in common with '{reference.name}'",

@@ -52,7 +52,7 @@ def series(pairing: Pairing, settings: AssessmentSettings) -> Series:
     records = (pairing.product, pairing.reference)
     product, reference = (daily(record, points, which, settings.seed) for which, record in enumerate(records))
     warm, warm_reference = (
-        daily(record, points, which, variable="temperature") if record.has_temperature else None
+        daily(record, points, which, variable="temperature") if record.temperature else None
         for which, record in enumerate(records)
     )
     if warm is None and warm_reference is not None and not pairing.own_weather:
@@ -101,7 +101,7 @@ def scalings(found: Series, settings: AssessmentSettings) -> tuple[xr.Dataset, d
     Returns
     -------
     By (source, cell): `slope_percent`, `slope_before_percent`, `slope_after_percent`, `peak_c`, `hook`; by (source, cell, bin)
-    `temperature_c` and `intensity`.
+    `temperature_c` and `intensity`; along `source`, `temperature`: which temperature it is, '' where there is none.
 
     Raises
     ------
@@ -125,9 +125,14 @@ def scalings(found: Series, settings: AssessmentSettings) -> tuple[xr.Dataset, d
     made = xr.Dataset(
         {name: (("source", "cell"), v) for name, v in table.items()}
         | {name: (("source", "cell", "bin"), v) for name, v in curves.items()},
-        coords=labels(found),
+        coords={**labels(found), "temperature": ("source", [name_of(warmth) for warmth in found.temperature])},
     )
     return made, {(SOURCES[s], found.names[c]): one.naive_scaling for (s, c), one in scaled.items()}
+
+
+def name_of(temperature: xr.DataArray | None) -> str:
+    """What a temperature is, '' where there is none."""
+    return "" if temperature is None else str(temperature.attrs["long_name"])
 
 
 def _scaled(found: Series, settings: AssessmentSettings, reasons: list[str]) -> Iterator[tuple[tuple[int, int], Scaling]]:

@@ -62,7 +62,7 @@ class Record:
 
     `place` holds `latitude` and `longitude` (and `name`) of places, or of the cells of a grid with its axes `y` and `x`; it is
     empty of swaths. `step_h` are the hours that a step stands for, NaN where it is an instant. `layers` is how many fields lie
-    over each other: quantiles or members.
+    over each other: quantiles or members; `temperature` is what the page calls its temperature, '' where it has none.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Record:
     step_h: float
     place: xr.Dataset = field(default_factory=xr.Dataset)
     layers: int = 1
-    has_temperature: bool = False
+    temperature: str = ""
     cell_km: float = np.nan
     notes: tuple[str, ...] = ()
 

@@ -20,8 +20,14 @@ from vigie.core.rain_units import mm_per_day
 RAIN = ("pr", "precipitation", "tp", "rain", "rainfall", "rainfall_rate", "rainfall_amount", "prcp", "precip")
 RAIN_STANDARD = ("precipitation_flux", "lwe_precipitation_rate", "rainfall_rate", "precipitation_amount", "rainfall_flux")
 """CF names of rain."""
-TEMPERATURE = ("tdps", "d2m", "dew_point", "tas", "t2m", "tasmax", "air_temperature_2m", "temperature")
-"""Temperatures, the best for scaling first: dew point knows how much moisture there is."""
+TEMPERATURE = {
+    **dict.fromkeys(("tdps", "d2m", "dew_point"), "dew point"),
+    **dict.fromkeys(("tas", "t2m"), "air temperature"),
+    "tasmax": "daily maximum temperature",
+    "air_temperature_2m": "air temperature",
+    "temperature": "temperature",
+}
+"""Temperatures and what the page calls them, the best for scaling first: dew point knows how much moisture there is."""
 MEMBERS = ("member", "realization", "number", "ensemble")
 LATITUDES, LONGITUDES = ("latitude", "lat"), ("longitude", "lon")
 KELVIN_C = 273.15
@@ -64,7 +70,7 @@ def netcdf_record(paths: Sequence[Path], settings: RecordSettings) -> Record:
         step_h,
         first.drop_attrs(),
         layers=int(first.attrs["layers"]),
-        has_temperature="temperature" in first.attrs["names"],
+        temperature=TEMPERATURE.get(named := first.attrs["names"].get("temperature", ""), named),
         cell_km=_cell_km(first),
     )
 

@@ -47,6 +47,9 @@ class PairingSettings(Settings):
 
     cell_deg: float = Field(default=0.25, gt=0, le=10, description="cells of the averages, degrees")
     hours: float = Field(default=1.0, gt=0, le=24, description="intervals of the averages, hours")
+    only: tuple[str, ...] = Field(
+        default=(), description="names of the places that are compared, of records that name theirs; left out: all they share"
+    )
     within_km: float = Field(default=25.0, gt=0, description="places without a name are the same up to this distance, km")
 
 
