@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import genpareto, kstest, lognorm
 
+from vigie.acquire.granules.label_gauges import StationTable
+from vigie.acquire.granules.labels import open_labels
 from vigie.apps.precipitation.assess import record
 from vigie.apps.precipitation.assess.climate import daily as daily_rain
 from vigie.apps.precipitation.assess.counters import Protocol, samples
@@ -21,7 +23,7 @@ from vigie.apps.precipitation.assess.matching import _shared, same_cells
 from vigie.apps.precipitation.assess.opening import open_record
 from vigie.apps.precipitation.assess.pairing import pair
 from vigie.apps.precipitation.assess.record import groups_of, step_length_h
-from vigie.apps.precipitation.assess.settings import AssessmentSettings, ProductSettings
+from vigie.apps.precipitation.assess.settings import AssessmentSettings, ProductSettings, RecordSettings
 from vigie.cli import main
 from vigie.core.errors import VigieError
 from vigie.verify.members import crps_fair
@@ -234,14 +236,62 @@ def test_calendars_meet_day_by_day(assess, tmp_path):
     assert float(rates["mae"]) == pytest.approx(apart / (2 * 1460))
 
 
+def gauges(time, rain_mm_day, station="A", lat=50.0, lon=8.0):
+    """A table of one gauge."""
+    return pd.DataFrame({"station": station, "time": time, "lat": lat, "lon": lon, "rain_mm_day": rain_mm_day})
+
+
+def test_one_table_of_gauges_is_labels_product_and_reference(assess, tmp_path):
+    """Two gauges, one of which begins a day later and misses a day; on a grid each stands in its cell."""
+    days = pd.date_range("2022-06-01T12:00", periods=4)
+    first, second = gauges(days, [0.0, 24.0, 48.0, 12.0]), gauges(days[1:], [24.0, np.nan, 72.0], "B", 49.8, 8.3)
+    pd.concat([first, second]).to_parquet(tmp_path / "both.parquet")
+    first.to_csv(tmp_path / "first.csv", index=False)
+    second.to_csv(tmp_path / "second.csv", index=False)
+    assert isinstance(open_labels(str(tmp_path / "both.parquet")), StationTable)
+    one, many = (open_record(RecordSettings(name="gauges", files=files), tmp_path) for files in (["both.parquet"], ["*.csv"]))
+    for found in (one, many):
+        assert found.daily and found.place["name"].values.tolist() == ["A", "B"]
+        assert found.place["longitude"].values.tolist() == [8.0, 8.3]
+        np.testing.assert_allclose(found.parts[0].read(slice(0, 3))["rain"], [[0, np.nan], [1, 1], [2, np.nan]])
+    field = np.full((4, 10, 40), 1.5)
+    grid(24 * field, units="mm day-1", time=days.floor("D").to_numpy()).to_netcdf(tmp_path / "grid.nc")
+    code, error, out = assess([{"files": "grid.nc"}], {"files": "both.parquet"}, "[pairing]\nhours = 24\n")
+    assert (code, error) == (0, "")
+    rates = group(out, "rates").isel(product=0)
+    assert float(rates["pairs"]) == 6 and float(rates["bias_percent"]) == pytest.approx(100 * (1.5 / (7.5 / 6) - 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "keys", "words"),
+    [
+        (lambda table: table.assign(lat=[1.0, 2.0]), {}, "a station of 'truth' has two positions; found A"),
+        (lambda table: table, {"units": "inch"}, "found units = 'inch'; expected rain_mm_h or rain_mm_day"),
+        (lambda table: table.drop(columns=["station"]), {}, r"write one row a measurement.*melt\('time'"),
+        (lambda table: table.assign(rain_mm_h=1.0), {}, "expected columns station, time, lat, lon, rain_mm_h or rain_mm_day"),
+    ],
+)
+def test_tables_of_gauges_are_refused_in_a_line_that_mends_them(assess, tmp_path, change, keys, words):
+    change(gauges(["2000-01-01", "2000-01-02"], 1.0)).to_csv(tmp_path / "gauge.csv", index=False)
+    code, error, out = assess([{"files": "gauge.csv", **keys}], {"files": "gauge.csv", **keys})
+    assert code == 2 and re.search(words, error) and error.count("\n") == 1 and not out.exists()
+
+
+def test_a_gauge_that_is_in_two_tables_is_refused(assess, tmp_path):
+    for name in ("a", "b"):
+        gauges(["2000-01-01", "2000-01-02"], 1.0).to_csv(tmp_path / f"{name}.csv", index=False)
+    code, error, _ = assess([{"files": "a.csv"}], {"files": "*.csv"})
+    assert code == 2 and "a station of 'truth' is there twice at one time; found A, 2000-01-01" in error
+
+
 def test_gauges_in_csv_and_their_annual_figures(assess, tmp_path):
     days = pd.date_range("1981-01-01", "2002-12-31")
     values = rain((len(days), 1), seed=8)[:, 0] * 6
     for name, scale in (("gauge", 1.0), ("product", 0.7)):
-        pd.DataFrame({"time": days, "station": values * scale / 25.4}).to_csv(tmp_path / f"{name}.csv", index=False)
+        gauges(days, values * scale).to_csv(tmp_path / f"{name}.csv", index=False)
     code, _, out = assess(
-        [{"files": "product.csv", "units": "inch"}],
-        {"files": "gauge.csv", "units": "inch"},
+        [{"files": "product.csv"}],
+        {"files": "gauge.csv"},
         "places = 1\n[extremes]\nbootstrap = 20\n",
     )
     assert code == 0

@@ -153,6 +153,26 @@ def step_length_h(stamps: Iterable[Texts], given_h: float, name: str) -> float:
     return float(np.median(gaps))
 
 
+def refuse_twice(parts: Sequence[Part], daily: bool, name: str) -> None:
+    """Refuse parts that hold a time twice.
+
+    Raises
+    ------
+    VigieError: see above.
+    """
+    where: dict[str, str] = {}
+    for part in parts:
+        for key in map(str, part.keys(daily)):
+            if key and key in where:
+                raise VigieError(
+                    f"a time of '{name}' is there twice",
+                    found=f"{key} in {' and '.join(dict.fromkeys((where[key], part.name)))}",
+                    expected="each time once",
+                    do="leave one out",
+                )
+            where[key] = part.name
+
+
 def blocks(part: Part, layers: int) -> list[slice]:
     """Cut the steps of a part into slices that fit in memory.
 

@@ -16,7 +16,8 @@ class RecordSettings(Settings):
 
     name: str = Field(min_length=1, description="what tables and the page call it")
     files: tuple[str, ...] = Field(
-        min_length=1, description="paths, globs or sample: patterns: swaths, granules, tables, grids, NetCDF or CSV series"
+        min_length=1,
+        description="paths, globs or sample: patterns: swaths, granules, tables, grids, NetCDF series or tables of gauges",
     )
     variable: str = Field(default="", description="the rain variable, where a file has several or an unknown one")
     units: str = Field(default="", description="unit of the rain, of files that do not say it, such as 'mm day-1' or 'inch'")
