@@ -12,13 +12,17 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odc.geo.xr import xr_coords
 from scipy.stats import genpareto, kstest, lognorm
 
+from vigie.acquire.granules import radolan
 from vigie.acquire.granules.label_gauges import StationTable
 from vigie.acquire.granules.labels import open_labels
 from vigie.apps.precipitation.assess import record
+from vigie.apps.precipitation.assess.areas import cell_areas
 from vigie.apps.precipitation.assess.climate import daily as daily_rain
 from vigie.apps.precipitation.assess.counters import Protocol, samples
+from vigie.apps.precipitation.assess.grid_records import on_the_sphere
 from vigie.apps.precipitation.assess.matching import _shared, same_cells
 from vigie.apps.precipitation.assess.opening import open_record
 from vigie.apps.precipitation.assess.pairing import pair
@@ -92,27 +96,46 @@ def group(out, name):
     return xr.load_dataset(out / "assessment.nc", group=name, engine="h5netcdf")
 
 
-def test_cell_by_cell_the_figures_are_numpys(assess, tmp_path):
+def weighted(values):
+    """Rain of a grid as xarray weighs it: by the cosine of latitude."""
+    return values.weighted(np.cos(np.deg2rad(values["lat"])))
+
+
+def test_cell_by_cell_the_figures_are_those_of_xarray_weighted(assess, tmp_path):
     truth = rain((48, 40, 36)).astype(np.float32)
-    estimate = (1.5 * np.roll(truth, 1, axis=2)).astype(np.float32)
-    grid(truth).to_netcdf(tmp_path / "truth.nc")
+    truth[:, :15] *= 3  # it rains more in the north, where cells are small
+    truth = grid(truth, y0=84.0, step=2.0)
+    shifted = (1.5 * truth).roll(lon=1)
+    truth.to_netcdf(tmp_path / "truth.nc")
     # another unit, the other way round, and a row more
-    other = grid(np.concatenate([estimate, estimate[:, :1]], axis=1) / 3600, units="kg m-2 s-1").sortby("lat")
+    more = shifted.isel(lat=[0]).assign_coords(lat=[86.0])
+    other = xr.concat([more, shifted], "lat", data_vars="all").sortby("lat") / 3600
+    other["pr"].attrs["units"] = "kg m-2 s-1"
     other.to_netcdf(tmp_path / "estimate.nc")
     code, error, out = assess([{"files": "estimate.nc"}], {"files": "truth.nc"})
     assert (code, error) == (0, "")
+    p, y = (data["pr"].astype(np.float64) for data in (shifted, truth))
     rates = group(out, "rates").isel(product=0)
-    np.testing.assert_allclose(rates["rmse"], np.sqrt(np.mean((estimate - truth) ** 2.0)), rtol=1e-5)
-    np.testing.assert_allclose(rates["bias_percent"], 50, atol=1e-3)
-    np.testing.assert_allclose(rates["correlation"], np.corrcoef(estimate.ravel(), truth.ravel())[0, 1], atol=1e-5)
-    assert float(rates["pairs"]) == truth.size and rates["rmse"].attrs["units"] == "mm h-1"
+    bias = 100 * (weighted(p).mean() / weighted(y).mean() - 1)
+    means = [weighted(abs(p - y)).mean(), np.sqrt(weighted((p - y) ** 2).mean()), bias]
+    np.testing.assert_allclose([rates[name] for name in ("mae", "rmse", "bias_percent")], means, rtol=1e-5, atol=1e-3)
+    together = xr.cov(p, y, weights=np.cos(np.deg2rad(y["lat"])), ddof=0)
+    np.testing.assert_allclose(rates["correlation"], together / weighted(p).std() / weighted(y).std(), atol=1e-5)
+    assert float(rates["pairs"]) == truth["pr"].size and rates["rmse"].attrs["units"] == "mm h-1"
     assert rates["rmse_interval"].sel(bound="low") <= rates["rmse"] <= rates["rmse_interval"].sel(bound="high")
     intensity = group(out, "intensity").isel(product=0)
-    exact = [np.quantile(x, 0.99, method="inverted_cdf") for x in (estimate, truth)]
-    np.testing.assert_allclose(intensity["p99_ratio"], exact[0] / exact[1], rtol=0.006)
-    np.testing.assert_allclose(intensity["wet_ratio"], (estimate >= 0.1).mean() / (truth >= 0.1).mean(), rtol=1e-6)
-    hits = ((estimate >= 5) & (truth >= 5)).sum() / (truth >= 5).sum()
-    np.testing.assert_allclose(group(out, "detections")["pod"].sel(threshold_mm_h=5).squeeze(), hits, rtol=1e-6)
+    exact = [weighted(x).quantile(0.99) for x in (p, y)]
+    np.testing.assert_allclose(intensity["p99_ratio"], exact[0] / exact[1], rtol=0.012)
+    wet = [weighted((x >= 0.1).astype(float)).mean() for x in (p, y)]
+    np.testing.assert_allclose(intensity["wet_fraction"], wet[0], rtol=1e-6)
+    np.testing.assert_allclose(intensity["wet_ratio"], wet[0] / wet[1], rtol=1e-6)
+    hits = [weighted(x.astype(float)).sum() for x in ((p >= 5) & (y >= 5), y >= 5)]
+    np.testing.assert_allclose(group(out, "detections")["pod"].sel(threshold_mm_h=5).squeeze(), hits[0] / hits[1], rtol=1e-6)
+    crps = group(out, "crps").isel(product=0)
+    np.testing.assert_allclose(crps["crps"], rates["mae"], rtol=1e-12)
+    beyond = weighted(abs(np.maximum(p, 5) - np.maximum(y, 5))).mean()
+    np.testing.assert_allclose(crps["twcrps"].sel(threshold_mm_h=5), beyond, rtol=1e-5)
+    assert "Cells count by their area in scores of rates" in (out / "assessment.html").read_text()
     assert group(out, "fractions")["fss"].sel(size_px=17, threshold_mm_h=1).item() > 0.9
     assert group(out, "coherence")["effective_resolution_km"].item() > 11
     assert set(group(out, "sampling")["revisit_h"].values) == {2, 3, 6, 12}
@@ -133,6 +156,73 @@ def test_the_table_is_the_file(assess, tmp_path):
     assert not any(row["value"] == "" for row in rows)
 
 
+@pytest.mark.parametrize("kind", ["member", "quantile"])
+def test_the_crps_of_distributions_is_weighted_as_xarray_does(assess, tmp_path, kind):
+    truth = grid(rain((30, 8, 5), seed=1), y0=80.0, step=10.0)
+    layers = np.sort(np.stack([rain(truth["pr"].shape, seed) for seed in range(2, 12)]), axis=0)
+    levels = (np.arange(10) + 0.5) / 10
+    product = grid(layers, y0=80.0, step=10.0, extra=(kind,))
+    truth.to_netcdf(tmp_path / "truth.nc")
+    (product.assign_coords(quantile=levels) if kind == "quantile" else product).to_netcdf(tmp_path / "product.nc")
+    code, _, out = assess([{"files": "product.nc"}], {"files": "truth.nc"})
+    assert code == 0
+    found = group(out, "crps").isel(product=0)
+    for threshold, score in ((-np.inf, found["crps"]), (5.0, found["twcrps"].sel(threshold_mm_h=5))):
+        q, y = np.maximum(layers.reshape(10, -1), threshold), np.maximum(truth["pr"].values.ravel(), threshold)
+        rows = crps_fair(q, y) if kind == "member" else crps_integral(q, levels, y)
+        expected = weighted(truth["pr"].copy(data=rows.reshape(truth["pr"].shape))).mean()
+        np.testing.assert_allclose(score, expected, rtol=1e-12)
+
+
+def test_indices_and_sensitivity_are_of_all_cells_by_area(assess, tmp_path, monkeypatch):
+    """A field whose sensitivity falls to the north: each cell has its own, and no sample of cells that of their mean."""
+    days = pd.date_range("1990-01-01", "2000-12-31")
+    rng, rows, columns = np.random.default_rng(3), 7, 5
+    warmth = rng.normal(0, 1, (len(days), 1, 1)) + np.linspace(0, 3, len(days))[:, None, None] + np.zeros((1, rows, columns))
+    percent = np.linspace(0, 20, rows)[:, None] + rng.normal(0, 1, (rows, columns))
+    values = rng.gamma(0.5, 8, warmth.shape) * (1 + percent / 100 * warmth).clip(0.1)
+    values[:, 3, 2] = np.nan  # a cell of the sea, where no gauge stands
+    truth = grid(values, units="mm day-1", y0=85.0, step=9.0, time=days.to_numpy())
+    truth["tas"] = (("time", "lat", "lon"), warmth, {"units": "degC"})
+    truth.to_netcdf(tmp_path / "truth.nc")
+    nothing = {"scenario": ["historical", "rcp45"], "model": ["a", "b"], "run": [0]}
+    years = pd.date_range("1981-07-01", "2099-07-01", freq="YS-JUL")
+    for name, slope in (("pr", 0.02), ("tas", 1.0)):
+        trend = xr.DataArray(np.linspace(0, 3, len(years)) * slope + 3.0, {"time": years}, "time")
+        trend.expand_dims(nothing).rename(name).to_netcdf(tmp_path / f"{name}.nc")
+    keys = "places = 1\n[extremes]\nbootstrap = 20\n[sensitivity]\npr = 'pr.nc'\ntas = 'tas.nc'\n"
+    monkeypatch.setattr(record, "BLOCK_BYTES", 300_000)  # the record is read in pieces
+    code, error, out = assess([{"files": "truth.nc", "weather": "own"}], {"files": "truth.nc"}, keys)
+    assert (code, error) == (0, "")
+    annual = (
+        xr.Dataset({name: weighted(truth[name]).mean(["lat", "lon"]) for name in ("pr", "tas")}).groupby("time.year").mean()
+    )
+    slope = np.polyfit(annual["tas"], annual["pr"], 1)[0]
+    found = group(out, "sensitivity").isel(product=0)
+    np.testing.assert_allclose(found["sensitivity"], [100 * slope / annual["pr"].mean()] * 2, rtol=1e-9)
+    assert found["temperature"].values.tolist() == ["air temperature"] * 2
+    highest = truth["pr"].groupby("time.year").max()
+    np.testing.assert_allclose(group(out, "indices").isel(product=0)["rx1day"], weighted(highest).mean(), rtol=1e-9)
+
+
+def test_areas_of_a_projected_grid_are_those_of_its_projection():
+    """RADOLAN's polar stereographic grid, true at 60 N: its scale is (1 + sin 60) / (1 + sin latitude)."""
+    latitude, longitude = on_the_sphere(xr.Dataset(coords=xr_coords(radolan.grid())))
+    areas = cell_areas(latitude, longitude)
+    scale = (1 + np.sin(np.deg2rad(60))) / (1 + np.sin(np.deg2rad(latitude)))
+    ratio = areas * scale**2
+    np.testing.assert_allclose(ratio / ratio.mean(), 1, atol=2e-3)
+    assert np.ptp(areas) / areas.mean() > 0.05
+
+
+def test_areas_of_cells_at_the_poles_and_across_the_date_line_add_to_the_earth():
+    north, east = np.meshgrid(np.arange(-90.0, 91, 30), [150.0, -150.0, -90.0, -30.0, 30.0, 90.0], indexing="ij")
+    areas = cell_areas(north, east)
+    assert areas.sum() == pytest.approx(2 * 360)  # sin 90 - sin -90, times all longitudes
+    np.testing.assert_allclose(areas[0] / areas[3], (1 - np.cos(np.deg2rad(15))) / (2 * np.sin(np.deg2rad(15))))
+    assert cell_areas(north * np.nan, east) is None
+
+
 def test_members_are_scored_as_members_and_named_where_they_fail(assess, tmp_path):
     truth = rain((48, 5, 5), seed=1)
     members = 1.6 * np.stack([rain(truth.shape, seed) for seed in range(2, 12)])
@@ -141,7 +231,8 @@ def test_members_are_scored_as_members_and_named_where_they_fail(assess, tmp_pat
     code, _, out = assess([{"files": "members.nc"}, {"files": "truth.nc"}], {"files": "truth.nc"})
     assert code == 0
     found = group(out, "crps")
-    expected = crps_fair(members.reshape(10, -1), truth.ravel()).mean()
+    rows = crps_fair(members.reshape(10, -1), truth.ravel())
+    expected = weighted(grid(rows.reshape(truth.shape))["pr"]).mean()
     np.testing.assert_allclose(found["crps"].sel(product="product-0"), expected)
     np.testing.assert_allclose(found["crps"].sel(product="product-1"), 0, atol=1e-12)
     page = (out / "assessment.html").read_text()
@@ -186,10 +277,12 @@ def test_a_swath_and_a_grid_meet_in_averages(assess, tmp_path):
         )
         return frame.groupby(["y", "x"])["v"].mean()
 
-    both = pd.concat([table(lat, lon, seen), table(*cells, field[0])], axis=1, join="inner").to_numpy()
+    both = pd.concat([table(lat, lon, seen), table(*cells, field[0])], axis=1, join="inner")
+    area = np.cos(np.deg2rad((both.index.get_level_values("y") + 0.5) * 0.5 - 90))
+    both = both.to_numpy()
     rates = group(out, "rates").isel(product=0)
     assert float(rates["pairs"]) == len(both)
-    np.testing.assert_allclose(rates["mae"], np.abs(both[:, 0] - both[:, 1]).mean())
+    np.testing.assert_allclose(rates["mae"], np.average(np.abs(both[:, 0] - both[:, 1]), weights=area))
     page = (out / "assessment.html").read_text()
     assert "both are averaged over cells of 0.5 degrees and intervals of 1 h" in page
     assert "distributions are not averaged" in page
@@ -259,7 +352,9 @@ def test_one_table_of_gauges_is_labels_product_and_reference(assess, tmp_path):
     code, error, out = assess([{"files": "grid.nc"}], {"files": "both.parquet"}, "[pairing]\nhours = 24\n")
     assert (code, error) == (0, "")
     rates = group(out, "rates").isel(product=0)
-    assert float(rates["pairs"]) == 6 and float(rates["bias_percent"]) == pytest.approx(100 * (1.5 / (7.5 / 6) - 1))
+    area = np.cos(np.deg2rad([50.125, 49.875]))  # of the cells that hold them
+    mean = (area @ [3.5, 4.0]) / (area @ [4, 2])
+    assert float(rates["pairs"]) == 6 and float(rates["bias_percent"]) == pytest.approx(100 * (1.5 / mean - 1))
 
 
 @pytest.mark.parametrize(

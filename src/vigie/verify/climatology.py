@@ -177,8 +177,10 @@ class GridCounts:
         return Tally(xr.Dataset(totals, coords={**coords, "intensity": EDGES}), xr.Dataset(weights, coords=coords))
 
 
-def count_distribution(rain: NDArray[np.floating]) -> Tally:
-    """Count samples of any shape, wherever they are, into the fine bins; NaN are not counted.
+def count_distribution(rain: NDArray[np.floating], area: NDArray[np.floating] | None = None) -> Tally:
+    """Count samples of any shape, wherever they are, into the fine bins, or sum their area; NaN are not counted.
+
+    Areas are about 1 on average, so that their sum tells how many samples there are: a quantile needs some above it.
 
     Examples
     --------
@@ -186,7 +188,14 @@ def count_distribution(rain: NDArray[np.floating]) -> Tally:
     >>> histogram_quantiles(tally, [0.6]).values.round(2).tolist()
     [1.0]
     """
-    return _count(rain.ravel(), np.zeros(rain.size, np.int64), {}, {}, FINE_EDGES)
+    if area is None:
+        return _count(rain.ravel(), np.zeros(rain.size, np.int64), {}, {}, FINE_EDGES)
+    valid = np.isfinite(rain)
+    values, weight = _rain(rain[valid]), area[valid].astype(np.float64)
+    at = np.searchsorted(FINE_EDGES, values, side="right") - 1
+    histogram = np.bincount(at, weights=weight, minlength=FINE_EDGES.size)
+    totals = xr.Dataset({"rain": (values * weight).sum(), "histogram": ("intensity", histogram)}, {"intensity": FINE_EDGES})
+    return Tally(totals, xr.Dataset(dict.fromkeys(totals.data_vars, weight.sum())))
 
 
 def finish_climatology(tally: Tally, wet: float, quantiles: Sequence[float] = QUANTILES) -> xr.Dataset:
@@ -283,7 +292,7 @@ def _rain(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.maximum(rain, 0.0)
 
 
-def _quantiles(counts: NDArray[np.int64], lower: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def _quantiles(counts: NDArray[np.generic], lower: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Invert the cumulative histogram (..., bin) at shares -> (..., quantile), row by row to spare memory."""
     if counts.ndim > 2:
         return np.stack([_quantiles(row, lower, shares) for row in counts])
@@ -292,11 +301,13 @@ def _quantiles(counts: NDArray[np.int64], lower: NDArray[np.float64], shares: ND
     upper = np.append(lower[1:], HIGHEST)
     found = np.empty((*counts.shape[:-1], shares.size))
     for i, share in enumerate(shares):
-        rank = np.maximum(np.ceil(share * number - 1e-9), 1)  # of the sample that is the quantile, from 1
+        # of the sample that is the quantile, from 1; areas have no ranks, and their share itself is what lies below
+        whole = np.issubdtype(counts.dtype, np.integer)
+        rank = np.maximum(np.ceil(share * number - 1e-9), 1) if whole else share * number * (1 - 1e-12)
         bin_ = np.minimum((below < rank).sum(axis=-1, keepdims=True), lower.size - 1)
         inside = np.take_along_axis(counts, bin_, -1)
         reached = np.take_along_axis(below, bin_, -1) - inside
-        part = (rank - reached - 0.5) / np.maximum(inside, 1)
+        part = (rank - reached - 0.5) / np.maximum(inside, 1) if whole else (rank - reached) / np.maximum(inside, 1e-300)
         low = lower[bin_]
         value = np.where(bin_ == 0, 0.0, low * (upper[bin_] / np.where(bin_ == 0, 1.0, low)) ** part)
         found[..., i] = np.where(number * (1 - share) >= 1 - 1e-9, value, np.nan)[..., 0]

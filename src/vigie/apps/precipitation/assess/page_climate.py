@@ -73,7 +73,7 @@ def indices_section(assessment: Assessment) -> Section:
         first, last = (str(found.attrs[end]) for end in ("first", "last"))
         title = f"{one.name}, {first} to {last}; percentiles of {found.attrs['base']}"
         tables.append(Table(title, columns, rows))
-    text = "Means over the places and years that both have; 95 % intervals of the ratios resample years."
+    text = "Means over places, or cells by their area, and years that both have; 95 % intervals of the ratios resample years."
     notes = tuple(reasons(assessment.products, "indices"))
     return Section("Indices of daily rain", text, tables=tuple(tables), notes=notes)
 
@@ -150,9 +150,9 @@ def sensitivity_section(assessment: Assessment) -> Section:
             part = found.sel(source=source)
             if np.isfinite(float(part["sensitivity"])):
                 verdicts = (_verdict(part, str(s)) for s in part["scenario"].values)
-                rows.append((name, _sensitivity(part), *verdicts))
+                rows.append((name, _sensitivity(part), str(part["temperature"].item()), *verdicts))
     scenarios = [str(s) for s in bands["scenario"].values]
-    columns = (Column("record"), Column("% per K"), *map(Column, scenarios))
+    columns = (*map(Column, ("record", "% per K", "of")), *map(Column, scenarios))
     band: tuple[tuple[Cell, ...], ...] = tuple(
         (s, *(float(bands[n].sel(scenario=s)) for n in ("mean", "low", "high", "models"))) for s in scenarios
     )
@@ -170,7 +170,9 @@ def sensitivity_section(assessment: Assessment) -> Section:
         "weather of single years weighs, so that its rank is a hint and no verdict."
     )
     local = Note(
-        "The records are means over their places: only a global product can be expected to lie within the range.", "warning"
+        "The records are means over all common places, or all common cells by their area: only a global product can be "
+        "expected to lie within the range, and only with the mean air temperature.",
+        "warning",
     )
     notes = (local, *reasons(assessment.products, "sensitivity"))
     return Section("Hydrological sensitivity", text, tables=tables, notes=notes)

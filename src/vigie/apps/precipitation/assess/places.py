@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from vigie.apps.precipitation.assess.climate import SOURCES, Period, common_period, daily
+from vigie.apps.precipitation.assess.climate import SOURCES, Period, common_period, daily, name_of
 from vigie.apps.precipitation.assess.pairing import Pairing
 from vigie.apps.precipitation.assess.settings import AssessmentSettings
 from vigie.core.errors import VigieError
@@ -128,11 +128,6 @@ def scalings(found: Series, settings: AssessmentSettings) -> tuple[xr.Dataset, d
         coords={**labels(found), "temperature": ("source", [name_of(warmth) for warmth in found.temperature])},
     )
     return made, {(SOURCES[s], found.names[c]): one.naive_scaling for (s, c), one in scaled.items()}
-
-
-def name_of(temperature: xr.DataArray | None) -> str:
-    """What a temperature is, '' where there is none."""
-    return "" if temperature is None else str(temperature.attrs["long_name"])
 
 
 def _scaled(found: Series, settings: AssessmentSettings, reasons: list[str]) -> Iterator[tuple[tuple[int, int], Scaling]]:

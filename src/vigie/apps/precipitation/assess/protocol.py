@@ -84,7 +84,7 @@ def assessed(settings: AssessmentSettings, base: Path) -> Assessment:
 def _assess(pairing: Pairing, settings: AssessmentSettings, band: xr.DataArray | None) -> Assessed:
     protocol = protocol_of(pairing, settings)
     tallies = counted(pairing, protocol)
-    if not tallies or not int(tallies["intensity"].weight["product"].sum()):
+    if not tallies or not float(tallies["intensity"].weight["product"].sum()) > 0:
         raise VigieError(
             f"'{pairing.product.name}' and '{pairing.reference.name}' are never both known",
             found="no place and time where both have a rain rate",
@@ -134,7 +134,7 @@ def _climate(
     if band is None:
         missing["sensitivity"] = "no climate models are given: [sensitivity]"
     else:
-        steps["sensitivity"] = lambda found: warming.sensitivities(found, band)
+        steps["sensitivity"] = lambda found: warming.sensitivities(pairing, band, settings.seed)
     for name, step in steps.items():
         try:
             figures[name] = step(series)
