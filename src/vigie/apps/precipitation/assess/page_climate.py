@@ -67,7 +67,7 @@ def indices_section(assessment: Assessment) -> Section:
         )
         columns = (
             Column("index"),
-            *(Column(n, ".3g") for n in names(one, assessment)),
+            *(Column(n, ".4g") for n in names(one, assessment)),
             *map(Column, ("ratio", "what it is")),
         )
         first, last = (str(found.attrs[end]) for end in ("first", "last"))
