@@ -46,8 +46,8 @@ def _clustering(assessment: Assessment) -> str:
     if not days:
         return "Every day above the threshold is fitted, though days in a row may be one storm."
     return (
-        f"A cluster of days above the threshold ends with {counted(days, 'day')} at or below it, or unknown; the highest of each "
-        "is fitted. The extremal index is clusters over days: 1 where extreme days come alone."
+        f"A cluster of days above the threshold ends with {counted(days, 'day')} at or below it, or unknown; the highest is "
+        "fitted. The extremal index is clusters over days: 1 where extreme days come alone."
     )
 
 
