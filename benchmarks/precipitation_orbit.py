@@ -3,7 +3,7 @@
 `python benchmarks/precipitation_orbit.py` writes an orbit of GMI's size (2963 x 221 x 13, made values) into a cube, takes a
 quantile U-Net with random weights, drier than not as rain is, and times in turn, `--repeats` times,
   network    the forward pass up to the head's raw output, as many tiles at a time as torch has threads, one thread each
-  quantiles  the whole forward pass: the 99 quantiles of every pixel
+  quantiles  the whole forward pass: the 99 quantiles of every pixel that is kept
   predict    everything `vigie` does: read the cube, standardise, network, quantiles, mean, probabilities, distance, write Zarr
 Ratios are medians over the repeats, by clock and by processor time; the latter is what other programs on the machine disturb
 least. Tiles overlap, in all three alike; `overlap` says how many scans go through the network for each one that is kept.
@@ -64,8 +64,8 @@ LONGER = 4
 MEMORY_BAR = 1.25
 """How much more than the orbit's peak one so many times as long may take: how many tiles wait for the disk is chance."""
 
-Seen = tuple[torch.Tensor, tuple[str, ...], torch.Tensor]
-"""Standardised columns (1, B, scan, pixel), their names and descriptors."""
+Seen = tuple[torch.Tensor, tuple[str, ...], torch.Tensor, slice]
+"""Standardised columns (1, B, scan, pixel), their names and descriptors, and the scans that are kept."""
 
 
 def main() -> int:
@@ -105,8 +105,8 @@ def timings(wanted: argparse.Namespace) -> dict[str, object]:
     model, work = load(wanted.folder / "model"), Prediction(wanted)
     tiles = in_memory(model, work.work)
     modes: dict[str, Callable[[], object]] = {
-        "network": lambda: through(lambda tile: model.raw(*tile), tiles),
-        "quantiles": lambda: through(lambda tile: model.distribution(*tile, LEVELS), tiles),
+        "network": lambda: through(lambda tile: model.raw(*tile[:3]), tiles),
+        "quantiles": lambda: through(lambda tile: quantiles(model, *tile), tiles),
         "predict": work,
     }
     modes["network"]()
@@ -136,6 +136,11 @@ def timings(wanted: argparse.Namespace) -> dict[str, object]:
 def through(forward: Callable[[Seen], object], tiles: Sequence[Seen]) -> int:
     """Run tiles as predicting does, which is faster than all threads at one tile; what comes out is dropped."""
     return sum(1 for _ in processor_streams().map(forward, tiles))
+
+
+def quantiles(model: RetrievalModel, x: torch.Tensor, names: Sequence[str], bands: torch.Tensor, kept: slice) -> object:
+    """Run the whole forward pass: quantiles of what is kept alone, as predicting does."""
+    return model.distribution_of([output[:, :, kept] for output in model.raw(x, names, bands)], LEVELS)
 
 
 def memory(wanted: argparse.Namespace) -> dict[str, object]:
@@ -209,7 +214,7 @@ def in_memory(model: RetrievalModel, work: SwathPrediction) -> list[Seen]:
         table = model.inputs.of(work.read({"scan": tile.read["scan"]}), NAMES)
         x = standardised(table.x, table.names, model.scaling).movedim(-1, 0)[None]
         beyond = (0, -x.shape[-1] % model.multiple, 0, -x.shape[-2] % model.multiple)
-        tiles.append((torch.nn.functional.pad(x, beyond, value=torch.nan), table.names, table.bands))
+        tiles.append((torch.nn.functional.pad(x, beyond, value=torch.nan), table.names, table.bands, tile.inner["scan"]))
     return tiles
 
 

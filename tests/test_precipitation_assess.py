@@ -12,10 +12,22 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import lognorm
+from odc.geo.xr import xr_coords
+from scipy.stats import genpareto, kstest, lognorm
 
-from vigie.apps.precipitation.assess.matching import _shared
+from vigie.acquire.granules import radolan
+from vigie.acquire.granules.label_gauges import StationTable
+from vigie.acquire.granules.labels import open_labels
+from vigie.apps.precipitation.assess import record
+from vigie.apps.precipitation.assess.areas import cell_areas
+from vigie.apps.precipitation.assess.climate import daily as daily_rain
+from vigie.apps.precipitation.assess.counters import Protocol, samples
+from vigie.apps.precipitation.assess.grid_records import on_the_sphere
+from vigie.apps.precipitation.assess.matching import _shared, same_cells
+from vigie.apps.precipitation.assess.opening import open_record
+from vigie.apps.precipitation.assess.pairing import pair
 from vigie.apps.precipitation.assess.record import groups_of, step_length_h
+from vigie.apps.precipitation.assess.settings import AssessmentSettings, ProductSettings, RecordSettings
 from vigie.cli import main
 from vigie.core.errors import VigieError
 from vigie.verify.members import crps_fair
@@ -84,27 +96,46 @@ def group(out, name):
     return xr.load_dataset(out / "assessment.nc", group=name, engine="h5netcdf")
 
 
-def test_cell_by_cell_the_figures_are_numpys(assess, tmp_path):
+def weighted(values):
+    """Rain of a grid as xarray weighs it: by the cosine of latitude."""
+    return values.weighted(np.cos(np.deg2rad(values["lat"])))
+
+
+def test_cell_by_cell_the_figures_are_those_of_xarray_weighted(assess, tmp_path):
     truth = rain((48, 40, 36)).astype(np.float32)
-    estimate = (1.5 * np.roll(truth, 1, axis=2)).astype(np.float32)
-    grid(truth).to_netcdf(tmp_path / "truth.nc")
+    truth[:, :15] *= 3  # it rains more in the north, where cells are small
+    truth = grid(truth, y0=84.0, step=2.0)
+    shifted = (1.5 * truth).roll(lon=1)
+    truth.to_netcdf(tmp_path / "truth.nc")
     # another unit, the other way round, and a row more
-    other = grid(np.concatenate([estimate, estimate[:, :1]], axis=1) / 3600, units="kg m-2 s-1").sortby("lat")
+    more = shifted.isel(lat=[0]).assign_coords(lat=[86.0])
+    other = xr.concat([more, shifted], "lat", data_vars="all").sortby("lat") / 3600
+    other["pr"].attrs["units"] = "kg m-2 s-1"
     other.to_netcdf(tmp_path / "estimate.nc")
     code, error, out = assess([{"files": "estimate.nc"}], {"files": "truth.nc"})
     assert (code, error) == (0, "")
+    p, y = (data["pr"].astype(np.float64) for data in (shifted, truth))
     rates = group(out, "rates").isel(product=0)
-    np.testing.assert_allclose(rates["rmse"], np.sqrt(np.mean((estimate - truth) ** 2.0)), rtol=1e-5)
-    np.testing.assert_allclose(rates["bias_percent"], 50, atol=1e-3)
-    np.testing.assert_allclose(rates["correlation"], np.corrcoef(estimate.ravel(), truth.ravel())[0, 1], atol=1e-5)
-    assert float(rates["pairs"]) == truth.size and rates["rmse"].attrs["units"] == "mm h-1"
+    bias = 100 * (weighted(p).mean() / weighted(y).mean() - 1)
+    means = [weighted(abs(p - y)).mean(), np.sqrt(weighted((p - y) ** 2).mean()), bias]
+    np.testing.assert_allclose([rates[name] for name in ("mae", "rmse", "bias_percent")], means, rtol=1e-5, atol=1e-3)
+    together = xr.cov(p, y, weights=np.cos(np.deg2rad(y["lat"])), ddof=0)
+    np.testing.assert_allclose(rates["correlation"], together / weighted(p).std() / weighted(y).std(), atol=1e-5)
+    assert float(rates["pairs"]) == truth["pr"].size and rates["rmse"].attrs["units"] == "mm h-1"
     assert rates["rmse_interval"].sel(bound="low") <= rates["rmse"] <= rates["rmse_interval"].sel(bound="high")
     intensity = group(out, "intensity").isel(product=0)
-    exact = [np.quantile(x, 0.99, method="inverted_cdf") for x in (estimate, truth)]
-    np.testing.assert_allclose(intensity["p99_ratio"], exact[0] / exact[1], rtol=0.006)
-    np.testing.assert_allclose(intensity["wet_ratio"], (estimate >= 0.1).mean() / (truth >= 0.1).mean(), rtol=1e-6)
-    hits = ((estimate >= 5) & (truth >= 5)).sum() / (truth >= 5).sum()
-    np.testing.assert_allclose(group(out, "detections")["pod"].sel(threshold_mm_h=5).squeeze(), hits, rtol=1e-6)
+    exact = [weighted(x).quantile(0.99) for x in (p, y)]
+    np.testing.assert_allclose(intensity["p99_ratio"], exact[0] / exact[1], rtol=0.012)
+    wet = [weighted((x >= 0.1).astype(float)).mean() for x in (p, y)]
+    np.testing.assert_allclose(intensity["wet_fraction"], wet[0], rtol=1e-6)
+    np.testing.assert_allclose(intensity["wet_ratio"], wet[0] / wet[1], rtol=1e-6)
+    hits = [weighted(x.astype(float)).sum() for x in ((p >= 5) & (y >= 5), y >= 5)]
+    np.testing.assert_allclose(group(out, "detections")["pod"].sel(threshold_mm_h=5).squeeze(), hits[0] / hits[1], rtol=1e-6)
+    crps = group(out, "crps").isel(product=0)
+    np.testing.assert_allclose(crps["crps"], rates["mae"], rtol=1e-12)
+    beyond = weighted(abs(np.maximum(p, 5) - np.maximum(y, 5))).mean()
+    np.testing.assert_allclose(crps["twcrps"].sel(threshold_mm_h=5), beyond, rtol=1e-5)
+    assert "Cells count by their area in scores of rates" in (out / "assessment.html").read_text()
     assert group(out, "fractions")["fss"].sel(size_px=17, threshold_mm_h=1).item() > 0.9
     assert group(out, "coherence")["effective_resolution_km"].item() > 11
     assert set(group(out, "sampling")["revisit_h"].values) == {2, 3, 6, 12}
@@ -125,6 +156,73 @@ def test_the_table_is_the_file(assess, tmp_path):
     assert not any(row["value"] == "" for row in rows)
 
 
+@pytest.mark.parametrize("kind", ["member", "quantile"])
+def test_the_crps_of_distributions_is_weighted_as_xarray_does(assess, tmp_path, kind):
+    truth = grid(rain((30, 8, 5), seed=1), y0=80.0, step=10.0)
+    layers = np.sort(np.stack([rain(truth["pr"].shape, seed) for seed in range(2, 12)]), axis=0)
+    levels = (np.arange(10) + 0.5) / 10
+    product = grid(layers, y0=80.0, step=10.0, extra=(kind,))
+    truth.to_netcdf(tmp_path / "truth.nc")
+    (product.assign_coords(quantile=levels) if kind == "quantile" else product).to_netcdf(tmp_path / "product.nc")
+    code, _, out = assess([{"files": "product.nc"}], {"files": "truth.nc"})
+    assert code == 0
+    found = group(out, "crps").isel(product=0)
+    for threshold, score in ((-np.inf, found["crps"]), (5.0, found["twcrps"].sel(threshold_mm_h=5))):
+        q, y = np.maximum(layers.reshape(10, -1), threshold), np.maximum(truth["pr"].values.ravel(), threshold)
+        rows = crps_fair(q, y) if kind == "member" else crps_integral(q, levels, y)
+        expected = weighted(truth["pr"].copy(data=rows.reshape(truth["pr"].shape))).mean()
+        np.testing.assert_allclose(score, expected, rtol=1e-12)
+
+
+def test_indices_and_sensitivity_are_of_all_cells_by_area(assess, tmp_path, monkeypatch):
+    """A field whose sensitivity falls to the north: each cell has its own, and no sample of cells that of their mean."""
+    days = pd.date_range("1990-01-01", "2000-12-31")
+    rng, rows, columns = np.random.default_rng(3), 7, 5
+    warmth = rng.normal(0, 1, (len(days), 1, 1)) + np.linspace(0, 3, len(days))[:, None, None] + np.zeros((1, rows, columns))
+    percent = np.linspace(0, 20, rows)[:, None] + rng.normal(0, 1, (rows, columns))
+    values = rng.gamma(0.5, 8, warmth.shape) * (1 + percent / 100 * warmth).clip(0.1)
+    values[:, 3, 2] = np.nan  # a cell of the sea, where no gauge stands
+    truth = grid(values, units="mm day-1", y0=85.0, step=9.0, time=days.to_numpy())
+    truth["tas"] = (("time", "lat", "lon"), warmth, {"units": "degC"})
+    truth.to_netcdf(tmp_path / "truth.nc")
+    nothing = {"scenario": ["historical", "rcp45"], "model": ["a", "b"], "run": [0]}
+    years = pd.date_range("1981-07-01", "2099-07-01", freq="YS-JUL")
+    for name, slope in (("pr", 0.02), ("tas", 1.0)):
+        trend = xr.DataArray(np.linspace(0, 3, len(years)) * slope + 3.0, {"time": years}, "time")
+        trend.expand_dims(nothing).rename(name).to_netcdf(tmp_path / f"{name}.nc")
+    keys = "places = 1\n[extremes]\nbootstrap = 20\n[sensitivity]\npr = 'pr.nc'\ntas = 'tas.nc'\n"
+    monkeypatch.setattr(record, "BLOCK_BYTES", 300_000)  # the record is read in pieces
+    code, error, out = assess([{"files": "truth.nc", "weather": "own"}], {"files": "truth.nc"}, keys)
+    assert (code, error) == (0, "")
+    annual = (
+        xr.Dataset({name: weighted(truth[name]).mean(["lat", "lon"]) for name in ("pr", "tas")}).groupby("time.year").mean()
+    )
+    slope = np.polyfit(annual["tas"], annual["pr"], 1)[0]
+    found = group(out, "sensitivity").isel(product=0)
+    np.testing.assert_allclose(found["sensitivity"], [100 * slope / annual["pr"].mean()] * 2, rtol=1e-9)
+    assert found["temperature"].values.tolist() == ["air temperature"] * 2
+    highest = truth["pr"].groupby("time.year").max()
+    np.testing.assert_allclose(group(out, "indices").isel(product=0)["rx1day"], weighted(highest).mean(), rtol=1e-9)
+
+
+def test_areas_of_a_projected_grid_are_those_of_its_projection():
+    """RADOLAN's polar stereographic grid, true at 60 N: its scale is (1 + sin 60) / (1 + sin latitude)."""
+    latitude, longitude = on_the_sphere(xr.Dataset(coords=xr_coords(radolan.grid())))
+    areas = cell_areas(latitude, longitude)
+    scale = (1 + np.sin(np.deg2rad(60))) / (1 + np.sin(np.deg2rad(latitude)))
+    ratio = areas * scale**2
+    np.testing.assert_allclose(ratio / ratio.mean(), 1, atol=2e-3)
+    assert np.ptp(areas) / areas.mean() > 0.05
+
+
+def test_areas_of_cells_at_the_poles_and_across_the_date_line_add_to_the_earth():
+    north, east = np.meshgrid(np.arange(-90.0, 91, 30), [150.0, -150.0, -90.0, -30.0, 30.0, 90.0], indexing="ij")
+    areas = cell_areas(north, east)
+    assert areas.sum() == pytest.approx(2 * 360)  # sin 90 - sin -90, times all longitudes
+    np.testing.assert_allclose(areas[0] / areas[3], (1 - np.cos(np.deg2rad(15))) / (2 * np.sin(np.deg2rad(15))))
+    assert cell_areas(north * np.nan, east) is None
+
+
 def test_members_are_scored_as_members_and_named_where_they_fail(assess, tmp_path):
     truth = rain((48, 5, 5), seed=1)
     members = 1.6 * np.stack([rain(truth.shape, seed) for seed in range(2, 12)])
@@ -133,7 +231,8 @@ def test_members_are_scored_as_members_and_named_where_they_fail(assess, tmp_pat
     code, _, out = assess([{"files": "members.nc"}, {"files": "truth.nc"}], {"files": "truth.nc"})
     assert code == 0
     found = group(out, "crps")
-    expected = crps_fair(members.reshape(10, -1), truth.ravel()).mean()
+    rows = crps_fair(members.reshape(10, -1), truth.ravel())
+    expected = weighted(grid(rows.reshape(truth.shape))["pr"]).mean()
     np.testing.assert_allclose(found["crps"].sel(product="product-0"), expected)
     np.testing.assert_allclose(found["crps"].sel(product="product-1"), 0, atol=1e-12)
     page = (out / "assessment.html").read_text()
@@ -178,10 +277,12 @@ def test_a_swath_and_a_grid_meet_in_averages(assess, tmp_path):
         )
         return frame.groupby(["y", "x"])["v"].mean()
 
-    both = pd.concat([table(lat, lon, seen), table(*cells, field[0])], axis=1, join="inner").to_numpy()
+    both = pd.concat([table(lat, lon, seen), table(*cells, field[0])], axis=1, join="inner")
+    area = np.cos(np.deg2rad((both.index.get_level_values("y") + 0.5) * 0.5 - 90))
+    both = both.to_numpy()
     rates = group(out, "rates").isel(product=0)
     assert float(rates["pairs"]) == len(both)
-    np.testing.assert_allclose(rates["mae"], np.abs(both[:, 0] - both[:, 1]).mean())
+    np.testing.assert_allclose(rates["mae"], np.average(np.abs(both[:, 0] - both[:, 1]), weights=area))
     page = (out / "assessment.html").read_text()
     assert "both are averaged over cells of 0.5 degrees and intervals of 1 h" in page
     assert "distributions are not averaged" in page
@@ -228,14 +329,64 @@ def test_calendars_meet_day_by_day(assess, tmp_path):
     assert float(rates["mae"]) == pytest.approx(apart / (2 * 1460))
 
 
+def gauges(time, rain_mm_day, station="A", lat=50.0, lon=8.0):
+    """A table of one gauge."""
+    return pd.DataFrame({"station": station, "time": time, "lat": lat, "lon": lon, "rain_mm_day": rain_mm_day})
+
+
+def test_one_table_of_gauges_is_labels_product_and_reference(assess, tmp_path):
+    """Two gauges, one of which begins a day later and misses a day; on a grid each stands in its cell."""
+    days = pd.date_range("2022-06-01T12:00", periods=4)
+    first, second = gauges(days, [0.0, 24.0, 48.0, 12.0]), gauges(days[1:], [24.0, np.nan, 72.0], "B", 49.8, 8.3)
+    pd.concat([first, second]).to_parquet(tmp_path / "both.parquet")
+    first.to_csv(tmp_path / "first.csv", index=False)
+    second.to_csv(tmp_path / "second.csv", index=False)
+    assert isinstance(open_labels(str(tmp_path / "both.parquet")), StationTable)
+    one, many = (open_record(RecordSettings(name="gauges", files=files), tmp_path) for files in (["both.parquet"], ["*.csv"]))
+    for found in (one, many):
+        assert found.daily and found.place["name"].values.tolist() == ["A", "B"]
+        assert found.place["longitude"].values.tolist() == [8.0, 8.3]
+        np.testing.assert_allclose(found.parts[0].read(slice(0, 3))["rain"], [[0, np.nan], [1, 1], [2, np.nan]])
+    field = np.full((4, 10, 40), 1.5)
+    grid(24 * field, units="mm day-1", time=days.floor("D").to_numpy()).to_netcdf(tmp_path / "grid.nc")
+    code, error, out = assess([{"files": "grid.nc"}], {"files": "both.parquet"}, "[pairing]\nhours = 24\n")
+    assert (code, error) == (0, "")
+    rates = group(out, "rates").isel(product=0)
+    area = np.cos(np.deg2rad([50.125, 49.875]))  # of the cells that hold them
+    mean = (area @ [3.5, 4.0]) / (area @ [4, 2])
+    assert float(rates["pairs"]) == 6 and float(rates["bias_percent"]) == pytest.approx(100 * (1.5 / mean - 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "keys", "words"),
+    [
+        (lambda table: table.assign(lat=[1.0, 2.0]), {}, "a station of 'truth' has two positions; found A"),
+        (lambda table: table, {"units": "inch"}, "found units = 'inch'; expected rain_mm_h or rain_mm_day"),
+        (lambda table: table.drop(columns=["station"]), {}, r"write one row a measurement.*melt\('time'"),
+        (lambda table: table.assign(rain_mm_h=1.0), {}, "expected columns station, time, lat, lon, rain_mm_h or rain_mm_day"),
+    ],
+)
+def test_tables_of_gauges_are_refused_in_a_line_that_mends_them(assess, tmp_path, change, keys, words):
+    change(gauges(["2000-01-01", "2000-01-02"], 1.0)).to_csv(tmp_path / "gauge.csv", index=False)
+    code, error, out = assess([{"files": "gauge.csv", **keys}], {"files": "gauge.csv", **keys})
+    assert code == 2 and re.search(words, error) and error.count("\n") == 1 and not out.exists()
+
+
+def test_a_gauge_that_is_in_two_tables_is_refused(assess, tmp_path):
+    for name in ("a", "b"):
+        gauges(["2000-01-01", "2000-01-02"], 1.0).to_csv(tmp_path / f"{name}.csv", index=False)
+    code, error, _ = assess([{"files": "a.csv"}], {"files": "*.csv"})
+    assert code == 2 and "a station of 'truth' is there twice at one time; found A, 2000-01-01" in error
+
+
 def test_gauges_in_csv_and_their_annual_figures(assess, tmp_path):
     days = pd.date_range("1981-01-01", "2002-12-31")
     values = rain((len(days), 1), seed=8)[:, 0] * 6
     for name, scale in (("gauge", 1.0), ("product", 0.7)):
-        pd.DataFrame({"time": days, "station": values * scale / 25.4}).to_csv(tmp_path / f"{name}.csv", index=False)
+        gauges(days, values * scale).to_csv(tmp_path / f"{name}.csv", index=False)
     code, _, out = assess(
-        [{"files": "product.csv", "units": "inch"}],
-        {"files": "gauge.csv", "units": "inch"},
+        [{"files": "product.csv"}],
+        {"files": "gauge.csv"},
         "places = 1\n[extremes]\nbootstrap = 20\n",
     )
     assert code == 0
@@ -250,6 +401,124 @@ def test_gauges_in_csv_and_their_annual_figures(assess, tmp_path):
     low, high = (extremes["return_level_interval"].sel(fit="gev", bound=bound) for bound in ("low", "high"))
     assert (low < level).all() and (level < high).all()
     assert "the highest day of a year has 0.70 of the reference" in (out / "assessment.html").read_text()
+
+
+STORM = (0, 0, 20, 30, 0, 25, 0, 0, 40, 0, np.nan, 35, *[0] * 33)
+"""Days, mm. Above 10 are a pair, one a dry day later, one two dry days later, one after a dry and an unknown day."""
+
+
+@pytest.mark.parametrize(("separation", "peaks"), [(0, (2, 3, 5, 8, 11)), (1, (3, 5, 8, 11)), (2, (3, 8, 11)), (3, (8,))])
+def test_days_of_one_storm_are_one_excess(assess, tmp_path, separation, peaks):
+    seasons = 150
+    growth = np.random.default_rng(0).exponential(1, (seasons, 1)) + 1  # all days of a season alike: orders within it stay
+    values = (np.array(STORM) * growth).reshape(-1, 1)
+    daily(values).to_netcdf(tmp_path / "truth.nc")
+    keys = f"[extremes]\nthreshold_mm = 10\nbootstrap = 20\nseparation_days = {separation}\n"
+    code, _, out = assess([{"files": "truth.nc"}], {"files": "truth.nc"}, keys)
+    assert code == 0
+    found = group(out, "extremes").isel(product=0, cell=0).sel(source="reference")
+    assert (found["excess_days"], found["clusters"]) == (5 * seasons, len(peaks) * seasons)
+    assert float(found["extremal_index"]) == len(peaks) / 5
+    excesses = values.reshape(seasons, -1)[:, list(peaks)].ravel() - 10
+    shape, _, scale = genpareto.fit(excesses, floc=0)
+    np.testing.assert_allclose(found["parameter"].sel(fit="gpd", name=["scale", "shape"]), [scale, shape], rtol=0.01, atol=2e-3)
+    per_year = excesses.size / (44 * seasons / 365.25)  # of known days
+    level = 10 + genpareto.isf(1 / (50 * per_year), shape, 0, scale)
+    np.testing.assert_allclose(found["return_level"].sel(fit="gpd", return_period=50), level, rtol=0.01)
+    page = (out / "assessment.html").read_text()
+    told = "Every day above the threshold is fitted" if not separation else "The extremal index is clusters over days"
+    assert told in page and f">{len(peaks) / 5:.2f}<" in page
+
+
+LEVELS = np.linspace(0.005, 0.995, 100)
+
+
+@pytest.fixture
+def uniform_days(tmp_path):
+    """A product whose quantiles are their levels, on a grid in two files: what is drawn is what was random."""
+    days = np.arange("2001-01-01", "2003-01-01", dtype="datetime64[D]").astype("datetime64[ns]")
+    for number, part in enumerate((days[:500], days[500:])):
+        values = np.broadcast_to(LEVELS[:, None, None, None], (LEVELS.size, part.size, 4, 6))
+        made = grid(values, units="mm day-1", time=part, extra=("quantile",)).assign_coords(quantile=LEVELS)
+        made.to_netcdf(tmp_path / f"part{number}.nc")
+    said = ProductSettings(name="uniform", files=("part0.nc", "part1.nc"))
+    return said, open_record(said, tmp_path)
+
+
+def with_blocks(monkeypatch, kibibytes, do):
+    """Do something while so much rain is held at once."""
+    with monkeypatch.context() as patched:
+        patched.setattr(record, "BLOCK_BYTES", kibibytes * 2**10)
+        return do()
+
+
+def test_draws_do_not_depend_on_blocks_and_cells_and_do_not_repeat(uniform_days, monkeypatch):
+    _, product = uniform_days
+    cells = same_cells(product, product, 1.0)
+    whole = with_blocks(monkeypatch, 65536, lambda: daily_rain(product, cells, 0)).values
+    assert whole.shape == (730, 24) and len(record.blocks(product.parts[0], product.layers + 1)) == 1
+    for kibibytes in (512, 20):
+        np.testing.assert_array_equal(with_blocks(monkeypatch, kibibytes, lambda: daily_rain(product, cells, 0)), whole)
+    pieces = [daily_rain(product, piece, 0).values for piece in cells.pieces(6)]
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
+    points = cells.points(5)
+    np.testing.assert_array_equal(daily_rain(product, points, 0), whole[:, [0, 6, 12, 17, 23]])
+    # uniform, no row like another, and neither cells nor neighbouring days nor product and reference go together
+    inside = whole[(whole > LEVELS[0]) & (whole < LEVELS[-1])]
+    assert np.unique(inside).size == inside.size and kstest(whole.ravel(), "uniform").pvalue > 0.01
+    for other in (np.roll(whole, 1, axis=0), np.roll(whole, 1, axis=1), daily_rain(product, cells, 1).values):
+        assert abs(np.corrcoef(whole.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(whole.size)
+
+
+def test_samples_of_a_group_do_not_depend_on_blocks_and_do_not_repeat(uniform_days, monkeypatch):
+    said, product = uniform_days
+    asked = AssessmentSettings(
+        app="precipitation", name="page", reference=said, products=(said.model_copy(update={"name": "b"}),)
+    )
+    protocol = Protocol((1.0,), 0.1, draws=2, seed=0)
+
+    def drawn():
+        matches = pair(product, product, said, asked).matches()
+        return np.concatenate([np.stack(list(samples(match, protocol))) for match in matches], axis=1)
+
+    whole, cut = (with_blocks(monkeypatch, kibibytes, drawn) for kibibytes in (65536, 20))
+    np.testing.assert_array_equal(whole, cut)
+    inside = whole[(whole > LEVELS[0]) & (whole < LEVELS[-1])]
+    assert np.unique(inside).size == inside.size
+
+
+def test_only_the_places_that_are_named_are_compared(assess, tmp_path):
+    values = rain((400, 3), seed=3) * 9
+    daily(values, names=("A", "B", "C")).to_netcdf(tmp_path / "truth.nc")
+    daily(2 * values[:, ::-1], names=("C", "B", "A")).to_netcdf(tmp_path / "product.nc")
+    code, error, out = assess([{"files": "product.nc"}], {"files": "truth.nc"}, '[pairing]\nonly = ["C", "A"]\n')
+    assert (code, error) == (0, "")
+    rates = group(out, "rates").isel(product=0)
+    assert float(rates["pairs"]) == 800
+    np.testing.assert_allclose(rates["mae"], values[:, [0, 2]].mean())
+    for only, said in (("D", "found C, B, A; expected D"), ("place A", "did you mean|name places")):
+        code, error, _ = assess([{"files": "product.nc"}], {"files": "truth.nc"}, f'[pairing]\nonly = ["{only}"]\n')
+        assert code == 2 and re.search(said, error)
+    grid(rain((48, 6, 6))).to_netcdf(tmp_path / "grid.nc")
+    code, error, _ = assess([{"files": "grid.nc"}], {"files": "grid.nc"}, '[pairing]\nonly = ["A"]\n')
+    assert code == 2 and "found no places with names" in error
+
+
+def test_temperatures_are_called_what_they_are(assess, tmp_path):
+    days, rng = 3000, np.random.default_rng(5)
+    warmth = 15 + 8 * np.sin(np.arange(days) / 58) + rng.normal(0, 1, days)
+    made = daily(rng.gamma(2, 6, (days, 1)))
+    made["tasmax"] = (("time", "place"), warmth[:, None], {"units": "degC"})
+    made.to_netcdf(tmp_path / "highest.nc")
+    made.rename(tasmax="tdps").to_netcdf(tmp_path / "dew.nc")
+    keys = "[scaling]\nbins = 5\nquantile = 0.9\n[extremes]\nbootstrap = 20\n"
+    code, _, out = assess([{"files": "highest.nc"}], {"files": "dew.nc"}, keys)
+    assert code == 0 and group(out, "scaling")["temperature"].values.ravel().tolist() == [
+        "daily maximum temperature",
+        "dew point",
+    ]
+    page = (out / "assessment.html").read_text()
+    assert page.count("<td>daily maximum temperature</td>") == 1 and page.count("<td>dew point</td>") == 1
 
 
 def test_weather_of_its_own_is_compared_as_climate_alone(assess, tmp_path):

@@ -162,12 +162,13 @@ def test_the_gauge_of_fort_collins(data, tmp_path):
     fort = rdata.read_rda(data / "gauges/Fort.rda")["Fort"]
     time = pd.to_datetime({"year": fort["year"], "month": fort["month"], "day": fort["day"]})
     for name, scale in (("gauge", 1.0), ("halved", 0.5)):
-        pd.DataFrame({"time": time, "Fort Collins": fort["Prec"] * scale}).to_csv(tmp_path / f"{name}.csv", index=False)
+        place = {"station": "Fort Collins", "time": time, "lat": 40.6, "lon": -105.1}
+        pd.DataFrame({**place, "rain_mm_day": fort["Prec"] * scale * INCH_MM}).to_csv(tmp_path / f"{name}.csv", index=False)
     found = assess(
         tmp_path,
-        [{"files": "halved.csv", "units": "inch"}],
-        {"files": "gauge.csv", "units": "inch"},
-        extremes={"bootstrap": 20, "threshold_mm": 0.395 * INCH_MM, "years": (20, 100)},
+        [{"files": "halved.csv"}],
+        {"files": "gauge.csv"},
+        extremes={"bootstrap": 20, "threshold_mm": 0.395 * INCH_MM, "years": (20, 100), "separation_days": 0},
     ).products[0]
     extremes = found.figures["extremes"].isel(cell=0).sel(source="reference")
     gpd, gev = (extremes.sel(fit=fit) for fit in ("gpd", "gev"))

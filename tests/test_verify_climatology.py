@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -15,7 +16,6 @@ from vigie.verify.climatology import (
     Cells,
     GridCounts,
     count_field,
-    count_samples,
     finish_climatology,
     histogram_quantiles,
     quantile_quantile,
@@ -81,30 +81,32 @@ def test_what_was_never_seen_is_unknown():
     assert np.isnan(found[["mean", "wet_fraction", "rain_quantile"]].to_dataarray()).all()
 
 
+EARTH = Cells.around(-90, -180, 90, 180, 30.0)
+
+
 def test_a_swath_is_counted_where_it_lies():
     rng = np.random.default_rng(1)
     latitude, longitude = rng.uniform(-90, 90, (30, 20)), rng.uniform(-180, 180, (30, 20))
     rain = rng.exponential(1, (30, 20))
     rain[0, :5], latitude[1, 0] = np.nan, np.nan
-    halves = [
-        count_samples(*(x[rows] for x in (rain, latitude, longitude)), cell_deg=30.0) for rows in (slice(9), slice(9, None))
-    ]
-    found = finish_climatology(halves[0] + halves[1], wet=0.1)
+    counts = GridCounts(EARTH)
+    for rows in (slice(9), slice(9, None)):
+        counts.add(rain[rows], latitude[rows], longitude[rows])
+    found = finish_climatology(counts.tally(), wet=0.1)
     kept = np.isfinite(rain) & np.isfinite(latitude)
-    number, _, _ = np.histogram2d(latitude[kept], longitude[kept], [np.arange(-90, 91, 30), np.arange(-180, 181, 30)])
-    total, _, _ = np.histogram2d(
-        latitude[kept], longitude[kept], [np.arange(-90, 91, 30), np.arange(-180, 181, 30)], weights=rain[kept]
-    )
+    edges = [np.arange(-90, 91, 30), np.arange(-180, 181, 30)]
+    number, _, _ = np.histogram2d(latitude[kept], longitude[kept], edges)
+    total, _, _ = np.histogram2d(latitude[kept], longitude[kept], edges, weights=rain[kept])
     np.testing.assert_array_equal(found["count"], number)
     np.testing.assert_allclose(found["mean"], total / np.where(number > 0, number, np.nan))
     assert found["latitude"].values.tolist() == [-75, -45, -15, 15, 45, 75] and found["longitude"][0] == -165
 
 
-def test_granules_of_distant_places_add():
-    a, b = (count_samples(np.array([2.0]), np.array([y]), np.array([x]), 0.25) for y, x in ((90.0, 180.0), (-90.0, -180.0)))
-    both = (a + b).weight["rain"]
-    assert both["latitude"].values.tolist() == [-89.875, 89.875] and both["longitude"].values.tolist() == [-179.875]
-    assert both.values.ravel().tolist() == [1, 1]
+def test_the_date_line_and_the_poles_lie_in_the_outer_cells():
+    counts = GridCounts(EARTH)
+    counts.add(np.full(2, 2.0), np.array([90.0, -90.0]), np.array([180.0, -180.0]))
+    number = counts.tally().weight["rain"]
+    assert number.sum() == 2 and number.sel(latitude=[-75, 75], longitude=-165).values.tolist() == [1, 1]
 
 
 def test_quantiles_stand_beside_those_of_a_reference():
@@ -130,16 +132,6 @@ def test_counting_over_a_dimension_that_is_not_there_is_refused():
         count_field(field(), ["hour"])
 
 
-def test_swaths_without_places_are_refused():
-    one = np.ones(1)
-    with pytest.raises(VigieError, match="no rain to count"):
-        count_samples(one * np.nan, one, one, 1.0)
-    with pytest.raises(VigieError, match="no degrees"):
-        count_samples(one, one, 200 * one, 1.0)
-    with pytest.raises(VigieError, match="do not divide the Earth"):
-        count_samples(one, one, one, 0.7)
-
-
 def swath(seed: int, rows: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     rain = np.where(rng.random(rows) < 0.4, rng.lognormal(0, 1.5, rows), 0.0)
@@ -149,16 +141,28 @@ def swath(seed: int, rows: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), order=st.permutations(range(4)))
-def test_a_grid_that_is_filled_in_place_counts_what_tallies_count(seed, order):
-    cells = Cells.around(-90, -180, 90, 180, 10.0)
-    counts, parts = GridCounts(cells), [swath(seed + number) for number in range(4)]
+def test_a_grid_that_is_filled_in_place_counts_what_pandas_groups(seed, order):
+    counts, parts = GridCounts(EARTH), [swath(seed + number) for number in range(4)]
     for number in order:
         counts.add(*parts[number])
-    found = finish_climatology(counts.tally(), wet=0.1)
-    expected = finish_climatology(add_all(count_samples(*part, 10.0) for part in parts), wet=0.1).reindex_like(found)
-    for name in ("mean", "wet_fraction", "rain_quantile"):
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
+    found = finish_climatology(counts.tally(), wet=0.1, quantiles=(0.9,))
+    samples = pd.DataFrame(np.concatenate(parts, axis=1).T, columns=["rain", "latitude", "longitude"]).dropna()
+    centres = {axis: (samples[axis] // 30 + 0.5) * 30 for axis in ("latitude", "longitude")}
+    cells = samples["rain"].groupby([centres["latitude"], centres["longitude"]])
+    expected = xr.Dataset(
+        {
+            "count": cells.size().to_xarray(),
+            "mean": cells.mean().to_xarray(),
+            "wet_fraction": cells.agg(lambda rain: (rain >= 0.1).mean()).to_xarray(),
+            "quantile": cells.agg(lambda rain: np.quantile(rain, 0.9, method="inverted_cdf")).to_xarray(),
+        }
+    ).reindex_like(found)
     np.testing.assert_array_equal(found["count"], expected["count"].fillna(0))
+    for name in ("mean", "wet_fraction"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
+    many = found["count"] >= 10
+    error = np.abs(found["rain_quantile"][0] - expected["quantile"]).where(many)
+    assert (error.fillna(0) <= np.maximum(QUANTILE_ERROR * expected["quantile"].fillna(0), EDGES[1])).all()
 
 
 def test_a_grid_of_a_region_counts_what_lies_in_it_and_on_its_edges():

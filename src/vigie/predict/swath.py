@@ -99,8 +99,7 @@ class SwathPrediction:
     def run(self, todo: Sequence[Tile]) -> Iterator[Tile]:
         """Retrieve tiles and write them, yielding each as soon as it is on disk.
 
-        The next tile is read and compared with what was learnt from while the network runs, and what is found is written while
-        it goes on.
+        The next tile is read and compared with what was learnt from while the network runs; each stream writes what it found.
         """
         model, drawing = _loaded(self.model, self.card)
         needed = self.read.dataset[wanted(model, self.read.dataset)]
@@ -109,18 +108,18 @@ class SwathPrediction:
             swath = needed.isel(scan=tile.read["scan"]).load()
             return tile, swath, distances(model, swath.isel(tile.inner), self.channels)
 
-        def found(seen: tuple[Tile, xr.Dataset, Floats]) -> tuple[Tile, xr.Dataset]:
+        def write(seen: tuple[Tile, xr.Dataset, Floats]) -> Tile:
             tile, swath, distance = seen
             made, spread_mm_h = said(model, swath, self.channels, self.kept, tile.inner["scan"], tile.keep["scan"].start)
             if drawing and self.kept.members:
                 drawn = generated(drawing, swath, self.channels, self.kept, tile.read["scan"].start)[:, tile.inner["scan"]]
                 nothing = np.isnan(made["rainfall_rate"].values)
                 made["rainfall_rate_member"].values[:] = np.where(nothing, np.float32("nan"), drawn)
-            return tile, made.assign(judged(model, swath.isel(tile.inner), self.channels, distance, spread_mm_h))
-
-        for tile, made in processor_streams().map(found, prefetch(map(look, todo), depth=1)):
+            made = made.assign(judged(model, swath.isel(tile.inner), self.channels, distance, spread_mm_h))
             store.write(self.path, Tile(tile.keep, tile.keep), made, self.group)
-            yield tile
+            return tile
+
+        yield from processor_streams().map(write, prefetch(map(look, todo), depth=1))
 
 
 @lru_cache(maxsize=4)

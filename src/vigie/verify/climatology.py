@@ -177,51 +177,10 @@ class GridCounts:
         return Tally(xr.Dataset(totals, coords={**coords, "intensity": EDGES}), xr.Dataset(weights, coords=coords))
 
 
-def count_samples(
-    rain: NDArray[np.floating], latitude: NDArray[np.floating], longitude: NDArray[np.floating], cell_deg: float
-) -> Tally:
-    """Count samples of a swath into the cells of a grid of latitude and longitude that spans the Earth.
+def count_distribution(rain: NDArray[np.floating], area: NDArray[np.floating] | None = None) -> Tally:
+    """Count samples of any shape, wherever they are, into the fine bins, or sum their area; NaN are not counted.
 
-    Only the rectangle of cells that holds samples is in the tally; adding takes the union, whatever granule comes first.
-
-    Parameters
-    ----------
-    rain, latitude, longitude: of one shape, degrees north and east (-180 to 180); samples with NaN are not counted.
-    cell_deg: size of a cell, a whole number of which make 180 degrees.
-
-    Raises
-    ------
-    VigieError: cells do not divide the Earth, positions are no degrees, rain is negative, or nothing is valid.
-
-    Examples
-    --------
-    >>> tally = count_samples(np.array([1.0, 3.0]), np.array([0.2, 0.3]), np.array([179.9, -180.0]), cell_deg=1.0)
-    >>> tally.weight["rain"].sel(latitude=0.5, longitude=[-179.5, 179.5]).values.tolist()
-    [1, 1]
-    """
-    rows = 180 / cell_deg
-    if abs(rows - round(rows)) > 1e-9:
-        raise VigieError(
-            "cells do not divide the Earth", found=f"{cell_deg} degrees", expected="180 is a whole number of cells"
-        )
-    valid = np.isfinite(rain) & np.isfinite(latitude) & np.isfinite(longitude)
-    if not valid.any():
-        raise VigieError("there is no rain to count", found=f"0 of {rain.size} samples valid", do="leave this swath out")
-    north, east = latitude[valid].astype(np.float64), longitude[valid].astype(np.float64)
-    if np.abs(north).max() > 90 or np.abs(east).max() > 180:
-        raise VigieError("positions are no degrees", found=f"up to {np.abs(north).max():g} N, {np.abs(east).max():g} E")
-    y = np.minimum((north + 90) // cell_deg, round(rows) - 1).astype(np.int64)
-    x = ((east + 180) // cell_deg).astype(np.int64) % (2 * round(rows))
-    height, width = int(np.ptp(y)) + 1, int(np.ptp(x)) + 1
-    coords = {
-        "latitude": (np.arange(y.min(), y.max() + 1) + 0.5) * cell_deg - 90,
-        "longitude": (np.arange(x.min(), x.max() + 1) + 0.5) * cell_deg - 180,
-    }
-    return _count(rain[valid], (y - y.min()) * width + x - x.min(), {"latitude": height, "longitude": width}, coords)
-
-
-def count_distribution(rain: NDArray[np.floating]) -> Tally:
-    """Count samples of any shape, wherever they are, into the fine bins; NaN are not counted.
+    Areas are about 1 on average, so that their sum tells how many samples there are: a quantile needs some above it.
 
     Examples
     --------
@@ -229,7 +188,14 @@ def count_distribution(rain: NDArray[np.floating]) -> Tally:
     >>> histogram_quantiles(tally, [0.6]).values.round(2).tolist()
     [1.0]
     """
-    return _count(rain.ravel(), np.zeros(rain.size, np.int64), {}, {}, FINE_EDGES)
+    if area is None:
+        return _count(rain.ravel(), np.zeros(rain.size, np.int64), {}, {}, FINE_EDGES)
+    valid = np.isfinite(rain)
+    values, weight = _rain(rain[valid]), area[valid].astype(np.float64)
+    at = np.searchsorted(FINE_EDGES, values, side="right") - 1
+    histogram = np.bincount(at, weights=weight, minlength=FINE_EDGES.size)
+    totals = xr.Dataset({"rain": (values * weight).sum(), "histogram": ("intensity", histogram)}, {"intensity": FINE_EDGES})
+    return Tally(totals, xr.Dataset(dict.fromkeys(totals.data_vars, weight.sum())))
 
 
 def finish_climatology(tally: Tally, wet: float, quantiles: Sequence[float] = QUANTILES) -> xr.Dataset:
@@ -239,7 +205,7 @@ def finish_climatology(tally: Tally, wet: float, quantiles: Sequence[float] = QU
 
     Parameters
     ----------
-    tally: of `count_field` or `count_samples`, pooled over any dimensions.
+    tally: of `count_field` or `GridCounts`, pooled over any dimensions.
     wet: least rain of a wet sample; an edge of the histogram: 0.01, 0.1, 1, 10 and steps between.
     quantiles: shares; NaN where there are fewer samples than 1/(1 - share).
 
@@ -326,7 +292,7 @@ def _rain(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.maximum(rain, 0.0)
 
 
-def _quantiles(counts: NDArray[np.int64], lower: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def _quantiles(counts: NDArray[np.generic], lower: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Invert the cumulative histogram (..., bin) at shares -> (..., quantile), row by row to spare memory."""
     if counts.ndim > 2:
         return np.stack([_quantiles(row, lower, shares) for row in counts])
@@ -335,11 +301,13 @@ def _quantiles(counts: NDArray[np.int64], lower: NDArray[np.float64], shares: ND
     upper = np.append(lower[1:], HIGHEST)
     found = np.empty((*counts.shape[:-1], shares.size))
     for i, share in enumerate(shares):
-        rank = np.maximum(np.ceil(share * number - 1e-9), 1)  # of the sample that is the quantile, from 1
+        # of the sample that is the quantile, from 1; areas have no ranks, and their share itself is what lies below
+        whole = np.issubdtype(counts.dtype, np.integer)
+        rank = np.maximum(np.ceil(share * number - 1e-9), 1) if whole else share * number * (1 - 1e-12)
         bin_ = np.minimum((below < rank).sum(axis=-1, keepdims=True), lower.size - 1)
         inside = np.take_along_axis(counts, bin_, -1)
         reached = np.take_along_axis(below, bin_, -1) - inside
-        part = (rank - reached - 0.5) / np.maximum(inside, 1)
+        part = (rank - reached - 0.5) / np.maximum(inside, 1) if whole else (rank - reached) / np.maximum(inside, 1e-300)
         low = lower[bin_]
         value = np.where(bin_ == 0, 0.0, low * (upper[bin_] / np.where(bin_ == 0, 1.0, low)) ** part)
         found[..., i] = np.where(number * (1 - share) >= 1 - 1e-9, value, np.nan)[..., 0]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import spatial, stats
+from scipy import spatial
 
 from vigie.core.errors import VigieError
 from vigie.verify.conformal import conformal_quantile
@@ -158,25 +158,6 @@ def alarm_threshold(scores: NDArray[np.floating], false_alarm_rate: float) -> fl
     95.0
     """
     return conformal_quantile(scores, false_alarm_rate, "calibration")
-
-
-def auroc(inside: NDArray[np.floating], outside: NDArray[np.floating]) -> float:
-    """Compute the chance that a row from outside scores above one from inside, ties half (Mann & Whitney 1947).
-
-    Rows without a score are left out.
-
-    Examples
-    --------
-    >>> auroc(np.array([1.0, 2.0, 3.0]), np.array([3.0, 4.0]))
-    0.9166666666666666
-    """
-    low, high = inside[np.isfinite(inside)], outside[np.isfinite(outside)]
-    if not low.size or not high.size:
-        raise VigieError(
-            "there is nothing to tell apart", found=f"{low.size} rows inside, {high.size} outside", expected="both"
-        )
-    ranks = stats.rankdata(np.concatenate([low, high]))
-    return float((ranks[low.size :].sum() - high.size * (high.size + 1) / 2) / (low.size * high.size))
 
 
 def _complete(training: NDArray[np.floating]) -> Floats:

@@ -63,17 +63,16 @@ class EventSample:
             )
 
 
-def count_table(said: Flags, came: Flags) -> dict[str, np.int64]:
-    """Count hits, false alarms, misses and correct negatives.
+def count_table(said: Flags, came: Flags, area: NDArray[np.generic] | None = None) -> dict[str, np.generic]:
+    """Count hits, false alarms, misses and correct negatives (row,); or sum the area of each.
 
     Examples
     --------
     >>> [int(n) for n in count_table(np.array([True, True, False]), np.array([True, False, False])).values()]
     [1, 1, 0, 1]
     """
-    return dict(
-        zip(TABLE, (np.sum(said & came), np.sum(said & ~came), np.sum(~said & came), np.sum(~said & ~came)), strict=True)
-    )
+    cells = (said & came, said & ~came, ~said & came, ~said & ~came)
+    return dict(zip(TABLE, (np.sum(cell if area is None else area[cell]) for cell in cells), strict=True))
 
 
 def table_scores(table: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:

@@ -32,9 +32,15 @@ class MemberSample:
                 expected="(member, ...) and (...), with two members or more",
             )
 
+    @property
+    def rows(self) -> NDArray[np.bool_]:
+        """Where all are known."""
+        known: NDArray[np.bool_] = np.isfinite(self.members).all(axis=0) & np.isfinite(self.truth)
+        return known
+
     def known(self) -> tuple[Floats, Floats]:
         """Take the members (member, row) and the truth (row,) of known rows."""
-        rows = np.isfinite(self.members).all(axis=0) & np.isfinite(self.truth)
+        rows = self.rows
         return self.members[:, rows].astype(np.float64), self.truth[rows].astype(np.float64)
 
 

@@ -27,15 +27,20 @@ def cluster_peaks(values: ArrayLike, threshold: float, run: int) -> NDArray[np.i
     """Find the highest value of each cluster of exceedances of a regular series, as positions (runs declustering).
 
     Exceedances belong to one cluster until `run` values in a row stay at or below the threshold, or are missing (Coles 2001,
-    section 5.3.2). Clusters over exceedances estimates the extremal index.
+    section 5.3.2); with a run of 0 each exceedance is a cluster of its own. Clusters over exceedances estimates the extremal
+    index.
+
+    Raises
+    ------
+    VigieError: the run is negative.
 
     Examples
     --------
     >>> cluster_peaks([0, 5, 7, 0, 6, 0, 0, 0, 9], threshold=3, run=2).tolist()
     [2, 8]
     """
-    if run < 1:
-        raise VigieError("a cluster ends after a number of values below the threshold", found=run, expected="at least 1")
+    if run < 0:
+        raise VigieError("a cluster ends after a number of values below the threshold", found=run, expected="0 or more")
     x = np.asarray(values, np.float64)
     over = np.flatnonzero(x > threshold)
     clusters = np.split(over, np.flatnonzero(np.diff(over) > run) + 1)

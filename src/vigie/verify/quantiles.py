@@ -41,9 +41,15 @@ class QuantileSample:
                 expected="(level, ...) and (...)",
             )
 
+    @property
+    def rows(self) -> NDArray[np.bool_]:
+        """Where all are known."""
+        known: NDArray[np.bool_] = np.isfinite(self.quantiles).all(axis=0) & np.isfinite(self.truth)
+        return known
+
     def known(self) -> tuple[Floats, Floats]:
         """Take the quantiles (level, row) and the truth (row,) of known rows, rounding put right."""
-        rows = np.isfinite(self.quantiles).all(axis=0) & np.isfinite(self.truth)
+        rows = self.rows
         ordered = np.maximum.accumulate(self.quantiles[:, rows].astype(np.float64), axis=0)
         return ordered, self.truth[rows].astype(np.float64)
 

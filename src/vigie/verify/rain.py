@@ -32,10 +32,14 @@ RATE_EDGES_MM_H = np.logspace(-3.0, 3.0, 601)
 
 @dataclass(frozen=True)
 class RainSample:
-    """Estimated beside observed rain rates, mm/h, of one shape, NaN where unknown; a row counts where both are known."""
+    """Estimated beside observed rain rates, mm/h, of one shape, NaN where unknown; a row counts where both are known.
+
+    `area` is what each rate counts for, of the same shape; None where all count alike.
+    """
 
     estimate: NDArray[np.floating]
     truth: NDArray[np.floating]
+    area: NDArray[np.floating] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together."""
@@ -48,13 +52,26 @@ class RainSample:
 
     def known(self) -> tuple[Floats, Floats]:
         """Take the estimates and the truth of known rows, each (row,)."""
-        both = np.isfinite(self.estimate) & np.isfinite(self.truth)
+        both = self.rows
         return self.estimate[both].astype(np.float64), self.truth[both].astype(np.float64)
+
+    @property
+    def rows(self) -> NDArray[np.bool_]:
+        """Where both are known."""
+        known: NDArray[np.bool_] = np.isfinite(self.estimate) & np.isfinite(self.truth)
+        return known
+
+    @property
+    def counts_for(self) -> Floats | NDArray[np.int64]:
+        """What each known row counts for: its area, or 1."""
+        both = self.rows
+        return np.ones(int(both.sum()), np.int64) if self.area is None else self.area[both].astype(np.float64)
 
 
 def count_rates(sample: RainSample) -> Tally:
-    """Sum errors and moments of rates; `smape` over rows with observed rain above `SMAPE_ABOVE_MM_H`."""
+    """Sum errors and moments of rates, by area; `smape` over rows with observed rain above `SMAPE_ABOVE_MM_H`."""
     p, y = sample.known()
+    area = sample.counts_for
     wet = y > SMAPE_ABOVE_MM_H
     relative = np.abs(p - y)[wet] / (0.5 * (np.abs(p) + np.abs(y))[wet])
     terms = {
@@ -65,10 +82,9 @@ def count_rates(sample: RainSample) -> Tally:
         "estimate_squared": p**2,
         "truth_squared": y**2,
         "product": p * y,
-        "smape": relative,
     }
-    total = xr.Dataset({name: term.sum() for name, term in terms.items()})
-    return Tally(total, xr.Dataset({name: term.size for name, term in terms.items()}))
+    total = xr.Dataset({name: (term * area).sum() for name, term in terms.items()} | {"smape": (relative * area[wet]).sum()})
+    return Tally(total, xr.Dataset(dict.fromkeys(terms, area.sum()) | {"smape": area[wet].sum()}))
 
 
 def finish_rates(tally: Tally) -> xr.Dataset:
@@ -102,20 +118,21 @@ RATES: Metric[RainSample] = Metric(count_rates, finish_rates)
 
 
 def count_detections(sample: RainSample, thresholds_mm_h: tuple[float, ...] = THRESHOLDS_MM_H) -> Tally:
-    """Count contingency tables at thresholds, and how often each was reached by bin of the estimated rate.
+    """Count contingency tables at thresholds, by area, and how often each was reached by bin of the estimated rate.
 
     `came` (threshold, bin) has the number of rows in the bin as weight.
     """
     p, y = sample.known()
+    area = sample.counts_for
     at = np.searchsorted(RATE_EDGES_MM_H, p, side="right")
     bins = len(RATE_EDGES_MM_H) + 1
-    tables = [count_table(p >= t, y >= t) for t in thresholds_mm_h]
-    came = np.stack([np.bincount(at[y >= t], minlength=bins) for t in thresholds_mm_h])
+    tables = [count_table(p >= t, y >= t, area) for t in thresholds_mm_h]
+    came = np.stack([_counted(at[y >= t], area[y >= t], bins) for t in thresholds_mm_h])
     counts = {name: ("threshold_mm_h", np.array([table[name] for table in tables])) for name in TABLE}
     coords = {"threshold_mm_h": list(thresholds_mm_h), "bin": np.arange(bins)}
     total = xr.Dataset({**counts, "came": (("threshold_mm_h", "bin"), came)}, coords=coords)
-    rows = dict.fromkeys(TABLE, p.size)
-    return Tally(total, xr.Dataset({**rows, "came": ("bin", np.bincount(at, minlength=bins))}, coords={"bin": coords["bin"]}))
+    rows = dict.fromkeys(TABLE, area.sum())
+    return Tally(total, xr.Dataset({**rows, "came": ("bin", _counted(at, area, bins))}, coords={"bin": coords["bin"]}))
 
 
 def finish_detections(tally: Tally) -> xr.Dataset:
@@ -134,6 +151,11 @@ def finish_detections(tally: Tally) -> xr.Dataset:
 
 DETECTIONS: Metric[RainSample] = Metric(count_detections, finish_detections)
 """Scores of thresholds of rain."""
+
+
+def _counted(at: NDArray[np.int64], area: NDArray[np.generic], bins: int) -> NDArray[np.generic]:
+    """Sum what rows count for by bin; counts stay whole numbers, which add exactly."""
+    return np.bincount(at, weights=area, minlength=bins).astype(area.dtype)
 
 
 def _variance(square: xr.DataArray, mean: xr.DataArray) -> xr.DataArray:

@@ -110,11 +110,20 @@ class Metric(Generic[Sample]):
     finish: Callable[[Tally], xr.Dataset]
 
 
-def field_tally(fields: Mapping[str, xr.DataArray], over: Iterable[Hashable]) -> Tally:
-    """Sum fields over dimensions where they are numbers, weight = how many those are."""
+def field_tally(fields: Mapping[str, xr.DataArray], over: Iterable[Hashable], area: xr.DataArray | None = None) -> Tally:
+    """Sum fields over dimensions where they are numbers, weight = how many those are, or the area that they cover.
+
+    Examples
+    --------
+    >>> rain = xr.DataArray([[1.0, 4.0], [np.nan, 2.0]], dims=("time", "cell"))
+    >>> tally = field_tally({"rain": rain}, ["cell"], area=xr.DataArray([2.0, 1.0], dims="cell"))
+    >>> tally.mean()["rain"].values.tolist()
+    [2.0, 2.0]
+    """
     dims = list(over)
-    total = xr.Dataset({name: field.astype(np.float64).sum(dims) for name, field in fields.items()})
-    weight = xr.Dataset({name: field.notnull().sum(dims) for name, field in fields.items()})
+    each = 1 if area is None else area
+    total = xr.Dataset({name: (field.astype(np.float64) * each).sum(dims) for name, field in fields.items()})
+    weight = xr.Dataset({name: (field.notnull() * each).sum(dims) for name, field in fields.items()})
     return Tally(total, weight)
 
 

@@ -26,7 +26,7 @@ KNOWN = (
     "RADOLAN composites",
     "IMERG",
     "CF NetCDF grids or stations with rain",
-    "CSV or Parquet with station, time, lat, lon, rain_mm_h",
+    "CSV or Parquet with station, time, lat, lon, rain_mm_h or rain_mm_day",
 )
 """What is read as labels."""
 _HDF5, _NETCDF3, _GZIP, _PARQUET = b"\x89HDF\r\n\x1a\n", b"CDF", b"\x1f\x8b", b"PAR1"
@@ -80,7 +80,8 @@ def open_labels(href: str, label_source: str = "", variable: str = "", units: st
         return _of_netcdf(path, variable, units)
     if begin.startswith((_GZIP, b"RW", b"SF")):
         return Radolan(href)
-    if begin.startswith(_PARQUET) or b"station" in begin.splitlines()[0]:
+    first = begin.splitlines()[0] if begin else b""
+    if begin.startswith(_PARQUET) or b"station" in first or b"time" in first:
         return StationTable(path)
     raise VigieError(f"{path} holds no labels that vigie reads", found=f"begins with {begin[:8]!r}", expected="; ".join(KNOWN))
 

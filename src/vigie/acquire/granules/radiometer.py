@@ -77,13 +77,6 @@ def read(path: Path, window: slice = pps.WHOLE, groups: Sequence[str] = ()) -> D
     return made
 
 
-def count_scans(path: Path, group: str = "S1") -> int:
-    """Count the scans of a granule without reading them, to cut it into windows."""
-    with pps.opened(path) as file:
-        pps.expect(file, (ALGORITHM,))
-        return pps.scans(file, group)[1]
-
-
 def _positions(file: h5py.File, group: str, window: slice) -> Positions:
     return pps.measured(file, f"{group}/Latitude", window), pps.measured(file, f"{group}/Longitude", window)
 

@@ -20,11 +20,15 @@ CELLS = 10**10
 
 @dataclass(frozen=True)
 class Averages:
-    """Averages that both records have (n,), mm h-1, and the time at which the interval of each begins."""
+    """Averages that both records have (n,), mm h-1, the time at which the interval of each begins, and the area of its cell.
+
+    Areas are 1 on average.
+    """
 
     product: Floats
     reference: Floats
     key: Texts
+    area: Floats
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ def averages(product: Record, reference: Record, cell_deg: float, hours: float) 
         return None
     means = [s.total[at] / s.count[at] for s, at in zip(sums, (ours, theirs), strict=True)]
     begin = (shared // CELLS * round(hours * 60)).astype("datetime64[m]")
-    return Averages(means[0], means[1], stamps_of(begin))
+    area = np.cos(np.deg2rad(latitude_of(shared % CELLS, cell_deg)))
+    return Averages(means[0], means[1], stamps_of(begin), area / area.mean())
 
 
 def _sums(record: Record, cell_deg: float, hours: float) -> _Sums:
@@ -99,6 +104,19 @@ def cell_numbers(latitude: Floats, longitude: Floats, cell_deg: float) -> NDArra
     known = np.isfinite(latitude) & np.isfinite(longitude)
     north, east = (np.floor(np.where(known, x + shift, 0) / cell_deg) for x, shift in ((latitude, 90), (longitude, 180)))
     return np.where(known, north * np.ceil(360 / cell_deg) + east % np.ceil(360 / cell_deg), -1).astype(np.int64)
+
+
+def latitude_of(number: NDArray[np.int64], cell_deg: float) -> Floats:
+    """Latitude of the middle of numbered cells, degrees; the pole itself is in the last row.
+
+    Examples
+    --------
+    >>> latitude_of(cell_numbers(np.array([-89.9, 45.1, 90.0]), np.array([10.0, 10.0, 10.0]), 0.5), 0.5).tolist()
+    [-89.75, 45.25, 89.75]
+    """
+    row = np.minimum(number // np.ceil(360 / cell_deg), np.ceil(180 / cell_deg) - 1)
+    middle: Floats = (row + 0.5) * cell_deg - 90
+    return middle
 
 
 def _positions(data: xr.Dataset, record: Record) -> tuple[Floats, Floats]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from vigie.apps.precipitation.assess.chances import realisation, with_chances
 from vigie.apps.precipitation.assess.matching import Cells, Points
 from vigie.apps.precipitation.assess.pairing import Pairing
 from vigie.apps.precipitation.assess.record import DAY_H, Part, Record, blocks
@@ -15,7 +17,6 @@ from vigie.apps.precipitation.assess.settings import AssessmentSettings
 from vigie.core.errors import VigieError
 from vigie.verify.bootstrap import BOUNDS, interval
 from vigie.verify.indices import UNITS, etccdi
-from vigie.verify.quantiles import draw
 from vigie.verify.tally import Tally, add_all, field_tally
 
 Floats = NDArray[np.float64]
@@ -59,7 +60,7 @@ def common_period(pairing: Pairing) -> Period:
 
 
 def indices(pairing: Pairing, settings: AssessmentSettings) -> xr.Dataset:
-    """Compute ETCCDI indices of product and reference, averaged over places and years, each with its interval.
+    """Compute ETCCDI indices of product and reference, averaged over places (cells by area) and years, each with its interval.
 
     Returns
     -------
@@ -104,7 +105,7 @@ def _index_tally(pairing: Pairing, cells: Cells, period: Period, base: tuple[int
         name: xr.concat([one[name].where(known[name]) for one in (ours, theirs)], "source").assign_coords(source=list(SOURCES))
         for name in UNITS
     }
-    return field_tally(together, ["cell"])
+    return field_tally(together, ["cell"], area_of(pairing, cells))
 
 
 def daily(record: Record, cells: Cells | Points, which: int, seed: int = 0, variable: str = "rain") -> xr.DataArray:
@@ -113,31 +114,71 @@ def daily(record: Record, cells: Cells | Points, which: int, seed: int = 0, vari
     Finer steps are averaged to days that have all of them; days without data are NaN. One realisation is taken of products
     with a distribution.
     """
-    dates, pieces = [], []
+    return _as_days(_steps(record, cells, which, seed, variable), record, variable)
+
+
+def regional(pairing: Pairing, which: int, seed: int = 0, variable: str = "rain") -> xr.DataArray:
+    """Average the product (0) or the reference (1) over all common places, or cells by area, as consecutive days (time,).
+
+    Of each step those count that are known. Blocks of steps are read one by one, and only their means are kept.
+
+    Raises
+    ------
+    VigieError: no place is seen every day.
+    """
+    cells = _cells(pairing)
+    record = (pairing.product, pairing.reference)[which]
+    area = area_of(pairing, cells)
+    each = np.ones(cells.count) if area is None else area.values
+    means = ((_known_mean(values, each), days) for values, days in _steps(record, cells, which, seed, variable))
+    return _as_days(means, record, variable).isel(cell=0)
+
+
+def _known_mean(values: Floats, area: Floats) -> Floats:
+    """Mean (step, 1) of what is known of values (step, cell); NaN where nothing is."""
+    known = np.isfinite(values)
+    covered = known @ area
+    mean: Floats = np.divide(np.where(known, values, 0) @ area, covered, out=np.full(len(values), np.nan), where=covered > 0)
+    return mean[:, None]
+
+
+def area_of(pairing: Pairing, cells: Cells) -> xr.DataArray | None:
+    """Area of some common cells (cell,) in the order that `daily` reads them; None where all count alike."""
+    if pairing.area is None:
+        return None
+    return xr.DataArray(cells.pick(pairing.area.to_dataset(name="area"), 0)["area"].values.ravel(), dims="cell")
+
+
+def _steps(
+    record: Record, cells: Cells | Points, which: int, seed: int, variable: str
+) -> Iterator[tuple[Floats, NDArray[np.str_]]]:
+    """Read values (step, cell) and dates (step,) block by block."""
+    before = 0
     for part in record.parts:
         for steps in blocks(part, record.layers + 1):
-            data = cells.pick(part.read(steps), which)
-            values = realisation(data, seed) if variable == "rain" else data[variable].values
-            pieces.append(values.reshape(values.shape[0], -1))
-            dates.append(part.keys(daily=True)[steps])
+            numbers = before + np.arange(steps.start, steps.stop)
+            data = cells.pick(with_chances(part.read(steps), (seed, which), numbers), which)
+            values = realisation(data) if variable == "rain" else data[variable].values
+            yield values.reshape(values.shape[0], -1), part.keys(daily=True)[steps]
+        before += part.time.size
+
+
+def _as_days(steps: Iterable[tuple[Floats, NDArray[np.str_]]], record: Record, variable: str) -> xr.DataArray:
+    """Put steps together as consecutive days (time, cell)."""
+    pieces, dates = zip(*steps, strict=True)
     values, days = np.concatenate(pieces), np.concatenate(dates)
     if not record.daily:
         values, days = _by_day(values, days, max(1, round(DAY_H / record.step_h)))
     made = xr.DataArray(values * (DAY_H if variable == "rain" else 1.0), dims=("time", "cell"), name=variable)
     made = made.assign_coords(time=_index(days, record.parts[0])).sortby("time")
     whole = xr.date_range(made["time"].values[0], made["time"].values[-1], freq="D", use_cftime=made["time"].dtype == object)
-    return made.reindex(time=whole).assign_attrs(units="mm day-1" if variable == "rain" else "degC")
+    described = {"units": "mm day-1"} if variable == "rain" else {"units": "degC", "long_name": record.temperature}
+    return made.reindex(time=whole).assign_attrs(described)
 
 
-def realisation(data: xr.Dataset, seed: int) -> Floats:
-    """Take one thing that could have fallen: the first member, a draw of the quantiles, or the one number there is."""
-    if "rain_member" in data:
-        return np.asarray(data["rain_member"].isel(member=0).values, np.float64)
-    if "rain_quantile" in data:
-        ordered = np.maximum.accumulate(data["rain_quantile"].values.astype(np.float64), axis=0)
-        drawn: Floats = draw(ordered, data["quantile"].values, draws=1, seed=seed)[0]
-        return drawn
-    return np.asarray(data["rain"].values, np.float64)
+def name_of(temperature: xr.DataArray | None) -> str:
+    """What a temperature is, '' where there is none."""
+    return "" if temperature is None else str(temperature.attrs["long_name"])
 
 
 def _by_day(values: np.ndarray, days: np.ndarray, expected: int) -> tuple[np.ndarray, np.ndarray]:

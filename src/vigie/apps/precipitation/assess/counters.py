@@ -7,21 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from zlib import crc32
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from vigie.apps.precipitation.assess.chances import chances, drawn
 from vigie.apps.precipitation.assess.pairing import Match, Pairing
 from vigie.apps.precipitation.assess.settings import AssessmentSettings
-from vigie.verify.climatology import count_distribution, histogram_quantiles
+from vigie.verify.climatology import count_distribution, quantile_quantile
 from vigie.verify.events import count_events, reliability
 from vigie.verify.fields import FieldSample, count_fractions, finish_fractions
 from vigie.verify.indices import ROUNDING
-from vigie.verify.members import MemberSample, count_members, spread_of_members
-from vigie.verify.quantile_scores import COVERAGE_LEVELS, TAIL_MM_H, count_quantiles, finish_quantiles
-from vigie.verify.quantiles import QuantileSample, draw, exceedance_sample
+from vigie.verify.members import MemberSample, crps_fair, spread_of_members
+from vigie.verify.quantile_scores import (
+    BLOCK_ROWS,
+    COVERAGE_LEVELS,
+    TAIL_MM_H,
+    chained,
+    count_quantiles,
+    crps_integral,
+    finish_quantiles,
+)
+from vigie.verify.quantiles import QuantileSample, exceedance_sample
 from vigie.verify.rain import THRESHOLDS_MM_H, RainSample, count_detections, count_rates, finish_detections, finish_rates
 from vigie.verify.spectra import COHERENCE_WINDOW_PX, count_coherence, finish_coherence
 from vigie.verify.spread import count_spread, finish_spread, spread_of_quantiles
@@ -96,50 +104,62 @@ def images(match: Match) -> Iterator[FieldSample]:
 
 
 def samples(match: Match, protocol: Protocol) -> Iterator[Floats]:
-    """Give what a product says could have fallen: draws of its quantiles, its members, or its one number."""
+    """Give what a product says could have fallen, NaN where unknown: draws of its quantiles, its members, or its one number."""
     if match.members is not None:
         yield from match.members
     elif match.quantiles is not None and match.levels is not None:
         known = np.isfinite(match.quantiles).all(axis=0) & np.isfinite(match.truth)
-        ordered = np.maximum.accumulate(match.quantiles[:, known], axis=0)
-        seed = protocol.seed + crc32(f"{match.group[0]}".encode()) % 2**31
-        for number in range(protocol.draws if known.any() else 0):
-            yield draw(ordered, match.levels, draws=1, seed=seed + number)[0]
+        quantiles, cells = match.quantiles[:, known], int(np.prod(known.shape[1:]))
+        for number in range(protocol.draws):
+            sample = np.full(known.shape, np.nan)
+            chance = chances((protocol.seed, number), match.step, cells).reshape(known.shape)
+            sample[known] = drawn(quantiles, match.levels, chance[known])
+            yield sample
     else:
         yield match.estimate
 
 
+def count_sampled_rates(match: Match, protocol: Protocol) -> Tally:
+    """Sum errors and moments of rates, by area, and count the pairs."""
+    sample = RainSample(match.estimate, match.truth, match.area)
+    pairs = {"pairs": int(sample.rows.sum())}
+    counted = count_rates(sample)
+    return Tally(counted.total.assign(pairs), counted.weight.assign(pairs))
+
+
 def finish_sampled_rates(tally: Tally) -> xr.Dataset:
     """Turn sums into scores of rates, and tell how many pairs of rates there are."""
-    return finish_rates(tally).assign(pairs=tally.weight["truth"])
+    return finish_rates(tally).assign(pairs=tally.total["pairs"])
 
 
 def count_intensity(match: Match, protocol: Protocol) -> Tally:
-    """Count the distribution of a product's samples beside that of the reference, where both are known."""
+    """Count the distribution of a product's samples beside that of the reference, by area, where both are known."""
     known = np.isfinite(match.estimate) & np.isfinite(match.truth)
-    ours = [one[known] if one.shape == known.shape else one for one in samples(match, protocol)]
-    values = {"product": np.concatenate([np.empty(0), *ours]), "reference": match.truth[known]}
-    tallies = {name: count_distribution(rain) for name, rain in values.items()}
+    ours = [one[known] for one in samples(match, protocol)]
+    values = {"product": np.concatenate(ours), "reference": match.truth[known]}
+    area = np.ones(int(known.sum())) if match.area is None else match.area[known]
+    areas = {"product": np.tile(area, len(ours)), "reference": area}
+    tallies = {name: count_distribution(rain, None if match.area is None else areas[name]) for name, rain in values.items()}
     total, weight = (
         xr.Dataset({name: getattr(tally, which)["histogram"] for name, tally in tallies.items()})
         for which in ("total", "weight")
     )
     # Not from the histogram: 1 mm that went through 32 bits lies below the edge of its bin.
-    wet = {f"{name}_wet": int((rain >= protocol.wet * (1 - ROUNDING)).sum()) for name, rain in values.items()}
-    return Tally(total.assign(wet), weight.assign({f"{name}_wet": rain.size for name, rain in values.items()}))
+    wet = {f"{name}_wet": areas[name][rain >= protocol.wet * (1 - ROUNDING)].sum() for name, rain in values.items()}
+    seen = {f"{name}_wet": areas[name][np.isfinite(rain)].sum() for name, rain in values.items()}
+    return Tally(total.assign(wet), weight.assign(seen))
 
 
 def finish_intensity(tally: Tally) -> xr.Dataset:
     """Turn histograms into wet fractions, quantiles (probability) and the ratios of p99, p99.9 and wet fraction."""
-    both = {name: _histogram(tally, name) for name in ("product", "reference")}
-    quantile = {name: histogram_quantiles(t, QQ).rename(quantile="probability") for name, t in both.items()}
-    wet = {name: tally.mean()[f"{name}_wet"] for name in both}
-    over = quantile["product"] / quantile["reference"].where(quantile["reference"] > 0)
+    quantile = quantile_quantile(_histogram(tally, "product"), _histogram(tally, "reference"), QQ)
+    quantile = quantile.rename(quantile="probability")
+    wet = {name: tally.mean()[f"{name}_wet"] for name in ("product", "reference")}
     return xr.Dataset(
         {
             "wet_ratio": wet["product"] / wet["reference"].where(wet["reference"] > 0),
-            "p99_ratio": over.sel(probability=0.99, drop=True),
-            "p999_ratio": over.sel(probability=0.999, drop=True),
+            "p99_ratio": quantile["ratio"].sel(probability=0.99, drop=True),
+            "p999_ratio": quantile["ratio"].sel(probability=0.999, drop=True),
             "wet_fraction": wet["product"],
             "reference_wet_fraction": wet["reference"],
             "quantile": quantile["product"],
@@ -154,26 +174,32 @@ def _histogram(tally: Tally, name: str) -> Tally:
 
 
 def count_crps(match: Match, protocol: Protocol) -> Tally:
-    """Sum the CRPS, whole and beyond thresholds; a product that gives one number is taken at its word: |p - y|."""
+    """Sum the CRPS by area, whole and beyond thresholds; a product that gives one number is taken at its word: |p - y|."""
+    rows, score = _crps_of(match)
+    truth = match.truth[rows].astype(np.float64)
+    area = np.ones(truth.size) if match.area is None else match.area[rows]
+    sums = np.zeros(1 + len(TAIL_MM_H))
+    for start in range(0, truth.size, BLOCK_ROWS):
+        part = slice(start, start + BLOCK_ROWS)
+        # v(z) = max(z, threshold) of both makes the CRPS that beyond the threshold; nothing lies below minus infinity
+        sums += [score(part, truth[part], threshold) @ area[part] for threshold in (-np.inf, *TAIL_MM_H)]
+    total = xr.Dataset({"crps": sums[0], "twcrps": ("threshold_mm_h", sums[1:])}, {"threshold_mm_h": list(TAIL_MM_H)})
+    return Tally(total, xr.Dataset(dict.fromkeys(total.data_vars, area.sum())))
+
+
+def _crps_of(match: Match) -> tuple[NDArray[np.bool_], Callable[[slice, Floats, float], Floats]]:
+    """Say where a product can be scored, and how some of these rows are, beyond a threshold."""
     if match.members is not None and len(match.members) >= LEAST_SPREAD_MEMBERS:
-        counted = count_members(MemberSample(match.members, match.truth))
-        names = {"crps_fair": "crps", "twcrps_fair": "twcrps"}
-    elif match.quantiles is not None and match.levels is not None:
-        inside = tuple(c for c in COVERAGE_LEVELS if match.levels[0] <= c <= match.levels[-1])
-        counted = count_quantiles(QuantileSample(match.quantiles, match.levels, match.truth), coverage_levels=inside)
-        names = {"crps_integral": "crps", "twcrps_integral": "twcrps"}
-    else:
-        return _certain(match)
-    return counted.map(lambda data: data[list(names)].rename(names))
-
-
-def _certain(match: Match) -> Tally:
-    p, y = RainSample(match.estimate, match.truth).known()
-    beyond = [float(np.abs(np.maximum(p, t) - np.maximum(y, t)).sum()) for t in TAIL_MM_H]
-    total = xr.Dataset(
-        {"crps": float(np.abs(p - y).sum()), "twcrps": ("threshold_mm_h", beyond)}, coords={"threshold_mm_h": list(TAIL_MM_H)}
-    )
-    return Tally(total, xr.Dataset(dict.fromkeys(total.data_vars, y.size)))
+        sample = MemberSample(match.members, match.truth)
+        members, _ = sample.known()
+        return sample.rows, lambda part, y, t: crps_fair(np.maximum(members[:, part], t), np.maximum(y, t))
+    if match.quantiles is not None and match.levels is not None:
+        said, levels = QuantileSample(match.quantiles, match.levels, match.truth), match.levels.astype(np.float64)
+        quantiles, _ = said.known()
+        return said.rows, lambda part, y, t: crps_integral(*chained(quantiles[:, part], levels, y, t))
+    known = RainSample(match.estimate, match.truth)
+    estimate, _ = known.known()
+    return known.rows, lambda part, y, t: np.abs(np.maximum(estimate[part], t) - np.maximum(y, t))
 
 
 def count_coverage(match: Match, protocol: Protocol) -> Tally:
@@ -237,13 +263,11 @@ def _summed(tallies: Iterator[Tally]) -> Tally:
 
 
 COUNTERS: dict[str, Counter] = {
-    "rates": Counter(
-        "scene", lambda match: True, lambda m, p: count_rates(RainSample(m.estimate, m.truth)), finish_sampled_rates
-    ),
+    "rates": Counter("scene", lambda match: True, count_sampled_rates, finish_sampled_rates),
     "detections": Counter(
         "scene",
         lambda match: True,
-        lambda m, p: count_detections(RainSample(m.estimate, m.truth), p.thresholds),
+        lambda m, p: count_detections(RainSample(m.estimate, m.truth, m.area), p.thresholds),
         finish_detections,
     ),
     "fractions": Counter("scene", is_image, count_fraction_images, finish_fractions),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from vigie.acquire.granules.colocate import nearest
 from vigie.apps.precipitation.assess.record import Record
-from vigie.core.errors import counted
+from vigie.core.errors import VigieError, counted
+from vigie.core.errors import nearest as nearest_name
 
 Index = NDArray[np.intp]
 
@@ -72,6 +73,27 @@ def same_cells(one: Record, other: Record, within_km: float) -> Cells | None:
     Places are known by their names where both have any in common, else by their positions.
     """
     return _same_places(one, other, within_km) if one.geometry == "places" else _same_grid(one, other)
+
+
+def chosen(cells: Cells | None, names: Sequence[str]) -> Cells:
+    """Keep the places of these names.
+
+    Raises
+    ------
+    VigieError: a name is not among the places, or there are none with names.
+    """
+    unknown = [name for name in names if cells is None or name not in cells.names]
+    if cells is None or unknown:
+        known = cells.names if cells is not None else ()
+        raise VigieError(
+            "pairing.only names places that the records do not share",
+            found=", ".join(known[:8]) or "no places with names",
+            expected=", ".join(unknown),
+            do=nearest_name(unknown[0], known) or "name places that both have, or leave pairing.only out",
+        )
+    ((here, there),) = cells.indices.values()
+    at = [cells.names.index(name) for name in names]
+    return Cells({"place": (here[at], there[at])}, f"place by place: {', '.join(names)}", tuple(names))
 
 
 def _same_places(one: Record, other: Record, within_km: float) -> Cells | None:

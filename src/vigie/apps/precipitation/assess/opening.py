@@ -11,24 +11,25 @@ import xarray as xr
 
 from vigie.acquire.granules import recognise
 from vigie.acquire.sources import expand
+from vigie.apps.precipitation.assess.gauge_records import gauge_record
 from vigie.apps.precipitation.assess.grid_records import imerg_record, radolan_record
 from vigie.apps.precipitation.assess.record import Record
-from vigie.apps.precipitation.assess.series_records import csv_record, netcdf_record
+from vigie.apps.precipitation.assess.series_records import netcdf_record
 from vigie.apps.precipitation.assess.settings import RecordSettings
 from vigie.apps.precipitation.assess.swath_records import granule_record, is_retrieval, retrieval_record
 from vigie.core.errors import VigieError
 
 Opener = Callable[[Sequence[Path], RecordSettings], Record]
 
-HDF5, CLASSIC = b"\x89HDF\r\n\x1a\n", b"CDF"
-"""How NetCDF-4 and classic NetCDF begin."""
+HDF5, CLASSIC, PARQUET = b"\x89HDF\r\n\x1a\n", b"CDF", b"PAR1"
+"""How NetCDF-4, classic NetCDF and Parquet begin."""
 OPENERS: dict[str, Opener] = {
     "swath retrievals": retrieval_record,
     "granules or tables": granule_record,
     "IMERG granules": imerg_record,
     "RADOLAN composites": radolan_record,
     "NetCDF series": netcdf_record,
-    "CSV tables": csv_record,
+    "tables of gauges": gauge_record,
 }
 """How each kind of file becomes a record."""
 
@@ -68,7 +69,7 @@ def kind_of(path: Path) -> str:
     if path.is_dir():
         raise VigieError(f"{path} is a folder", expected="files", do=f"write {path.name}/*.nc, or the like")
     if path.name.lower().endswith((".csv", ".csv.gz")):
-        return "CSV tables"
+        return "tables of gauges"
     if path.name.lower().endswith((".asc", ".tar", ".tar.gz", ".tgz")):
         return "RADOLAN composites"
     with path.open("rb") as file:
@@ -76,6 +77,8 @@ def kind_of(path: Path) -> str:
     if begin.startswith(b"\x1f\x8b"):
         with gzip.open(path) as packed:
             begin = packed.read(2)
+    if begin.startswith(PARQUET):
+        return "tables of gauges"
     if begin[:2] in (b"RW", b"SF"):
         return "RADOLAN composites"
     if begin.startswith(CLASSIC):

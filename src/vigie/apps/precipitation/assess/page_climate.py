@@ -1,4 +1,4 @@
-"""Sections of the page on climate: indices, return levels, trends, scaling, sensitivity, and what an orbit misses."""
+"""Sections of the page on climate: indices, trends, scaling, sensitivity, and what an orbit misses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ import xarray as xr
 
 from vigie.apps.precipitation.assess.climate import SOURCES
 from vigie.apps.precipitation.assess.figures import FIGURES
-from vigie.apps.precipitation.assess.protocol import CLIMATE, Assessed, Assessment
-from vigie.apps.precipitation.assess.tables import ratio_text, reasons
+from vigie.apps.precipitation.assess.page_levels import extremes_section
+from vigie.apps.precipitation.assess.protocol import CLIMATE, Assessment
+from vigie.apps.precipitation.assess.tables import DRAWN, having, names, ratio_text, reasons
 from vigie.apps.precipitation.charts import chart
 from vigie.publish.curves import Curve, Frame, curve_chart
-from vigie.publish.report import Cell, Column, Note, ReportFigure, Section, Table
+from vigie.publish.report import Cell, Column, Note, Section, Table
 from vigie.verify.indices import UNITS as INDICES
 
 INDEX_NAMES = {"wet_fraction": "wet days", "sdii": "SDII", "prcptot": "PRCPTOT", "cdd": "CDD", "cwd": "CWD"}
-DRAWN = 3
-"""Places whose return levels and scaling are drawn; tables tell the others."""
-
 
 UNTOLD = {
     "detections": "scores of single rates",
@@ -47,24 +45,16 @@ def sections(assessment: Assessment, untold: Sequence[str]) -> Iterator[Section]
     notes = list(reasons(products, *without))
     if assessment.sampling is None:
         notes.append(Note(f"Sampling error of an orbit: not told, because {assessment.no_sampling}."))
-    names = [UNTOLD.get(kind, kind) for kind in without]
+    lacking = [UNTOLD.get(kind, kind) for kind in without]
     if notes:
-        text = f"Not told: {', '.join(names)}." if names else ""
+        text = f"Not told: {', '.join(lacking)}." if lacking else ""
         yield Section("What these data do not tell", text, notes=tuple(notes))
-
-
-def _having(assessment: Assessment, kind: str) -> list[Assessed]:
-    return [one for one in assessment.products if kind in one.figures]
-
-
-def _names(one: Assessed, assessment: Assessment) -> tuple[str, str]:
-    return one.name, assessment.reference.name
 
 
 def indices_section(assessment: Assessment) -> Section:
     """Tabulate ETCCDI indices."""
     tables = []
-    for one in _having(assessment, "indices"):
+    for one in having(assessment, "indices"):
         found = one.figures["indices"]
         rows = tuple(
             (
@@ -77,95 +67,26 @@ def indices_section(assessment: Assessment) -> Section:
         )
         columns = (
             Column("index"),
-            *(Column(n, ".3g") for n in _names(one, assessment)),
+            *(Column(n, ".4g") for n in names(one, assessment)),
             *map(Column, ("ratio", "what it is")),
         )
         first, last = (str(found.attrs[end]) for end in ("first", "last"))
         title = f"{one.name}, {first} to {last}; percentiles of {found.attrs['base']}"
         tables.append(Table(title, columns, rows))
-    text = "Means over the places and years that both have; 95 % intervals of the ratios resample years."
+    text = "Means over places, or cells by their area, and years that both have; 95 % intervals of the ratios resample years."
     notes = tuple(reasons(assessment.products, "indices"))
     return Section("Indices of daily rain", text, tables=tuple(tables), notes=notes)
-
-
-def extremes_section(assessment: Assessment) -> Section:
-    """Draw and tabulate return levels."""
-    figures, tables = [], []
-    notes = list(reasons(assessment.products, "extremes"))
-    for one in _having(assessment, "extremes"):
-        found = one.figures["extremes"]
-        notes += [Note(f"{one.name}: {why}.") for why in str(found.attrs["missing"]).split(" | ") if why]
-        figures += list(_level_charts(one, found, assessment))
-        tables.append(_level_table(one, found, assessment))
-    text = (
-        "Generalised extreme value distributions of annual maxima (GEV), and generalised Pareto distributions of excesses "
-        "(GPD), over the years that both have, at single places. 90 % intervals are of a parametric bootstrap. "
-        "Points are annual maxima at their plotting positions."
-    )
-    return Section(
-        "Return levels",
-        text,
-        figures=tuple(figures),
-        tables=tuple(tables),
-        notes=tuple(reasons(assessment.products, "extremes")),
-    )
-
-
-def _level_charts(one: Assessed, found: xr.Dataset, assessment: Assessment) -> Iterator[ReportFigure]:
-    method = "gev" if bool(found["return_level"].sel(fit="gev").notnull().any()) else "gpd"
-    cells = found["return_level"].sel(fit=method).notnull().any(("source", "return_period"))
-    for cell in found["cell"].values[cells.values][:DRAWN]:
-        part = found.sel(cell=cell, fit=method)
-        curves = {}
-        for source, name in zip(SOURCES, _names(one, assessment), strict=True):
-            level, bounds = (part[n].sel(source=source) for n in ("return_level", "return_level_interval"))
-            interval = bounds.sel(bound="low").values, bounds.sel(bound="high").values
-            curves[name] = Curve(part["return_period"].values, level.values, interval, plotting_positions(part, source))
-        frame = Frame(f"{cell}: return levels ({method.upper()})", ("return period, years", "mm per day"), ("log", "linear"))
-        yield chart(partial(curve_chart, curves, frame), f"{one.name} at {cell}.", f"return levels at {cell}")
-
-
-def plotting_positions(part: xr.Dataset, source: str) -> tuple[np.ndarray, np.ndarray]:
-    """Give annual maxima the return period of their rank, 1 / (1 - i / (n + 1)), those above one year (Weibull)."""
-    maxima = np.sort(part["annual_maximum"].sel(source=source).dropna("year").values)
-    period = 1 / (1 - np.arange(1, maxima.size + 1) / (maxima.size + 1))
-    shown = period >= 1.2
-    return period[shown], maxima[shown]
-
-
-def _level_table(one: Assessed, found: xr.Dataset, assessment: Assessment) -> Table:
-    periods = [p for p in found["return_period"].values if p >= 10][:3] or found["return_period"].values[-1:].tolist()
-    rows: list[tuple[Cell, ...]] = []
-    for cell in found["cell"].values:
-        for source, name in zip(SOURCES, _names(one, assessment), strict=True):
-            for method in found["fit"].values:
-                part = found.sel(cell=cell, source=source, fit=method)
-                if bool(part["return_level"].notnull().any()):
-                    shape = float(part["parameter"].sel(name="shape"))
-                    rows.append((str(cell), name, str(method).upper(), shape, *(_level(part, p) for p in periods)))
-    columns = (
-        *map(Column, ("place", "record", "fit")),
-        Column("shape", ".3f"),
-        *(Column(f"{p:.0f} years, mm") for p in periods),
-    )
-    return Table(f"Return levels of {one.name} beside {assessment.reference.name}", columns, tuple(rows), folded=len(rows) > 24)
-
-
-def _level(part: xr.Dataset, period: float) -> str:
-    value = float(part["return_level"].sel(return_period=period))
-    low, high = (float(part["return_level_interval"].sel(return_period=period, bound=b)) for b in ("low", "high"))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def trends_section(assessment: Assessment) -> Section:
     """Tabulate trends."""
     tables = []
     titles = {"rx1day": "highest day", "prcptot": "annual rain"}
-    for one in _having(assessment, "trends"):
+    for one in having(assessment, "trends"):
         found = one.figures["trends"]
         rows: list[tuple[Cell, ...]] = []
         for cell in found["cell"].values:
-            for source, name in zip(SOURCES, _names(one, assessment), strict=True):
+            for source, name in zip(SOURCES, names(one, assessment), strict=True):
                 for index, title in titles.items():
                     part = found.sel(cell=cell, source=source, index=index)
                     span = f"{float(part['first_year']):.0f}-{float(part['last_year']):.0f}"
@@ -191,21 +112,23 @@ def trends_section(assessment: Assessment) -> Section:
 def scaling_section(assessment: Assessment) -> Section:
     """Draw extremes by temperature, and say what may be concluded."""
     figures, lines = [], []
-    for one in _having(assessment, "scaling"):
+    for one in having(assessment, "scaling"):
         found = one.figures["scaling"]
         known = [c for c in found["cell"].values if bool(found["intensity"].sel(cell=c).notnull().any())]
         for cell in known[:DRAWN]:
             part = found.sel(cell=cell)
             curves = {
                 name: Curve(part["temperature_c"].sel(source=source).values, part["intensity"].sel(source=source).values)
-                for source, name in zip(SOURCES, _names(one, assessment), strict=True)
+                for source, name in zip(SOURCES, names(one, assessment), strict=True)
                 if bool(part["intensity"].sel(source=source).notnull().any())
             }
-            frame = Frame(f"{cell}: extremes by temperature", ("temperature, °C", "mm per day"), ("linear", "log"))
+            which = " or ".join(dict.fromkeys(str(name) for name in part["temperature"].values if name))
+            frame = Frame(f"{cell}: extremes by temperature", (f"{which}, °C", "mm per day"), ("linear", "log"))
             figures.append(chart(partial(curve_chart, curves, frame), f"{one.name} at {cell}.", f"scaling at {cell}"))
-        names = dict(zip(SOURCES, _names(one, assessment), strict=True))
-        lines += [(names[source], place, said) for (source, place), said in one.scaling.items()]
-    columns = tuple(map(Column, ("record", "place", "scaling with temperature")))
+        whose = dict(zip(SOURCES, names(one, assessment), strict=True))
+        called = {source: str(found["temperature"].sel(source=source).item()) for source in SOURCES}
+        lines += [(whose[source], place, called[source], said) for (source, place), said in one.scaling.items()]
+    columns = tuple(map(Column, ("record", "place", "temperature", "scaling with it")))
     rows: tuple[tuple[Cell, ...], ...] = tuple(dict.fromkeys(lines))
     text = (
         "A high quantile of wet days by bins of temperature, beside the 6 to 7 % per kelvin by which air can hold more vapour."
@@ -218,18 +141,18 @@ def scaling_section(assessment: Assessment) -> Section:
 
 def sensitivity_section(assessment: Assessment) -> Section:
     """Place products among climate models."""
-    shown = _having(assessment, "sensitivity")
+    shown = having(assessment, "sensitivity")
     bands = shown[0].figures["sensitivity"]
     rows: list[tuple[Cell, ...]] = []
     for one in shown:
         found = one.figures["sensitivity"]
-        for source, name in zip(SOURCES, _names(one, assessment), strict=True):
+        for source, name in zip(SOURCES, names(one, assessment), strict=True):
             part = found.sel(source=source)
             if np.isfinite(float(part["sensitivity"])):
                 verdicts = (_verdict(part, str(s)) for s in part["scenario"].values)
-                rows.append((name, _sensitivity(part), *verdicts))
+                rows.append((name, _sensitivity(part), str(part["temperature"].item()), *verdicts))
     scenarios = [str(s) for s in bands["scenario"].values]
-    columns = (Column("record"), Column("% per K"), *map(Column, scenarios))
+    columns = (*map(Column, ("record", "% per K", "of")), *map(Column, scenarios))
     band: tuple[tuple[Cell, ...], ...] = tuple(
         (s, *(float(bands[n].sel(scenario=s)) for n in ("mean", "low", "high", "models"))) for s in scenarios
     )
@@ -247,7 +170,9 @@ def sensitivity_section(assessment: Assessment) -> Section:
         "weather of single years weighs, so that its rank is a hint and no verdict."
     )
     local = Note(
-        "The records are means over their places: only a global product can be expected to lie within the range.", "warning"
+        "The records are means over all common places, or all common cells by their area: only a global product can be "
+        "expected to lie within the range, and only with the mean air temperature.",
+        "warning",
     )
     notes = (local, *reasons(assessment.products, "sensitivity"))
     return Section("Hydrological sensitivity", text, tables=tables, notes=notes)

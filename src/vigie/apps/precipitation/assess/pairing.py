@@ -10,8 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vigie.acquire.granules.colocate import coincide
+from vigie.apps.precipitation.assess.areas import common_area, how_cells_count
 from vigie.apps.precipitation.assess.bins import averages
-from vigie.apps.precipitation.assess.matching import Cells, same_cells
+from vigie.apps.precipitation.assess.matching import Cells, chosen, same_cells
 from vigie.apps.precipitation.assess.record import DAY_H, Part, Record, Texts, groups_of, steps_at_once
 from vigie.apps.precipitation.assess.settings import AssessmentSettings, ProductSettings
 from vigie.core.errors import VigieError, counted
@@ -26,32 +27,38 @@ SAME_TIME = np.timedelta64(30, "m")
 
 @dataclass(frozen=True)
 class Match:
-    """Some steps of a product beside the reference, in the unit of the pairing, and the group of each step.
+    """Some steps of a product beside the reference, in the unit of the pairing, with the group and the number of each step.
 
-    `quantiles` (level, step, ...) at `levels`, or `members` (member, step, ...), where the product has them; `fields` says
-    whether (step, y, x) are images.
+    `quantiles` (level, step, ...) at `levels`, or `members` (member, step, ...), where the product has them; `area` of each
+    rate, about 1 on average, None where all count alike; `fields` says whether (step, y, x) are images.
     """
 
     estimate: Floats
     truth: Floats
     group: Texts
+    step: NDArray[np.int64]
     quantiles: Floats | None = None
     levels: Floats | None = None
     members: Floats | None = None
+    area: Floats | None = None
     fields: bool = False
 
     def only(self, steps: NDArray[np.bool_]) -> Match:
         """Keep some steps."""
         layers = (None if part is None else part[:, steps] for part in (self.quantiles, self.members))
         quantiles, members = layers
-        return Match(self.estimate[steps], self.truth[steps], self.group[steps], quantiles, self.levels, members, self.fields)
+        estimate, truth, group, step = self.estimate[steps], self.truth[steps], self.group[steps], self.step[steps]
+        area = None if self.area is None else self.area[steps]
+        return Match(estimate, truth, group, step, quantiles, self.levels, members, area, self.fields)
 
 
 @dataclass(frozen=True)
 class Pairing:
     """How a product and the reference come together: in words, the unit of both, and the matches, read when asked.
 
-    `cells` says which places or cells of both are the same, None where there are none; `grouped` what intervals resample.
+    `cells` says which places or cells of both are the same, None where there are none; `area` (y, x) how much those of the
+    product's grid cover, 1 on average over the common cells, None where places or cells count alike; `grouped` what intervals
+    resample.
     """
 
     product: Record
@@ -61,6 +68,7 @@ class Pairing:
     grouped: str
     matches: Callable[[], Iterator[Match]]
     cells: Cells | None = None
+    area: xr.DataArray | None = None
     cell_km: float = np.nan
     own_weather: bool = False
     notes: tuple[str, ...] = field(default_factory=tuple)
@@ -76,17 +84,21 @@ def pair(product: Record, reference: Record, said: ProductSettings, settings: As
 
     Raises
     ------
-    VigieError: they have no place or time in common, or weather of its own has no places in common.
+    VigieError: they have no place or time in common, or weather of its own has no places in common; places are named that they
+        do not share.
     """
     own = said.weather == "own"
+    cells = None
+    if product.geometry == reference.geometry != "swath" and abs(product.step_h - reference.step_h) < 1e-6:
+        cells = same_cells(product, reference, settings.pairing.within_km)
+    if settings.pairing.only:
+        cells = chosen(cells, settings.pairing.only)
+    if cells is not None:
+        return _series(product, reference, cells, own)
     if product.geometry == reference.geometry == "swath":
         found = _footprints(product, reference)
         if found is not None:
             return found
-    elif product.geometry == reference.geometry and abs(product.step_h - reference.step_h) < 1e-6:
-        cells = same_cells(product, reference, settings.pairing.within_km)
-        if cells is not None:
-            return _series(product, reference, cells, own)
     if own:
         raise VigieError(
             f"'{product.name}' has weather of its own, and no places in common with '{reference.name}'",
@@ -106,6 +118,7 @@ def _footprints(product: Record, reference: Record) -> Pairing | None:
     notes = (f"{counted(left, 'granule')} of {product.name} without the same footprints in {reference.name} take no part.",)
 
     def matches() -> Iterator[Match]:
+        before = 0
         for part, other in pairs:
             steps = steps_at_once(part.sizes.values(), product.layers + 2)
             for start in range(0, part.time.size, steps):
@@ -114,7 +127,9 @@ def _footprints(product: Record, reference: Record) -> Pairing | None:
                 if not coincide(_positions(ours), _positions(theirs)):
                     raise VigieError(f"{part.name} and {other.name} have other footprints", do="give one granule once")
                 group = np.where(other.group[window] != "", other.group[window], part.group[window])
-                yield _match(ours, theirs, group, 1.0, min(part.time.size, *part.sizes.values()) > 1)
+                number = before + np.arange(window.start, window.stop)
+                yield _match(ours, theirs, (group, number), 1.0, min(part.time.size, *part.sizes.values()) > 1)
+            before += part.time.size
 
     how = f"footprint by footprint: {product.name} and {reference.name} have the same positions"
     return Pairing(
@@ -149,6 +164,8 @@ def _series(product: Record, reference: Record, cells: Cells, own: bool) -> Pair
         raise no_overlap(product, reference)
     groups, grouped = groups_of(np.concatenate([run.keys for run in runs]))
     starts = np.cumsum([0, *(run.keys.size for run in runs)])
+    area = common_area(product, cells)
+    each = None if area is None else cells.pick(area.to_dataset(name="area"), 0)["area"].values
 
     def matches() -> Iterator[Match]:
         for run, start in zip(runs, starts):
@@ -156,14 +173,14 @@ def _series(product: Record, reference: Record, cells: Cells, own: bool) -> Pair
                 cells.pick(part.read(steps), which)
                 for which, (part, steps) in enumerate(((run.part, run.steps), (run.other, run.other_steps)))
             )
-            group = groups[start : start + run.keys.size]
-            yield _match(ours, theirs, group, scale, product.geometry == "grid" and not own)
+            number = np.arange(start, start + run.keys.size)
+            fields = product.geometry == "grid" and not own
+            yield _match(ours, theirs, (groups[number], number), scale, fields, each)
 
     how = f"{cells.how}, at the {counted(int(starts[-1]), 'time')} that both have"
     notes: tuple[str, ...] = ("Days of its own weather: only climates are compared, not days.",) if own else ()
-    if product.geometry == "grid":
-        notes += ("Cells count alike, whatever their area: of a grid of degrees, those near the poles weigh too much.",)
-    return Pairing(product, reference, how, units, grouped, matches, cells, product.cell_km, own, notes)
+    notes += how_cells_count(product, area)
+    return Pairing(product, reference, how, units, grouped, matches, cells, area, product.cell_km, own, notes)
 
 
 @dataclass(frozen=True)
@@ -218,10 +235,12 @@ def _averages(product: Record, reference: Record, settings: AssessmentSettings) 
         f"{product.name} and {reference.name} are at other places or times, so both are averaged over cells of "
         f"{pairing.cell_deg:g} degrees and intervals of {pairing.hours:g} h; {found.key.size:,} averages that both have"
     )
-    notes = ("Averages are weaker than what was averaged, in both; distributions are not averaged.",)
-    return Pairing(
-        product, reference, how, "mm h-1", grouped, lambda: iter((Match(found.product, found.reference, groups),)), notes=notes
+    notes = (
+        "Averages are weaker than what was averaged, in both; distributions are not averaged.",
+        "Averages count by the area of their cell; within a cell all that was seen counts alike.",
     )
+    match = Match(found.product, found.reference, groups, np.arange(found.key.size), area=found.area)
+    return Pairing(product, reference, how, "mm h-1", grouped, lambda: iter((match,)), notes=notes)
 
 
 def no_overlap(product: Record, reference: Record) -> VigieError:
@@ -239,10 +258,18 @@ def _span(record: Record) -> str:
     return f"{record.name} {known[0]} to {known[-1]}" if known else f"{record.name} without times"
 
 
-def _match(ours: xr.Dataset, theirs: xr.Dataset, group: Texts, scale: float, fields: bool) -> Match:
-    """Put data of the same steps and places side by side, in the unit wanted."""
+def _match(
+    ours: xr.Dataset,
+    theirs: xr.Dataset,
+    steps: tuple[Texts, NDArray[np.int64]],
+    scale: float,
+    fields: bool,
+    area: Floats | None = None,
+) -> Match:
+    """Put data of the same steps, with their groups and numbers, and of the same places side by side, in the unit wanted."""
     quantiles = ours["rain_quantile"].values.astype(np.float64) * scale if "rain_quantile" in ours else None
     members = ours["rain_member"].values.astype(np.float64) * scale if "rain_member" in ours else None
     levels = ours["quantile"].values.astype(np.float64) if quantiles is not None else None
     estimate, truth = (data["rain"].values.astype(np.float64) * scale for data in (ours, theirs))
-    return Match(estimate, truth, group, quantiles, levels, members, fields)
+    each = None if area is None else np.broadcast_to(area, truth.shape)
+    return Match(estimate, truth, *steps, quantiles, levels, members, each, fields)

@@ -1,4 +1,4 @@
-"""Place by place: return levels, trends, and extremes by temperature, of a product beside the reference."""
+"""Place by place: daily series of a product beside the reference, their trends, and extremes by temperature."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from vigie.apps.precipitation.assess.climate import SOURCES, Period, common_period, daily
+from vigie.apps.precipitation.assess.climate import SOURCES, Period, common_period, daily, name_of
 from vigie.apps.precipitation.assess.pairing import Pairing
 from vigie.apps.precipitation.assess.settings import AssessmentSettings
 from vigie.core.errors import VigieError
-from vigie.verify.bootstrap import BOUNDS
-from vigie.verify.extremes import Gev, Gpd, fit_gev, fit_gpd, return_interval
 from vigie.verify.indices import ROUNDING
 from vigie.verify.peaks import block_maxima
 from vigie.verify.scaling import Scaling, temperature_scaling
@@ -22,13 +20,10 @@ from vigie.verify.trends import significant, trend_field
 
 Floats = NDArray[np.float64]
 
-METHODS = ("gev", "gpd")
-"""Annual maxima, and excesses over a threshold."""
 TRENDS = ("rx1day", "prcptot")
 YEAR_DAYS = 365.25
 LEAST_DAYS = 350
 """A year with fewer days has no total."""
-INTERVAL = 0.9
 
 
 @dataclass(frozen=True)
@@ -57,61 +52,12 @@ def series(pairing: Pairing, settings: AssessmentSettings) -> Series:
     records = (pairing.product, pairing.reference)
     product, reference = (daily(record, points, which, settings.seed) for which, record in enumerate(records))
     warm, warm_reference = (
-        daily(record, points, which, variable="temperature") if record.has_temperature else None
+        daily(record, points, which, variable="temperature") if record.temperature else None
         for which, record in enumerate(records)
     )
     if warm is None and warm_reference is not None and not pairing.own_weather:
         product, warm = xr.align(product, warm_reference, join="inner")
     return Series(points.names, (product, reference), (warm, warm_reference), period)
-
-
-def extremes(found: Series, settings: AssessmentSettings) -> xr.Dataset:
-    """Fit annual maxima (GEV) and excesses (GPD) of the years that both have, place by place.
-
-    Returns
-    -------
-    `return_level` (source, fit, cell, return_period) in mm with `return_level_interval` (bound), 90 %, of a parametric
-    bootstrap; `parameter` (source, fit, cell, name: location or threshold, scale, shape); `annual_maximum` (source, cell,
-    year). NaN where there are too few values; `missing` says why.
-    """
-    years = np.asarray(settings.extremes.years)
-    shape = (len(SOURCES), len(METHODS), len(found.names))
-    level, parameter = np.full((*shape, years.size), np.nan), np.full((*shape, 3), np.nan)
-    bounds = np.full((2, *shape, years.size), np.nan)
-    missing, maxima = [], []
-    for s, rain in enumerate(found.rain):
-        cut = found.period.cut(rain)
-        maxima.append(_annual_maxima(cut))
-        for c in range(len(found.names)):
-            for m, fit in enumerate(FITS):
-                try:
-                    fitted = fit(cut.isel(cell=c), settings)
-                except VigieError as error:
-                    missing.append(str(error))
-                    continue
-                level[s, m, c] = fitted.return_level(years)
-                bounds[:, s, m, c] = return_interval(fitted, years, INTERVAL, settings.extremes.bootstrap, settings.seed)
-                first = fitted.location if isinstance(fitted, Gev) else fitted.threshold
-                parameter[s, m, c] = first, fitted.scale, fitted.shape
-    dims = ("source", "fit", "cell")
-    made = xr.Dataset(
-        {
-            "return_level": ((*dims, "return_period"), level),
-            "return_level_interval": (("bound", *dims, "return_period"), bounds),
-            "parameter": ((*dims, "name"), parameter),
-            "annual_maximum": xr.concat(maxima, "source"),
-        },
-        coords={
-            **_labels(found),
-            "fit": list(METHODS),
-            "return_period": years,
-            "name": ["location", "scale", "shape"],
-            "bound": list(BOUNDS),
-        },
-    )
-    if not np.isfinite(level).any():
-        raise VigieError("no return level can be fitted", found=missing[0])
-    return made.assign_attrs(missing=" | ".join(dict.fromkeys(missing)))
 
 
 def trends(found: Series, level: float = 0.1) -> xr.Dataset:
@@ -130,7 +76,7 @@ def trends(found: Series, level: float = 0.1) -> xr.Dataset:
     values = np.full((len(names), len(SOURCES), len(TRENDS), len(found.names)), np.nan)
     spans = np.zeros((2, len(SOURCES)), np.int64)
     for s, rain in enumerate(found.rain):
-        annual = (_annual_maxima(rain), _annual_totals(rain))
+        annual = (annual_maxima(rain), _annual_totals(rain))
         spans[:, s] = annual[0]["year"].values[[0, -1]]
         for i, index in enumerate(annual):
             field = trend_field(index)
@@ -141,7 +87,7 @@ def trends(found: Series, level: float = 0.1) -> xr.Dataset:
     made = xr.Dataset(
         {name: (dims, values[n]) for n, name in enumerate(names)}
         | {"first_year": ("source", spans[0]), "last_year": ("source", spans[1])},
-        coords={**_labels(found), "index": list(TRENDS)},
+        coords={**labels(found), "index": list(TRENDS)},
     )
     # Where the corrected variance is not positive the correction says nothing, and the plain test stands.
     p = made["p_corrected"].where(made["p_corrected"].notnull(), made["p"])
@@ -155,7 +101,7 @@ def scalings(found: Series, settings: AssessmentSettings) -> tuple[xr.Dataset, d
     Returns
     -------
     By (source, cell): `slope_percent`, `slope_before_percent`, `slope_after_percent`, `peak_c`, `hook`; by (source, cell, bin)
-    `temperature_c` and `intensity`.
+    `temperature_c` and `intensity`; along `source`, `temperature`: which temperature it is, '' where there is none.
 
     Raises
     ------
@@ -179,7 +125,7 @@ def scalings(found: Series, settings: AssessmentSettings) -> tuple[xr.Dataset, d
     made = xr.Dataset(
         {name: (("source", "cell"), v) for name, v in table.items()}
         | {name: (("source", "cell", "bin"), v) for name, v in curves.items()},
-        coords=_labels(found),
+        coords={**labels(found), "temperature": ("source", [name_of(warmth) for warmth in found.temperature])},
     )
     return made, {(SOURCES[s], found.names[c]): one.naive_scaling for (s, c), one in scaled.items()}
 
@@ -198,25 +144,7 @@ def _scaled(found: Series, settings: AssessmentSettings, reasons: list[str]) -> 
                 reasons.append(f"{error} ({found.names[c]})")
 
 
-def _gev(rain: xr.DataArray, settings: AssessmentSettings) -> Gev:
-    return fit_gev(_annual_maxima(rain.expand_dims("cell", axis=-1)).values)
-
-
-def _gpd(rain: xr.DataArray, settings: AssessmentSettings) -> Gpd:
-    values = rain.values
-    threshold = settings.extremes.threshold_mm
-    if threshold is None:
-        wet = values[values >= settings.wet_mm_day * (1 - ROUNDING)]
-        if not wet.size:
-            raise VigieError("no day is wet", found="0 wet days")
-        threshold = float(np.quantile(wet, settings.extremes.threshold_quantile))
-    return fit_gpd(values, threshold, float(np.isfinite(values).sum()) / YEAR_DAYS)
-
-
-FITS: tuple[Callable[[xr.DataArray, AssessmentSettings], Gev | Gpd], ...] = (_gev, _gpd)
-
-
-def _annual_maxima(rain: xr.DataArray) -> xr.DataArray:
+def annual_maxima(rain: xr.DataArray) -> xr.DataArray:
     """Maxima (year, cell) of whole years, NaN elsewhere."""
     return _annual(rain, block_maxima)
 
@@ -240,5 +168,6 @@ def _block_totals(values: Floats, blocks: NDArray[np.int64]) -> Floats:
     return np.where(count >= LEAST_DAYS, total / np.maximum(count, 1) * YEAR_DAYS, np.nan)
 
 
-def _labels(found: Series) -> dict[str, list[str]]:
+def labels(found: Series) -> dict[str, list[str]]:
+    """Coordinates of figures by source and place."""
     return {"source": list(SOURCES), "cell": list(found.names)}

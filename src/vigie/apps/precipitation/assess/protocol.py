@@ -9,7 +9,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from vigie.apps.precipitation.assess import climate, places, warming
+from vigie.apps.precipitation.assess import climate, places, return_levels, warming
 from vigie.apps.precipitation.assess.counters import COUNTERS, OF_OWN_WEATHER, protocol_of
 from vigie.apps.precipitation.assess.counting import counted, finished
 from vigie.apps.precipitation.assess.figures import described
@@ -84,7 +84,7 @@ def assessed(settings: AssessmentSettings, base: Path) -> Assessment:
 def _assess(pairing: Pairing, settings: AssessmentSettings, band: xr.DataArray | None) -> Assessed:
     protocol = protocol_of(pairing, settings)
     tallies = counted(pairing, protocol)
-    if not tallies or not int(tallies["intensity"].weight["product"].sum()):
+    if not tallies or not float(tallies["intensity"].weight["product"].sum()) > 0:
         raise VigieError(
             f"'{pairing.product.name}' and '{pairing.reference.name}' are never both known",
             found="no place and time where both have a rain rate",
@@ -127,14 +127,14 @@ def _climate(
         missing |= dict.fromkeys(CLIMATE, str(error))
         return words
     steps: dict[str, Callable[[places.Series], xr.Dataset]] = {
-        "extremes": lambda found: places.extremes(found, settings),
+        "extremes": lambda found: return_levels.extremes(found, settings),
         "trends": places.trends,
         "scaling": scaled,
     }
     if band is None:
         missing["sensitivity"] = "no climate models are given: [sensitivity]"
     else:
-        steps["sensitivity"] = lambda found: warming.sensitivities(found, band)
+        steps["sensitivity"] = lambda found: warming.sensitivities(pairing, band, settings.seed)
     for name, step in steps.items():
         try:
             figures[name] = step(series)

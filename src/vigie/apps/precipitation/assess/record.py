@@ -62,7 +62,7 @@ class Record:
 
     `place` holds `latitude` and `longitude` (and `name`) of places, or of the cells of a grid with its axes `y` and `x`; it is
     empty of swaths. `step_h` are the hours that a step stands for, NaN where it is an instant. `layers` is how many fields lie
-    over each other: quantiles or members.
+    over each other: quantiles or members; `temperature` is what the page calls its temperature, '' where it has none.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Record:
     step_h: float
     place: xr.Dataset = field(default_factory=xr.Dataset)
     layers: int = 1
-    has_temperature: bool = False
+    temperature: str = ""
     cell_km: float = np.nan
     notes: tuple[str, ...] = ()
 
@@ -151,6 +151,26 @@ def step_length_h(stamps: Iterable[Texts], given_h: float, name: str) -> float:
             f"'{name}' has one time only, which does not tell how long a step is", do="give it, in hours: step_h = 24"
         )
     return float(np.median(gaps))
+
+
+def refuse_twice(parts: Sequence[Part], daily: bool, name: str) -> None:
+    """Refuse parts that hold a time twice.
+
+    Raises
+    ------
+    VigieError: see above.
+    """
+    where: dict[str, str] = {}
+    for part in parts:
+        for key in map(str, part.keys(daily)):
+            if key and key in where:
+                raise VigieError(
+                    f"a time of '{name}' is there twice",
+                    found=f"{key} in {' and '.join(dict.fromkeys((where[key], part.name)))}",
+                    expected="each time once",
+                    do="leave one out",
+                )
+            where[key] = part.name
 
 
 def blocks(part: Part, layers: int) -> list[slice]:

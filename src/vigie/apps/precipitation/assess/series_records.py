@@ -1,4 +1,4 @@
-"""Series and grids of anybody as records: CF NetCDF, and tables of gauges in CSV."""
+"""Series and grids of anybody as records: CF NetCDF."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from vigie.apps.precipitation.assess.grid_records import on_the_sphere
-from vigie.apps.precipitation.assess.record import Part, Record, days_of, joined, stamps_of, step_length_h
+from vigie.apps.precipitation.assess.record import Part, Record, days_of, joined, refuse_twice, stamps_of, step_length_h
 from vigie.apps.precipitation.assess.settings import RecordSettings
 from vigie.apps.precipitation.assess.swath_records import EARTH_KM_DEG
 from vigie.core.errors import VigieError, nearest
@@ -20,8 +19,14 @@ from vigie.core.rain_units import mm_per_day
 RAIN = ("pr", "precipitation", "tp", "rain", "rainfall", "rainfall_rate", "rainfall_amount", "prcp", "precip")
 RAIN_STANDARD = ("precipitation_flux", "lwe_precipitation_rate", "rainfall_rate", "precipitation_amount", "rainfall_flux")
 """CF names of rain."""
-TEMPERATURE = ("tdps", "d2m", "dew_point", "tas", "t2m", "tasmax", "air_temperature_2m", "temperature")
-"""Temperatures, the best for scaling first: dew point knows how much moisture there is."""
+TEMPERATURE = {
+    **dict.fromkeys(("tdps", "d2m", "dew_point"), "dew point"),
+    **dict.fromkeys(("tas", "t2m"), "air temperature"),
+    "tasmax": "daily maximum temperature",
+    "air_temperature_2m": "air temperature",
+    "temperature": "temperature",
+}
+"""Temperatures and what the page calls them, the best for scaling first: dew point knows how much moisture there is."""
 MEMBERS = ("member", "realization", "number", "ensemble")
 LATITUDES, LONGITUDES = ("latitude", "lat"), ("longitude", "lon")
 KELVIN_C = 273.15
@@ -56,7 +61,7 @@ def netcdf_record(paths: Sequence[Path], settings: RecordSettings) -> Record:
         )
         for look in looks
     ]
-    _refuse_twice(parts, daily, settings.name)
+    refuse_twice(parts, daily, settings.name)
     return Record(
         settings.name,
         "grid" if "y" in spatial else "places",
@@ -64,51 +69,9 @@ def netcdf_record(paths: Sequence[Path], settings: RecordSettings) -> Record:
         step_h,
         first.drop_attrs(),
         layers=int(first.attrs["layers"]),
-        has_temperature="temperature" in first.attrs["names"],
+        temperature=TEMPERATURE.get(named := first.attrs["names"].get("temperature", ""), named),
         cell_km=_cell_km(first),
     )
-
-
-def csv_record(paths: Sequence[Path], settings: RecordSettings) -> Record:
-    """Open a table of gauges: a column `time`, and a column for each gauge; empty cells are missing.
-
-    Raises
-    ------
-    VigieError: it is no such table, or the unit is not given.
-    """
-    parts, names = [], []
-    for path in paths:
-        table = _csv(path)
-        names = [str(column) for column in table.columns]
-        data = xr.Dataset({"rain": (("step", "place"), table.to_numpy(np.float64))})
-        step_h = step_length_h([stamps_of(table.index.to_numpy())], settings.step_h, settings.name)
-        factor = mm_per_day(f"rain of {path.name}", "", settings.units, step_h) / 24
-        rate = _not_negative(data * factor, path)
-        time = table.index.to_numpy()
-        parts.append(Part(path.name, time, days_of(stamps_of(time)), {"place": len(names)}, partial(_cut, rate)))
-    _refuse_twice(parts, abs(step_h - 24) < 1e-6, settings.name)
-    unknown = np.full(len(names), np.nan)
-    place = xr.Dataset({"latitude": ("place", unknown), "longitude": ("place", unknown), "name": ("place", np.array(names))})
-    return Record(settings.name, "places", tuple(parts), step_h, place)
-
-
-def _cut(data: xr.Dataset, steps: slice) -> xr.Dataset:
-    return data.isel(step=steps)
-
-
-def _csv(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, parse_dates=["time"], index_col="time")
-    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise VigieError(f"{path} is no table of gauges", found=error, expected="a column time and a column a gauge") from error
-    wrong = [str(name) for name, column in table.items() if not pd.api.types.is_numeric_dtype(column)]
-    if wrong or not len(table.columns) or not isinstance(table.index, pd.DatetimeIndex):
-        raise VigieError(
-            f"{path} is no table of gauges",
-            found=f"columns {joined(wrong or list(map(str, table.columns)))}",
-            expected="numbers, one column a gauge, and times in ISO 8601",
-        )
-    return table.sort_index()
 
 
 def _look(path: Path, settings: RecordSettings) -> xr.Dataset:
@@ -260,17 +223,3 @@ def _not_negative(data: xr.Dataset, path: Path) -> xr.Dataset:
     if lowest < LOWEST_MM_H:
         raise VigieError(f"rain of {path.name} is negative", found=f"{lowest:g} mm/h", do="turn fill values into NaN")
     return data.assign({name: data[name].clip(min=0) for name in data.data_vars if str(name).startswith("rain")})
-
-
-def _refuse_twice(parts: Sequence[Part], daily: bool, name: str) -> None:
-    where: dict[str, str] = {}
-    for part in parts:
-        for key in map(str, part.keys(daily)):
-            if key and key in where:
-                raise VigieError(
-                    f"a time of '{name}' is there twice",
-                    found=f"{key} in {' and '.join(dict.fromkeys((where[key], part.name)))}",
-                    expected="each time once",
-                    do="leave one out",
-                )
-            where[key] = part.name

@@ -16,7 +16,8 @@ class RecordSettings(Settings):
 
     name: str = Field(min_length=1, description="what tables and the page call it")
     files: tuple[str, ...] = Field(
-        min_length=1, description="paths, globs or sample: patterns: swaths, granules, tables, grids, NetCDF or CSV series"
+        min_length=1,
+        description="paths, globs or sample: patterns: swaths, granules, tables, grids, NetCDF series or tables of gauges",
     )
     variable: str = Field(default="", description="the rain variable, where a file has several or an unknown one")
     units: str = Field(default="", description="unit of the rain, of files that do not say it, such as 'mm day-1' or 'inch'")
@@ -47,6 +48,9 @@ class PairingSettings(Settings):
 
     cell_deg: float = Field(default=0.25, gt=0, le=10, description="cells of the averages, degrees")
     hours: float = Field(default=1.0, gt=0, le=24, description="intervals of the averages, hours")
+    only: tuple[str, ...] = Field(
+        default=(), description="names of the places that are compared, of records that name theirs; left out: all they share"
+    )
     within_km: float = Field(default=25.0, gt=0, description="places without a name are the same up to this distance, km")
 
 
@@ -57,6 +61,12 @@ class ExtremesSettings(Settings):
     threshold_mm: float | None = Field(default=None, gt=0, description="threshold of excesses, mm per day, for all records")
     threshold_quantile: float = Field(
         default=0.95, gt=0.5, lt=1, description="without threshold_mm: this quantile of the wet days of each record"
+    )
+    separation_days: int = Field(
+        default=1,
+        ge=0,
+        description="days at or below the threshold that end a cluster of excesses, of which the highest is fitted (runs "
+        "declustering, Coles 2001, 5.3.2; 1 is what extRemes takes, Gilleland & Katz 2016); 0: every excess is fitted",
     )
     bootstrap: int = Field(default=300, ge=20, description="parametric draws for the 90 % intervals of return levels")
 

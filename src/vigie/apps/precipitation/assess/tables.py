@@ -6,8 +6,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from vigie.apps.precipitation.assess.protocol import Assessed
+from vigie.apps.precipitation.assess.protocol import Assessed, Assessment
 from vigie.publish.report import Estimate, Note
+
+DRAWN = 3
+"""Places whose return levels and scaling are drawn; tables tell the others."""
+
+
+def having(assessment: Assessment, kind: str) -> list[Assessed]:
+    """Take the products that have figures of a kind."""
+    return [one for one in assessment.products if kind in one.figures]
+
+
+def names(one: Assessed, assessment: Assessment) -> tuple[str, str]:
+    """Name a product and the reference, in the order of `SOURCES`."""
+    return one.name, assessment.reference.name
 
 
 def estimate(one: Assessed, kind: str, name: str) -> Estimate | None:

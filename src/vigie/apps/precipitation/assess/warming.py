@@ -8,9 +8,8 @@ import numpy as np
 import xarray as xr
 
 from vigie.acquire.sources import expand
-from vigie.apps.precipitation.assess.climate import SOURCES
+from vigie.apps.precipitation.assess.climate import SOURCES, name_of, regional
 from vigie.apps.precipitation.assess.pairing import Pairing
-from vigie.apps.precipitation.assess.places import Series
 from vigie.apps.precipitation.assess.record import DAY_H, Record
 from vigie.apps.precipitation.assess.settings import AssessmentSettings, SensitivitySettings
 from vigie.core.errors import VigieError
@@ -49,32 +48,40 @@ def _ensemble(pattern: str, name: str, base: Path) -> xr.DataArray:
         raise VigieError(f"{path} cannot be read", found=error, expected="a whole NetCDF file") from error
 
 
-def sensitivities(found: Series, band: xr.DataArray) -> xr.Dataset:
-    """Estimate the sensitivity of each source from annual means over its places, and place it among the models.
+def sensitivities(pairing: Pairing, band: xr.DataArray, seed: int = 0) -> xr.Dataset:
+    """Estimate the sensitivity of each source from means over all common places, or cells by area; place it among the models.
 
     Where a record holds 1981-2005 and 2071-2099 it is that of the models; else the slope of annual rain on annual temperature,
-    which year-to-year weather weighs on.
+    which year-to-year weather weighs on. A product of the reference's weather without temperature takes the reference's.
 
     Returns
     -------
     By source: `sensitivity` and `standard_error` (NaN where it is of two periods), % per K; by (source, scenario): `rank`,
-    `of`, `inside`; by scenario: `low`, `high`, `mean`, `models`.
+    `of`, `inside`; by scenario: `low`, `high`, `mean`, `models`. Along `source`, `temperature`: which temperature it is, ''
+    where there is none.
 
     Raises
     ------
     VigieError: no record has ten years with temperature.
     """
-    values = [_sensitivity(rain, warmth) for rain, warmth in zip(found.rain, found.temperature, strict=True)]
+    records = (pairing.product, pairing.reference)
+    warmth = [regional(pairing, n, variable="temperature") if r.temperature else None for n, r in enumerate(records)]
+    if warmth[0] is None and not pairing.own_weather:
+        warmth[0] = warmth[1]
+    values = [_sensitivity(regional(pairing, which, seed), known) for which, known in enumerate(warmth)]
     if not np.isfinite([value for value, _ in values]).any():
         raise VigieError("no record has ten years of rain with temperature", do="give a product with a temperature")
     places = [place(value, band) if np.isfinite(value) else None for value, _ in values]
     known = next(one for one in places if one is not None)
     nowhere = xr.full_like(known.astype(np.float64), np.nan)
     table = xr.concat([nowhere if one is None else one.astype(np.float64) for one in places], "source")
-    return xr.merge([table, ensemble_band(band)]).assign(
-        sensitivity=("source", [value for value, _ in values]),
-        standard_error=("source", [error for _, error in values]),
-        source=list(SOURCES),
+    return (
+        xr.merge([table, ensemble_band(band)])
+        .assign(
+            sensitivity=("source", [value for value, _ in values]),
+            standard_error=("source", [error for _, error in values]),
+        )
+        .assign_coords(source=list(SOURCES), temperature=("source", [name_of(one) for one in warmth]))
     )
 
 
@@ -82,7 +89,7 @@ def _sensitivity(rain: xr.DataArray, warmth: xr.DataArray | None) -> tuple[float
     if warmth is None:
         return np.nan, np.nan
     rain, warmth = xr.align(rain, warmth, join="inner")
-    both = xr.Dataset({"rain": rain.mean("cell"), "warmth": warmth.mean("cell")}).groupby("time.year").mean("time")
+    both = xr.Dataset({"rain": rain, "warmth": warmth}).groupby("time.year").mean("time")
     periods = [both.sel(year=slice(*period)) for period in (REFERENCE, FUTURE)]
     if all(part.sizes["year"] == last - first + 1 for part, (first, last) in zip(periods, (REFERENCE, FUTURE), strict=True)):
         then, later = (part.mean("year") for part in periods)

@@ -194,7 +194,7 @@ def _sensitivity(one: Assessed) -> str:
         return ""
     inside = [str(s) for s in found["scenario"].values if float(found["inside"].sel(scenario=s)) == 1]
     where = f"inside the models' range of {', '.join(inside)}" if inside else "outside the models' range of every scenario"
-    return f"Its rain changes by {value:+.2f} % per kelvin, {where}."
+    return f"Its rain changes by {value:+.2f} % per kelvin of {found['temperature'].item()}, {where}."
 
 
 def _off(ratio: float) -> float:
