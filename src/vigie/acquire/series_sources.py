@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def gather_series(sources: Sequence[SeriesSourceSettings], base: Path) -> list[S
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise VigieError("series have the same name", found=", ".join(twice), do="give each file once, or rename the files")
-    for first, second in zip(found, found[1:], strict=False):
+    for first, second in pairwise(found):
         if first.grid != second.grid:
             raise VigieError(
                 f"'{first.id}' and '{second.id}' lie on different grids",

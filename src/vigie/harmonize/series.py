@@ -136,7 +136,8 @@ class SeriesReader:
         """The whole node, nothing loaded but its coordinates."""
         if not (self.path / self.group / "zarr.json").is_file():
             raise VigieError(f"{self.path} has no node '{self.group}'", do="run the harmonize stage first")
-        return xr.open_zarr(self.path, group=self.group, consolidated=False, chunks=None, mask_and_scale=False)
+        node: xr.Dataset = xr.open_zarr(self.path, group=self.group, consolidated=False, chunks=None, mask_and_scale=False)
+        return node
 
     @cached_property
     def numbers(self) -> dict[np.datetime64, int]:

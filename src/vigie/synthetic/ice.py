@@ -40,7 +40,8 @@ def write_years(folder: Path, years: range, side: int = 64, seed: int = 0) -> li
     for year in years:
         mine = days.astype("datetime64[Y]").astype(int) + 1970 == year
         path = folder / f"ice_{year}.nc"
-        dataset_of(raw[mine], days[mine]).to_netcdf(path, engine="h5netcdf", encoding={"sic_raw": {"_FillValue": None, "zlib": True}})
+        encoding = {"sic_raw": {"_FillValue": None, "zlib": True}}
+        dataset_of(raw[mine], days[mine]).to_netcdf(path, engine="h5netcdf", encoding=encoding)
         made.append(path)
     return made
 

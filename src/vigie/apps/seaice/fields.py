@@ -39,7 +39,9 @@ def acquire(run: Run) -> None:
     run.note_digest(series_hash(series))
     for one in series:
         gaps = f", {counted(one.counts['gaps'], 'day')} without a map" if one.counts["gaps"] else ""
-        log.info("acquire: %s, %d maps of %d x %d from %s to %s%s", one.id, one.times, *one.shape, one.begin[:10], one.end[:10], gaps)
+        log.info(
+            "acquire: %s, %d maps of %d x %d from %s to %s%s", one.id, one.times, *one.shape, one.begin[:10], one.end[:10], gaps
+        )
 
 
 def catalogued(run: Run) -> list[Series]:

@@ -11,7 +11,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import xarray as xr
-from contourpy import contour_generator
+from contourpy import LineType, contour_generator
 from numpy.typing import NDArray
 from shapely.geometry import MultiLineString
 
@@ -71,7 +71,8 @@ def edges_of(forecast: xr.Dataset) -> gpd.GeoDataFrame:
 
 def edge_lines(x: NDArray[Any], y: NDArray[Any], probability: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
     """Follow the line of probability one half (marching squares); coasts are no edge."""
-    yield from contour_generator(x, y, np.ma.masked_invalid(probability)).lines(0.5)
+    lines = contour_generator(x, y, np.ma.masked_invalid(probability), line_type=LineType.Separate).lines(0.5)
+    yield from (np.asarray(line, dtype=np.float64) for line in lines)
 
 
 def record_of(run: Run) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The page that a person reads: the last forecast, how good forecasts are beside reference methods, the model and its limits."""
+"""The page that a person reads: the last forecast, how good forecasts are beside reference methods, the model's limits."""
 
 from __future__ import annotations
 
@@ -137,10 +137,9 @@ def score_section(scores: xr.Dataset) -> Section:
             curves[TITLES.get(model, model)] = Curve(leads, one, interval)
         frame = Frame(title, ("lead, days", label))
         figures.append(ReportFigure(partial(_curves, curves, frame), f"{title} by lead, less is better.", title, "svg"))
-    spread = scores["spread"].sel(model=OURS) / scores["rmse"].sel(model=OURS)
-    notes = (
-        Note(f"Spread of members over error of the mean: {', '.join(f'{float(v):.2f} at {d} d' for d, v in zip(leads, spread, strict=True))}."),
-    )
+    ratios = (scores["spread"] / scores["rmse"]).sel(model=OURS).values
+    told = ", ".join(f"{ratio:.2f} at {lead} d" for lead, ratio in zip(leads, ratios, strict=True))
+    notes = (Note(f"Spread of members over error of the mean: {told}."),)
     text = f"{words(scores)} Scores are means over starts. {scores.attrs['cells'].capitalize()}; {scores.attrs['areas']}."
     text += f" The band around this model: {scores.attrs['intervals']}."
     return Section("How good", text, figures=tuple(figures), tables=(table(scores, "rmse"), table(scores, "iiee")), notes=notes)
@@ -157,7 +156,9 @@ def words(scores: xr.Dataset) -> str:
     """
     told = []
     for name, title, _ in CHARTS:
-        best = [str(scores["model"].values[int(np.nanargmin(scores[name].sel(lead_days=lead)))]) for lead in scores["lead_days"]]
+        best = [
+            str(scores["model"].values[int(np.nanargmin(scores[name].sel(lead_days=lead)))]) for lead in scores["lead_days"]
+        ]
         if len(set(best)) == 1:
             told.append(f"{title}: {TITLES.get(best[0], best[0])} is best at every lead.")
         else:

@@ -83,7 +83,8 @@ class SeaIceExperiment(Experiment):
     def _parts_fit_together(self) -> Self:
         if self.predict.leads_days[-1] > self.train.leads_days:
             raise ValueError(
-                f"predict.leads_days look {self.predict.leads_days[-1]} days ahead, and train.leads_days learns {self.train.leads_days}"
+                f"predict.leads_days look {self.predict.leads_days[-1]} days ahead, "
+                f"and train.leads_days learns {self.train.leads_days}"
             )
         for start in self.predict.periods:
             for learnt in self.train.periods:

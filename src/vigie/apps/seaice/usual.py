@@ -82,7 +82,9 @@ def of_tile(reader: SeriesReader, days: Sequence[np.datetime64], years: Sequence
     """Average one tile, a year at a time: memory holds the maps of one."""
     total: Floats | float = 0.0
     count: NDArray[np.int64] | int = 0
-    means, sea, reached = [], True, False
+    means = []
+    size = tuple(part.stop - part.start for part in tile.keep.values())
+    sea, reached = np.ones(size, dtype=bool), np.zeros(size, dtype=bool)
     for year in years:
         mine = [day for day in days if year_of(day) == year]
         loaded = [reader.map(day, tile.keep) for day in mine]
@@ -98,8 +100,8 @@ def of_tile(reader: SeriesReader, days: Sequence[np.datetime64], years: Sequence
     return xr.Dataset(
         {
             "mean": (("source", "day", "y", "x"), packed),
-            "sea": (("y", "x"), np.asarray(sea, dtype=np.uint8)),
-            "scored": (("y", "x"), np.asarray(sea & reached, dtype=np.uint8)),
+            "sea": (("y", "x"), sea.astype(np.uint8)),
+            "scored": (("y", "x"), (sea & reached).astype(np.uint8)),
         }
     )
 
@@ -133,7 +135,8 @@ class Maps:
 
     @cached_property
     def _usual(self) -> xr.Dataset:
-        return xr.open_zarr(self.path, consolidated=False, chunks=None, mask_and_scale=False)
+        opened: xr.Dataset = xr.open_zarr(self.path, consolidated=False, chunks=None, mask_and_scale=False)
+        return opened
 
     @cached_property
     def _means(self) -> Chunks:
@@ -171,11 +174,13 @@ class Maps:
         if unlike is None or str(unlike) not in self._sources:
             return self._mean(ALL, number, window)
         others = [name for name in self._sources if name not in (ALL, str(unlike))]
-        return np.mean([self._mean(name, number, window) for name in others], axis=0, dtype=np.float32)
+        mean: Floats = np.mean([self._mean(name, number, window) for name in others], axis=0, dtype=np.float32)
+        return mean
 
     def _mean(self, source: str, number: int, window: Window) -> Floats:
         packed = self._means[self._sources[source], number, window["y"], window["x"]]
-        return packed.astype(np.float32) * np.float32(named(QUANTITY).step)
+        values: Floats = packed.astype(np.float32) * np.float32(named(QUANTITY).step)
+        return values
 
     def sea(self, window: Window) -> NDArray[np.bool_]:
         """Where there is sea that is not in the pole hole."""

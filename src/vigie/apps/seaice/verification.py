@@ -120,9 +120,7 @@ def scored_starts(run: Run) -> Iterator[list[dict[str, Any]]]:
 
 def of_store(stored: xr.Dataset) -> Said:
     """Read one forecast back."""
-    mean, probability, members = (
-        unpacked(stored[name]) for name in (QUANTITY, "probability_of_ice", f"{QUANTITY}_member")
-    )
+    mean, probability, members = (unpacked(stored[name]) for name in (QUANTITY, "probability_of_ice", f"{QUANTITY}_member"))
     return Said(mean, probability, members)
 
 

@@ -9,8 +9,11 @@ from vigie.learn.forecast.bounds import Bounds
 from vigie.learn.forecast.network import LEVELS, latent, weights_of_levels
 from vigie.learn.forecast.samples import ForecastBatch
 
+BOUNDS = Bounds()
+"""Of a concentration."""
 
-def forecast_loss(raw: Tensor, batch: ForecastBatch, progress: float, bounds: Bounds = Bounds()) -> Tensor:
+
+def forecast_loss(raw: Tensor, batch: ForecastBatch, progress: float) -> Tensor:
     """Average over what was measured: squared error of the mean plus CRPS of the quantiles, in sizes of usual changes.
 
     Squared errors find the mean, pinball losses the quantiles (Koenker & Bassett 1978), and their weighted sum is the CRPS
@@ -20,8 +23,8 @@ def forecast_loss(raw: Tensor, batch: ForecastBatch, progress: float, bounds: Bo
     known = torch.isfinite(batch.truth)
     truth = torch.where(known, batch.truth, 0.0)
     unit = batch.scale.view(-1, 1, 1)
-    squared = (bounds.error(mean, truth) / unit).square()
-    error = bounds.error(quantiles, truth[:, None]) / unit[:, None]
+    squared = (BOUNDS.error(mean, truth) / unit).square()
+    error = BOUNDS.error(quantiles, truth[:, None]) / unit[:, None]
     level = torch.tensor(LEVELS, device=raw.device).view(1, -1, 1, 1)
     pinball = torch.maximum(-level * error, (1 - level) * error)
     crps = 2 * (pinball * weights_of_levels().to(raw.device).view(1, -1, 1, 1)).sum(dim=1)

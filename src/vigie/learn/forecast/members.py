@@ -1,8 +1,8 @@
 """Members from quantiles: each cell's distribution as it is forecast, in the order that maps of the past say.
 
-The Schaake shuffle (Clark et al. 2004, doi:10.1175/1525-7541(2004)005<0243:TSSAMF>2.0.CO;2): as many past changes as members are
-ranked cell by cell, and the member in the place of the r-th largest change takes the r-th of evenly spaced quantiles. So members
-have the forecast's margins, and the texture in space of what has happened.
+The Schaake shuffle (Clark et al. 2004, doi:10.1175/1525-7541(2004)005<0243:TSSAMF>2.0.CO;2): as many past changes as members
+are ranked cell by cell, and the member in the place of the r-th largest change takes the r-th of evenly spaced quantiles. So
+members have the forecast's margins, and the texture in space of what has happened.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def member_levels(count: int) -> NDArray[np.float64]:
     >>> member_levels(4)
     array([0.125, 0.375, 0.625, 0.875])
     """
-    return (np.arange(count) + 0.5) / count
+    levels: NDArray[np.float64] = (np.arange(count) + 0.5) / count
+    return levels
 
 
 def at_levels(quantiles: Floats, levels: Sequence[float], wanted: NDArray[np.float64]) -> Floats:
@@ -39,7 +40,8 @@ def at_levels(quantiles: Floats, levels: Sequence[float], wanted: NDArray[np.flo
     upper = np.clip(np.searchsorted(known, where), 1, len(known) - 1)
     share = ((where - known[upper - 1]) / (known[upper] - known[upper - 1])).astype(np.float32)
     share = share.reshape(-1, *(1,) * (quantiles.ndim - 1))
-    return (1 - share) * quantiles[upper - 1] + share * quantiles[upper]
+    found: Floats = (1 - share) * quantiles[upper - 1] + share * quantiles[upper]
+    return found
 
 
 def shuffled(quantiles: Floats, levels: Sequence[float], changes: Floats) -> Floats:

@@ -96,9 +96,9 @@ def card_text(card: Mapping[str, Any]) -> str:
     lines = [
         "# Model card: forecasts of sea-ice concentration",
         "",
-        f"{len(card['members'])} network(s) of {first['parameters']:,} parameters, with vigie {card['vigie']}. They are shown a map",
-        f"and those of {', '.join(map(str, card['lags_days']))} days before, what is usual on that day and on the day that is forecast,",
-        "and the season; they tell a mean and quantiles for any lead that was learnt.",
+        f"{len(card['members'])} network(s) of {first['parameters']:,} parameters, with vigie {card['vigie']}.",
+        f"Shown are a map and those of {', '.join(map(str, card['lags_days']))} days before, what is usual on that day and on",
+        "the day that is forecast, and the season; told are a mean and quantiles for any lead that was learnt.",
         "",
     ]
     for title, value in card["facts"].items():

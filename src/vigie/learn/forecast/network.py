@@ -41,8 +41,7 @@ class ForecastNetworkSettings(BaseModel):
 class ForecastNetwork(nn.Module):
     """Forecast one quantity for any lead: its mean, and its quantiles at `LEVELS`, both latent (see `bounds`).
 
-    What is learnt is the change since now, in units that grow with the root of the lead: at the start of a training the forecast
-    is persistence.
+    What is learnt is the change since now, in units that grow with the root of the lead.
 
     Parameters
     ----------

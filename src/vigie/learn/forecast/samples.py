@@ -94,6 +94,8 @@ class ForecastSource:
     maps: what is learnt from.
     starts: by lead, days from which that lead can be learnt (`starts_of`).
     centres: (P, 2) row and column of places that crops are drawn around.
+    shape: of the whole grid.
+    windows, seed: how samples are drawn.
     """
 
     maps: DailyMaps
@@ -111,8 +113,8 @@ class ForecastSource:
     def sample(self, random: np.random.Generator) -> dict[str, object]:
         """Draw one crop: a lead, a start, a place, and how it is turned."""
         leads = sorted(self.starts)
-        lead = leads[random.integers(len(leads))]
-        day = self.starts[lead][random.integers(len(self.starts[lead]))]
+        lead = leads[int(random.integers(len(leads)))]
+        day = self.starts[lead][int(random.integers(len(self.starts[lead])))]
         window = self.crop(self.centres[random.integers(len(self.centres))], random)
         found = example(self.maps, day, lead, window, unlike=int(day.astype("datetime64[Y]").astype(int)) + 1970)
         truth = self.maps.measured(day + lead * DAY, window)
@@ -131,7 +133,7 @@ class ForecastSource:
         return {"y": slice(at[0], at[0] + size), "x": slice(at[1], at[1] + size)}
 
 
-def starts_of(days: Sequence[np.datetime64], leads: Sequence[int], lags: Sequence[int] = LAGS_DAYS) -> dict[int, list[np.datetime64]]:
+def starts_of(days: Sequence[np.datetime64], leads: Sequence[int]) -> dict[int, list[np.datetime64]]:
     """Find, by lead, the days of a set whose forecast lies in the set too, by date and not by position.
 
     Raises
