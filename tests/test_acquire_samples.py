@@ -51,11 +51,11 @@ def alone(tmp_path, monkeypatch):
 
 def test_registry_is_complete_and_pinned():
     known = registry()
-    assert len(known) == 140
+    assert len(known) == 143
     for path, entry in known.items():
-        assert path.startswith(("glaciers/", "precipitation/"))
+        assert path.startswith(("glaciers/", "precipitation/", "seaice/"))
         assert len(entry.sha256) == 64 and entry.bytes > 0 and entry.licence
-        assert entry.url.startswith("https://") and entry.source_sha256
+        assert entry.url.startswith("https://") and (entry.source_sha256 or entry.derivation)
         assert entry.derivation or entry.sha256 == entry.source_sha256
 
 
