@@ -39,6 +39,8 @@ STANDARD = {
     "quality_flag",
     "rainfall_rate",
     "sea_ice_area_fraction",
+    "status_flag",
+    "cell_area",
     "surface_altitude",
     "surface_temperature",
     "thickness_of_rainfall_amount",
