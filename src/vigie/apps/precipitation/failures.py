@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 
 from vigie.apps.precipitation.shown import Shown
 from vigie.predict.quality import QUALITY
+from vigie.publish.report import Estimate, Measure, ScoreTable
 from vigie.verify.scores import OURS
 
 ENOUGH = 50
@@ -32,6 +33,32 @@ def failures(scores: xr.Dataset, regimes: xr.Dataset | None) -> Iterator[str]:
         yield from regimes_told(regimes)
     yield from coverage_told(ours)
     yield tails_told(ours)
+
+
+def beaten(table: ScoreTable) -> str:
+    """Say which reference methods are better than this model, and in what; as the table reads, intervals aside.
+
+    Examples
+    --------
+    >>> measures = (Measure("crps", "lower", title="CRPS"), Measure("mae", "lower", title="MAE"))
+    >>> rows = {OURS: {"crps": Estimate(0.1), "mae": Estimate(0.3)}, "trees": {"crps": Estimate(0.2), "mae": Estimate(0.2)}}
+    >>> beaten(ScoreTable("Rain", measures, rows, ours=(OURS,)))
+    'Better than this model: trees in MAE.'
+    """
+    told = []
+    for name, row in table.scores.items():
+        if name not in table.ours:
+            better = [m.title for m in table.measures if m.name in row and _better(m, row, table.scores[OURS])]
+            told += [f"{table.titles.get(name, name)} in {', '.join(better)}"] if better else []
+    return f"Better than this model: {'; '.join(told)}." if told else "No reference method is better in any score of the table."
+
+
+def _better(measure: Measure, theirs: Mapping[str, Estimate], ours: Mapping[str, Estimate]) -> bool:
+    """Say whether others are better as a table reads."""
+    if measure.name not in ours:
+        return True
+    one, other = (float(format(row[measure.name].value, measure.format)) for row in (theirs, ours))
+    return one > other if measure.better == "higher" else one < other
 
 
 def bias_told(ours: xr.Dataset) -> str:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vigie.apps.precipitation.charts import chart, coverage_figure, pit_figure, quantile_figure, reliability_figure
 from vigie.apps.precipitation.climatology import MAPPED, WET_MM_H, map_of
-from vigie.apps.precipitation.failures import doubts, failures
+from vigie.apps.precipitation.failures import beaten, doubts, failures
 from vigie.apps.precipitation.shown import Maps, Shown
 from vigie.core.vocabulary import named
 from vigie.learn.retrieval_model import read_card
@@ -149,7 +149,9 @@ def failure_section(run: Run, shown: Sequence[Shown]) -> Section:
         with opened(path) as tree:
             has_regimes = "regimes" in tree[source].children
         regimes = read_group(path, f"{source}/regimes") if has_regimes else None
-        paragraphs.append(f"Against {source}: {' '.join(failures(read_group(path, source), regimes))}")
+        scores = read_group(path, source)
+        told = [*failures(scores, regimes), *([beaten(score_table(scores))] if scores.sizes["model"] > 1 else [])]
+        paragraphs.append(f"Against {source}: {' '.join(told)}")
     if len(paragraphs) == 1:
         paragraphs.append("Nothing was scored: no rain rates were held out.")
     return Section("Where it fails", (chr(10) * 2).join(paragraphs))
