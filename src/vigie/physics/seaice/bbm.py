@@ -2,7 +2,7 @@
 
 Intact ice is an elastic plate. Where stress leaves the Mohr-Coulomb envelope, damage falls from 1 towards 0, stiffness with
 it, and broken ice forgets its stress in minutes; pressure below what ridges it is borne for good. Damage, normal and tension
-stress are at centres, shear stress at corners: what multiplies it there is the mean of four cells.
+stress are at centres, shear stress at corners, where the weakest of four cells decides on stiffness.
 """
 
 from __future__ import annotations
@@ -73,13 +73,28 @@ def stretch(now: Brittle, ice: Plate, dt_s: float, chosen: Bbm, on: Loads) -> Dr
     sound = now.damage * ice.packing
     stiff = dt_s * chosen.stiffness_pa * ice.thickness_m * sound
     lasting = chosen.relaxation_s * sound.clamp(min=BROKEN) ** (chosen.exponent - 1.0)
-    borne = (ice.ridging / (-now.drift.normal).clamp(min=SLACK_N_M)).clamp(max=1.0) * (now.drift.normal < 0)
-    kept = lasting / (lasting + (1.0 - borne) * dt_s)
+    normal = now.drift.normal + stiff / (2.0 * (1.0 - nu)) * strain.divergence
+    kept = remembered(normal, dt_s / lasting, ice, chosen)
     return now.drift._replace(
-        normal=kept * (now.drift.normal + stiff / (2.0 * (1.0 - nu)) * strain.divergence),
+        normal=kept * normal,
         tension=kept * (now.drift.tension + stiff / (2.0 * (1.0 + nu)) * strain.tension),
-        shear=stencil.to_corners(kept) * (now.drift.shear + stencil.to_corners(stiff) / (1.0 + nu) * strain.shear),
+        shear=stencil.to_corners(kept) * (now.drift.shear + stencil.least_at_corners(stiff) / (1.0 + nu) * strain.shear),
     )
+
+
+def remembered(normal: Tensor, spent: Tensor, ice: Plate, chosen: Bbm) -> Tensor:
+    """Share of its stress that ice keeps while `spent`, the step over the relaxation time, goes by.
+
+    Under tension that is 1 / (1 + spent). Pressure up to what ridges the ice stays, and what exceeds it relaxes: implicitly,
+    because the relaxation of broken ice is far shorter than a step. Between tension and pressure the share rises over a
+    narrow range instead of jumping, so that gradients exist.
+    """
+    pressure = (-normal).clamp(min=0.0)
+    relaxed = 1.0 / (1.0 + spent)
+    resists = (pressure / (chosen.onset * ice.cohesion)).clamp(max=1.0)
+    above = pressure.maximum(ice.ridging).clamp(min=SLACK_N_M)
+    ridged = relaxed * (1.0 + spent * ice.ridging / above)
+    return torch.lerp(relaxed, ridged.clamp(max=1.0), resists)
 
 
 def excess(drift: Drift, ice: Plate, chosen: Bbm) -> Tensor:
@@ -120,8 +135,8 @@ def solve(state: IceState, on: Loads, dt_s: float, chosen: Bbm) -> IceState:
     VigieError: a wave would cross a cell in less than an elastic step.
     """
     short = dt_s / chosen.cycles
-    if wave_speed(chosen) * short * math.sqrt(2.0) > on.grid.dx_m:
-        least = math.ceil(dt_s * wave_speed(chosen) * math.sqrt(2.0) / on.grid.dx_m)
+    least = math.ceil(2.0 * dt_s * wave_speed(chosen) / on.grid.dx_m)  # in two dimensions, where faces have half a cell's mass
+    if chosen.cycles < least:
         raise VigieError(
             "elastic steps of the brittle rheology are too long for the grid",
             found=f"{chosen.cycles} cycles in {dt_s:g} s on cells of {on.grid.dx_m:g} m",

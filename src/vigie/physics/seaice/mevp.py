@@ -29,15 +29,15 @@ class Relaxation(NamedTuple):
     v: Tensor | float
 
 
-Relax = Callable[[Tensor], Relaxation]
-"""From the bulk viscosity to the relaxation it needs."""
+Relax = Callable[[Tensor, Tensor], Relaxation]
+"""From the bulk viscosity at centres and corners to the relaxation it needs."""
 
 
 def relaxation(chosen: Mevp, on: Loads) -> Relax:
     """Choose alpha and beta as the settings say."""
     if chosen.relaxation == "adaptive":
         return adaptive(chosen.least_relaxation, on)
-    return lambda zeta: Relaxation(*[float(chosen.relaxation)] * 4)
+    return lambda zeta, corner_zeta: Relaxation(*[float(chosen.relaxation)] * 4)
 
 
 def adaptive(least: float, on: Loads) -> Relax:
@@ -48,9 +48,10 @@ def adaptive(least: float, on: Loads) -> Relax:
     corner = factor / (stencil.to_corners(on.inertia) + 1.0 - on.grid.corner_open)
     u, v = factor / on.u.inertia, factor / on.v.inertia
 
-    def relax(zeta: Tensor) -> Relaxation:
-        at_u, at_v = stencil.to_u(zeta), stencil.to_v(zeta)
-        pairs = ((zeta, centre), (stencil.to_v(at_u), corner), (at_u, u), (at_v, v))
+    def relax(zeta: Tensor, corner_zeta: Tensor) -> Relaxation:
+        at_u = stencil.to_u(zeta).maximum(stencil.from_v(corner_zeta))
+        at_v = stencil.to_v(zeta).maximum(stencil.from_u(corner_zeta))
+        pairs = ((zeta, centre), (corner_zeta, corner), (at_u, u), (at_v, v))
         return Relaxation(*(torch.sqrt((here * scale).clamp(min=least**2)) for here, scale in pairs))
 
     return relax
@@ -69,8 +70,9 @@ def pseudo_step(now: Drift, start: tuple[Tensor, Tensor], strong: Tensor, relax:
     strain = vp.strain_rates(now.u, now.v, on.grid)
     delta = vp.deformation(strain, plastic.ellipse)
     zeta = vp.bulk_viscosity(strong, delta, plastic)
-    normal, tension, shear = vp.stress(strain, delta, zeta, plastic.ellipse)
-    slow = relax(zeta)
+    corner_zeta = on.bond * stencil.to_corners(zeta)
+    normal, tension, shear = vp.stress(strain, delta, zeta, corner_zeta, plastic.ellipse)
+    slow = relax(zeta, corner_zeta)
     stressed = now._replace(
         normal=now.normal + (normal - now.normal) / slow.centre,
         tension=now.tension + (tension - now.tension) / slow.centre,

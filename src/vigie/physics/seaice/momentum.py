@@ -20,6 +20,9 @@ from vigie.physics.seaice.grid import CGrid
 from vigie.physics.seaice.settings import DragSettings
 from vigie.physics.seaice.state import IceState
 
+LIGHT = 4.0
+"""Cells are light if their mass is so many times less than their neighbourhood's."""
+
 
 class Drift(NamedTuple):
     """Drift on faces and stress over the ice's depth, as in `vigie.physics.seaice.state.IceState`."""
@@ -58,11 +61,21 @@ class Side:
 
 @dataclass(frozen=True)
 class Loads:
-    """All that pushes ice during a step but its own stress, on both kinds of faces; mass over the step's length at centres."""
+    """All that pushes ice during a step but its own stress.
+
+    Parameters
+    ----------
+    u, v: on both kinds of faces.
+    inertia: mass over the length of the step at centres.
+    bond: share of shear that a corner bears, less than 1 where one of its four cells is much lighter than their mean: heavy
+        ice does not drag at light ice beside it, which no finite step could follow.
+    turning: cosine and sine of the angle between water's stress and its motion past the ice.
+    """
 
     u: Side
     v: Side
     inertia: Tensor
+    bond: Tensor
     turning: tuple[float, float]
     grid: CGrid
 
@@ -100,7 +113,9 @@ def loads(state: IceState, forcing: Forcing, dt_s: float, drag: DragSettings, gr
         opened=grid.v_open,
     )
     turn = math.radians(drag.turning_deg)
-    return Loads(u, v, mass / dt_s, (math.cos(turn), math.sin(turn)), grid)
+    light = stencil.least_at_corners(mass) / (stencil.to_corners(mass) + 1.0 - grid.corner_open)
+    bond = (LIGHT * light).clamp(max=1.0) * grid.corner_open
+    return Loads(u, v, mass / dt_s, bond, (math.cos(turn), math.sin(turn)), grid)
 
 
 def accelerate(now: Drift, start: tuple[Tensor, Tensor], beta: tuple[Tensor | float, Tensor | float], on: Loads) -> Drift:

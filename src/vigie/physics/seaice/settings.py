@@ -51,6 +51,9 @@ class Bbm(BaseModel, extra="forbid", frozen=True):
     stiffness_pa: float = Field(default=5.96e8, gt=0, description="Y, Young's modulus of intact ice")
     poisson: float = Field(default=1 / 3, gt=0, lt=0.5, description="Poisson's ratio")
     ridging_pa: float = Field(default=1e4, gt=0, description="P0, pressure that ridges ice one metre thick")
+    onset: float = Field(
+        default=0.1, gt=0, description="pressure, as a share of cohesion, over which ice that flows begins to resist"
+    )
     relaxation_s: float = Field(default=1e7, gt=0, description="lambda0, over which intact ice forgets its stress")
     exponent: float = Field(default=5.0, gt=1, description="alpha, how fast that time falls with damage")
     weakening: float = Field(default=20.0, gt=0, description="C, how fast stiffness falls with open water")
@@ -58,7 +61,7 @@ class Bbm(BaseModel, extra="forbid", frozen=True):
     cohesion_pa: float = Field(default=2e6, gt=0, description="cohesion of a sample 0.1 m wide; falls with the root of width")
     crushing_pa: float = Field(default=1e10, gt=0, description="pressure at which ice is crushed")
     healing_days: float = Field(default=25.0, gt=0, description="over which broken ice is whole again")
-    cycles: int = Field(default=200, ge=1, description="elastic steps in each step; waves must not cross a cell in one")
+    cycles: int = Field(default=250, ge=1, description="elastic steps in each step; waves must not cross a cell in one")
     checkpoint_every: int = Field(
         default=20, ge=0, description="elastic steps that gradients recompute at once to save memory; 0 keeps all"
     )

@@ -33,6 +33,12 @@ def to_corners(centre: Tensor) -> Tensor:
     return to_v(to_u(centre))
 
 
+def least_at_corners(centre: Tensor) -> Tensor:
+    """Least of the four cells around each corner; zero on the rim."""
+    beside = centre[..., 1:].minimum(centre[..., :-1])
+    return pad(beside[..., 1:, :].minimum(beside[..., :-1, :]), (1, 1, 1, 1))
+
+
 def from_u(u: Tensor) -> Tensor:
     """Mean of a cell's two u-faces."""
     return 0.5 * (u[..., 1:] + u[..., :-1])

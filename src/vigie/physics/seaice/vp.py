@@ -60,7 +60,7 @@ def bulk_viscosity(strong: Tensor, delta: Tensor, plastic: PlasticSettings) -> T
     return 0.5 * strong / (delta + plastic.least_rate_per_s)
 
 
-def stress(strain: Strain, delta: Tensor, zeta: Tensor, ellipse: float) -> tuple[Tensor, Tensor, Tensor]:
+def stress(strain: Strain, delta: Tensor, zeta: Tensor, corner_zeta: Tensor, ellipse: float) -> tuple[Tensor, Tensor, Tensor]:
     """Compute normal, tension and shear stress, N m-1, with replacement pressure: ice that does not deform bears none."""
-    eta = zeta / ellipse**2
-    return zeta * (strain.divergence - delta), eta * strain.tension, 2.0 * stencil.to_corners(eta) * strain.shear
+    tension = zeta * strain.tension / ellipse**2
+    return zeta * (strain.divergence - delta), tension, corner_zeta * strain.shear * (2.0 / ellipse**2)
