@@ -1,4 +1,4 @@
-"""Gradients of the sea-ice model: Taylor remainders, the adjoint identity, checkpoints, and places where roots have no slope."""
+"""Gradients of the sea-ice model: Taylor remainders, the adjoint identity, checkpoints, and ice that does not move."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from vigie.core.errors import VigieError
 from vigie.physics.seaice import stencil, vp
 from vigie.physics.seaice.constants import ICE_KG_M3
-from vigie.physics.seaice.momentum import Drift, Loads, accelerate
+from vigie.physics.seaice.momentum import Drift, Loads, accelerate, drift_of, with_drift
 from vigie.physics.seaice.recompute import repeat
 from vigie.physics.seaice.settings import Bbm
 from vigie.physics.seaice.state import IceState
@@ -144,11 +144,9 @@ def solve(state: IceState, on: Loads, dt_s: float, chosen: Bbm) -> IceState:
             do=f"set rheology.cycles = {least} or shorten the step",
         )
     ice = plate(state, chosen, on.grid.dx_m)
-    first = Brittle(
-        Drift(state.u_m_s, state.v_m_s, state.stress_normal, state.stress_tension, state.stress_shear), state.damage
-    )
+    first = Brittle(drift_of(state), state.damage)
     last = repeat(lambda now: elastic_step(now, ice, short, chosen, on), first, chosen.cycles, chosen.checkpoint_every)
-    return IceState(*state.tensors()[:3], last.damage, state.surface_c, *last.drift)
+    return with_drift(replace(state, damage=last.damage), last.drift)
 
 
 def heal(state: IceState, dt_s: float, chosen: Bbm) -> IceState:

@@ -31,9 +31,7 @@ def wind_stress(wind_u: Tensor, wind_v: Tensor, coefficient: Tensor) -> tuple[Te
     return pull * wind_u, pull * wind_v
 
 
-def free_drift(
-    stress: complex, thickness_m: float, water_drag: float, turning_deg: float, coriolis_per_s: float
-) -> complex:
+def free_drift(stress: complex, thickness_m: float, water_drag: float, turning_deg: float, coriolis_per_s: float) -> complex:
     """Solve for the steady drift (m s-1) of ice without internal stress over water at rest.
 
     The stress tau balances the drag of water and Coriolis: tau = (rho_w C_w |u| e^(i theta) + i f rho_i h) u. The square of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -12,7 +12,11 @@ from vigie.physics.seaice.constants import FREEZING_C, KELVIN, STEFAN_BOLTZMANN
 from vigie.physics.seaice.grid import CGrid
 
 AIR_PA = 101325.0
-NONE = torch.tensor(0.0)
+
+
+def _everywhere(value: float) -> Tensor:
+    """Defaults are exact until the grid's floating type is known."""
+    return torch.tensor(value, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -36,18 +40,18 @@ class Forcing:
 
     wind_u_m_s: Tensor
     wind_v_m_s: Tensor
-    air_c: Tensor = torch.tensor(FREEZING_C)
-    humidity: Tensor = torch.tensor(3.2e-3)
-    shortwave_w_m2: Tensor = NONE
-    longwave_w_m2: Tensor = torch.tensor(280.0)
-    snowfall_kg_m2_s: Tensor = NONE
-    current_u_m_s: Tensor = NONE
-    current_v_m_s: Tensor = NONE
-    ocean_c: Tensor = torch.tensor(FREEZING_C)
-    ocean_heat_w_m2: Tensor = NONE
-    sea_level_m: Tensor = NONE
-    air_drag: Tensor = torch.tensor(1.2e-3)
-    heat_transfer: Tensor = torch.tensor(1.3e-3)
+    air_c: Tensor = field(default_factory=lambda: _everywhere(FREEZING_C))
+    humidity: Tensor = field(default_factory=lambda: _everywhere(3.2e-3))
+    shortwave_w_m2: Tensor = field(default_factory=lambda: _everywhere(0.0))
+    longwave_w_m2: Tensor = field(default_factory=lambda: _everywhere(280.0))
+    snowfall_kg_m2_s: Tensor = field(default_factory=lambda: _everywhere(0.0))
+    current_u_m_s: Tensor = field(default_factory=lambda: _everywhere(0.0))
+    current_v_m_s: Tensor = field(default_factory=lambda: _everywhere(0.0))
+    ocean_c: Tensor = field(default_factory=lambda: _everywhere(FREEZING_C))
+    ocean_heat_w_m2: Tensor = field(default_factory=lambda: _everywhere(0.0))
+    sea_level_m: Tensor = field(default_factory=lambda: _everywhere(0.0))
+    air_drag: Tensor = field(default_factory=lambda: _everywhere(1.2e-3))
+    heat_transfer: Tensor = field(default_factory=lambda: _everywhere(1.3e-3))
 
     def on(self, grid: CGrid) -> Forcing:
         """Bring every field to the grid's shape, device and floating type.
@@ -62,7 +66,7 @@ class Forcing:
         >>> Forcing(torch.tensor(5.0), torch.tensor(0.0)).on(grid).wind_u_m_s.shape
         torch.Size([2, 3])
         """
-        return Forcing(*(_fitted(field.name, getattr(self, field.name), grid) for field in fields(self)))
+        return Forcing(*(_fitted(one.name, getattr(self, one.name), grid) for one in fields(self)))
 
 
 def between(earlier: Forcing, later: Forcing, share: float) -> Forcing:
@@ -74,8 +78,8 @@ def between(earlier: Forcing, later: Forcing, share: float) -> Forcing:
     >>> float(between(calm, windy, 0.25).wind_u_m_s)
     2.0
     """
-    names = [field.name for field in fields(Forcing)]
-    return Forcing(*(torch.lerp(*torch.broadcast_tensors(getattr(earlier, n), getattr(later, n)), share) for n in names))
+    pairs = ((getattr(earlier, one.name), getattr(later, one.name)) for one in fields(Forcing))
+    return Forcing(*(before + share * (after - before) for before, after in pairs))
 
 
 def saturated_over_ice(temperature_c: Tensor) -> Tensor:
@@ -111,11 +115,11 @@ def _magnus(slope: float, offset_c: float, temperature_c: Tensor) -> Tensor:
     return 0.622 * 611.2 / AIR_PA * torch.exp(slope * temperature_c / (offset_c + temperature_c))
 
 
-def _fitted(name: str, field: Tensor, grid: CGrid) -> Tensor:
-    moved = field.to(grid.device, grid.dtype)
+def _fitted(name: str, given: Tensor, grid: CGrid) -> Tensor:
+    moved = given.to(grid.device, grid.dtype)
     try:
-        return moved.expand(torch.broadcast_shapes(moved.shape, grid.ocean.shape))
+        return moved.expand(*moved.shape[:-2], *grid.shape)
     except RuntimeError as error:
         raise VigieError(
-            f"forcing field {name} does not fit the grid", found=tuple(field.shape), expected=f"(..., {grid.shape})"
+            f"forcing field {name} does not fit the grid", found=tuple(given.shape), expected=f"(..., {grid.shape})"
         ) from error

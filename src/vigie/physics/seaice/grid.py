@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -37,7 +37,7 @@ class CGrid:
 
     ocean: Tensor
     dx_m: float
-    coriolis_per_s: Tensor = torch.tensor(POLAR_CORIOLIS_PER_S)
+    coriolis_per_s: Tensor = field(default_factory=lambda: torch.tensor(POLAR_CORIOLIS_PER_S))
 
     def __post_init__(self) -> None:
         if self.ocean.dtype != torch.bool or self.ocean.ndim != 2 or not bool(self.ocean.any()):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vigie.physics.seaice import stencil, vp
-from vigie.physics.seaice.momentum import Drift, Loads, accelerate
+from vigie.physics.seaice.momentum import Drift, Loads, accelerate, drift_of, with_drift
 from vigie.physics.seaice.recompute import repeat
 from vigie.physics.seaice.settings import Mevp
 from vigie.physics.seaice.state import IceState
@@ -85,10 +85,9 @@ def solve(state: IceState, on: Loads, chosen: Mevp) -> IceState:
     """Find drift and stress at the end of a step by all of its pseudo-time steps."""
     start, relax = (state.u_m_s, state.v_m_s), relaxation(chosen, on)
     strong = vp.strength(state, chosen.plastic)
-    first = Drift(*start, state.stress_normal, state.stress_tension, state.stress_shear)
 
     def cycle(now: Drift) -> Drift:
         return pseudo_step(now, start, strong, relax, on, chosen)
 
-    last = repeat(cycle, first, chosen.cycles, chosen.checkpoint_every)
-    return IceState(*state.tensors()[:5], *last)
+    last = repeat(cycle, drift_of(state), chosen.cycles, chosen.checkpoint_every)
+    return with_drift(state, last)

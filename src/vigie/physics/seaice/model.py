@@ -57,9 +57,7 @@ class SeaIceModel:
         short = loads(state, forcing, dt_s / chosen.cycles, drag, self.grid)
         return bbm.heal(bbm.solve(state, short, dt_s, chosen), dt_s, chosen)
 
-    def run(
-        self, state: IceState, forcings: Iterable[Forcing], dt_s: float, checkpoint_every: int = 1
-    ) -> Iterator[IceState]:
+    def run(self, state: IceState, forcings: Iterable[Forcing], dt_s: float, checkpoint_every: int = 1) -> Iterator[IceState]:
         """Go one step for each forcing, and give the state after every `checkpoint_every` steps, and at the end.
 
         Gradients keep these states alone; what lies between is computed again on the way back, so that memory grows with the

@@ -7,7 +7,7 @@ linear in the new drift, with its speed from the old one; Coriolis takes the old
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -32,6 +32,17 @@ class Drift(NamedTuple):
     normal: Tensor
     tension: Tensor
     shear: Tensor
+
+
+def drift_of(state: IceState) -> Drift:
+    """Take drift and stress out of a state."""
+    return Drift(state.u_m_s, state.v_m_s, state.stress_normal, state.stress_tension, state.stress_shear)
+
+
+def with_drift(state: IceState, drift: Drift) -> IceState:
+    """Put drift and stress into a state."""
+    stress = {"stress_normal": drift.normal, "stress_tension": drift.tension, "stress_shear": drift.shear}
+    return replace(state, u_m_s=drift.u, v_m_s=drift.v, **stress)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ def settle(state: IceState, chosen: RidgingSettings) -> IceState:
     >>> from vigie.physics.seaice.grid import CGrid
     >>> from vigie.physics.seaice.state import at_rest
     >>> grid = CGrid(torch.ones(1, 3, dtype=torch.bool), dx_m=25e3)
-    >>> piled = settle(at_rest(grid, torch.tensor([[1.2, 0.5, 0.0]]), torch.tensor([[1.2, 0.0, 0.1]])), RidgingSettings())
+    >>> piled = settle(at_rest(grid, torch.tensor([[1.25, 0.5, 0.0]]), torch.tensor([[1.5, 0.0, 2.5]])), RidgingSettings())
     >>> piled.concentration.tolist(), piled.thickness_m.tolist()
-    ([[1.0, 0.0, 0.005...]], [[1.2..., 0.0, 0.1...]])
+    ([[1.0, 0.0, 0.125]], [[1.5, 0.0, 2.5]])
     """
     volume = state.thickness_m
     least, most = volume / chosen.thickest_m, volume / chosen.thinnest_m

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -140,13 +140,6 @@ def unstack(channels: Tensor, grid: CGrid) -> IceState:
         raise VigieError("this is no stacked state of sea ice", found=tuple(channels.shape), expected=f"(..., {expected})")
     ice, thick, snow, damage, surface, u, v = channels.unbind(-3)
     rest = at_rest(grid, ice, thick, snow)
-    return IceState(
-        *rest.tensors()[:3],
-        damage=damage,
-        surface_c=surface,
-        u_m_s=stencil.to_u(u) * grid.u_open,
-        v_m_s=stencil.to_v(v) * grid.v_open,
-        stress_normal=rest.stress_normal,
-        stress_tension=rest.stress_tension,
-        stress_shear=rest.stress_shear,
+    return replace(
+        rest, damage=damage, surface_c=surface, u_m_s=stencil.to_u(u) * grid.u_open, v_m_s=stencil.to_v(v) * grid.v_open
     )

@@ -57,9 +57,7 @@ def from_water(forcing: Forcing, chosen: ThermodynamicsSettings) -> Tensor:
     return turbulent + _infrared(water, forcing, chosen) - sun
 
 
-def balance(
-    thickness_m: Tensor, snow_m: Tensor, guess_c: Tensor, forcing: Forcing, chosen: ThermodynamicsSettings
-) -> Surface:
+def balance(thickness_m: Tensor, snow_m: Tensor, guess_c: Tensor, forcing: Forcing, chosen: ThermodynamicsSettings) -> Surface:
     """Find the temperature at which the surface loses what ice conducts, by Newton's method, the melting point at most.
 
     Parameters
@@ -82,7 +80,7 @@ def sunlight(snow_m: Tensor, surface_c: Tensor, forcing: Forcing, chosen: Thermo
     """Compute what the surface keeps of sunlight, W m-2: snow covers more of the ice the deeper it lies."""
     covered = snow_m / (snow_m + chosen.snow_patch_m)
     melting = (surface_c - MELTING_C + 1.0).clamp(0.0, 1.0)
-    snow, ice = (torch.lerp(*(melting.new_tensor(one) for one in pair), melting) for pair in (chosen.albedo_snow, chosen.albedo_ice))
+    snow, ice = _between(chosen.albedo_snow, melting), _between(chosen.albedo_ice, melting)
     lost = (1.0 - chosen.kept) * chosen.penetrating * (1.0 - covered)
     return (1.0 - torch.lerp(ice, snow, covered)) * (1.0 - lost) * forcing.shortwave_w_m2
 
@@ -90,12 +88,16 @@ def sunlight(snow_m: Tensor, surface_c: Tensor, forcing: Forcing, chosen: Thermo
 def _upward(surface_c: Tensor, forcing: Forcing, chosen: ThermodynamicsSettings) -> tuple[Tensor, Tensor]:
     """What ice gives to the air without sunlight, W m-2, and its slope in temperature."""
     exchange, saturated = _exchange(forcing), saturated_over_ice(surface_c)
-    turbulent = exchange * (
-        AIR_J_KG_K * (surface_c - forcing.air_c) + SUBLIMATION_J_KG * (saturated - forcing.humidity)
-    )
+    turbulent = exchange * (AIR_J_KG_K * (surface_c - forcing.air_c) + SUBLIMATION_J_KG * (saturated - forcing.humidity))
     steeper = SUBLIMATION_J_KG * saturated * 22.46 * 272.62 / (272.62 + surface_c) ** 2
     glow = 4.0 * chosen.emissivity * STEFAN_BOLTZMANN * (surface_c + KELVIN) ** 3
     return turbulent + _infrared(surface_c, forcing, chosen), exchange * (AIR_J_KG_K + steeper) + glow
+
+
+def _between(albedo: tuple[float, float], melting: Tensor) -> Tensor:
+    """Albedo of a surface that is cold, melting, or on its way there."""
+    cold, wet = albedo
+    return cold + (wet - cold) * melting
 
 
 def _exchange(forcing: Forcing) -> Tensor:

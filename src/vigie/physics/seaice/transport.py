@@ -81,9 +81,7 @@ def courant(state: IceState, dt_s: float, grid: CGrid) -> Tensor:
     return dt_s / grid.dx_m * moving.max()
 
 
-def _forward(
-    ice: Tensor, riding: Tensor, state: IceState, dt_s: float, grid: CGrid, limiter: Limiter
-) -> tuple[Tensor, Tensor]:
+def _forward(ice: Tensor, riding: Tensor, state: IceState, dt_s: float, grid: CGrid, limiter: Limiter) -> tuple[Tensor, Tensor]:
     """One forward step of concentration and of what rides on it."""
     some = (ice > ICE_FREE).to(ice.dtype)
     property_ = per_ice(riding, ice, 0.0)
@@ -96,9 +94,7 @@ def _forward(
     return ice, riding - share * (stencil.step_x(riding_x) + stencil.step_x(riding_y).mT)
 
 
-def _fluxes(
-    ice: Tensor, property_: Tensor, u: Tensor, opened: Tensor, meet: Tensor, limiter: Limiter
-) -> tuple[Tensor, Tensor]:
+def _fluxes(ice: Tensor, property_: Tensor, u: Tensor, opened: Tensor, meet: Tensor, limiter: Limiter) -> tuple[Tensor, Tensor]:
     """Fluxes along x through faces, of concentration and of what rides on it; slopes end at coasts and at the ice's edge."""
     ice_left, ice_right = _sides(ice, opened, limiter)
     left, right = _sides(property_, meet, limiter)

@@ -1,7 +1,8 @@
 """Viscous-plastic ice (Hibler 1979): rates of strain, strength, viscosity, and the stress on an elliptic yield curve.
 
 Stress and strain are kept as half sum, half difference and shear, in which the law is two lines:
-normal = zeta (e_I - Delta), tension = eta (e11 - e22), shear = 2 eta e12, with eta = zeta / e^2 and zeta = P / 2 (Delta + Delta_min).
+normal = zeta (e_I - Delta), tension = eta (e11 - e22), shear = 2 eta e12,
+with eta = zeta / e^2 and zeta = P / 2 (Delta + Delta_min).
 """
 
 from __future__ import annotations
