@@ -151,7 +151,7 @@ def words(scores: xr.Dataset) -> str:
     Examples
     --------
     >>> made = {name: (("model", "lead_days"), [[0.1, 0.3], [0.2, 0.2]]) for name, *_ in CHARTS}
-    >>> words(xr.Dataset(made, {"model": ["vigie", "persistence"], "lead_days": [1, 7]})).split(". ")[0]
+    >>> words(xr.Dataset(made, {"model": [OURS, "persistence"], "lead_days": [1, 7]})).split(". ")[0]
     'RMSE of concentration: best are this model at 1 d, persistence at 7 d'
     """
     told = []
